@@ -1,0 +1,1 @@
+"""Who may enter: people with roles, devices with keys."""

@@ -1,0 +1,10 @@
+"""Accounts as a Django app."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """People, roles, login links, device keys."""
+
+    name = "hawkops.accounts"
+    label = "accounts"

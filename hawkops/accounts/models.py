@@ -1,0 +1,70 @@
+"""Who may enter: people with roles, devices with keys. Secrets are kept as hashes only."""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+from hawkops.core.access import Role
+from hawkops.core.environments import Environment
+
+
+class User(AbstractUser):
+    """A person. Rights come from role grants, never from Django's staff flags."""
+
+    grants: "models.Manager[RoleGrant]"
+
+    def roles_in(self, environment: str) -> frozenset[Role]:
+        """The roles held in an environment; the empty string asks for roles held anywhere. One query a request."""
+        if not hasattr(self, "_grants"):
+            self._grants = list(self.grants.values_list("role", "environment"))
+        return frozenset(
+            Role(role) for role, where in self._grants if not environment or where in ("", environment)
+        )
+
+
+class RoleGrant(models.Model):
+    """One role of one person, in one environment or (empty) in all."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="grants")
+    role = models.CharField(max_length=20, choices=[(role.value, role.value) for role in Role])
+    environment = models.CharField(max_length=20, blank=True, choices=[(e.value, e.value) for e in Environment])
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "role", "environment"], name="accounts_grant_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.role} {self.environment or 'everywhere'}"
+
+
+class LoginLink(models.Model):
+    """A link that signs one person in once."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"link {self.pk}"
+
+
+class DeviceKey(models.Model):
+    """A key that devices of one environment present. `key_hash` is the SHA-256 of a 192-bit random key."""
+
+    environment = models.CharField(max_length=20, choices=[(e.value, e.value) for e in Environment])
+    name = models.CharField(max_length=80)
+    prefix = models.CharField(max_length=24)
+    key_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["environment", "-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.name}"

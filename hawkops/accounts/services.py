@@ -1,0 +1,135 @@
+"""Writes on people, roles, login links and device keys; each is a history entry."""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from hawkops.accounts.models import DeviceKey, LoginLink, RoleGrant, User
+from hawkops.core import clock
+from hawkops.core.access import Role
+from hawkops.core.environments import Environment
+from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.history.actors import Actor
+from hawkops.history.services import change
+
+LINK_LIFETIME = timedelta(hours=1)
+
+
+def secret_hash(secret: str) -> str:
+    """Return how a random secret is stored. A plain hash is enough: there is nothing to guess in 192 random bits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def person_create(
+    *, username: str, actor: Actor, roles: Iterable[Role] = (Role.VIEWER,), environment: str = "", email: str = ""
+) -> User:
+    """Create a person without a password and grant the roles."""
+    username = username.strip()
+    if not username:
+        raise InvalidInput("Give the person a username.")
+    with change(actor=actor) as this:
+        if User.objects.filter(username__iexact=username).exists():
+            raise Conflict(f"There is already a person named {username}.")
+        user = User(username=username, email=email)
+        user.set_unusable_password()
+        user.save()
+        granted = sorted(set(roles))
+        RoleGrant.objects.bulk_create(RoleGrant(user=user, role=role.value, environment=environment) for role in granted)
+        this.record(
+            "person.created",
+            subject=f"person:{user.pk}",
+            after={"roles": [role.value for role in granted], "environment": environment or "all"},
+        )
+    return user
+
+
+def roles_set(*, user: User, roles: Iterable[Role], environment: str, actor: Actor, request_id: str = "") -> None:
+    """Replace the person's roles in one environment (or, empty, everywhere). The last administrator stays one."""
+    wanted = {role.value for role in roles}
+    with change(actor=actor, environment=environment, request_id=request_id) as this:
+        locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        before = sorted(locked.grants.filter(environment=environment).values_list("role", flat=True))
+        if before == sorted(wanted):
+            return
+        locked.grants.filter(environment=environment).exclude(role__in=wanted).delete()
+        RoleGrant.objects.bulk_create(
+            RoleGrant(user=locked, role=role, environment=environment) for role in sorted(wanted - set(before))
+        )
+        if not RoleGrant.objects.filter(role=Role.ADMIN.value, environment="").exists():
+            raise Conflict("Somebody must stay administrator of all environments. Grant it to another person first.")
+        this.record(
+            "role.changed",
+            subject=f"person:{user.pk}",
+            before={"roles": before, "environment": environment or "all"},
+            after={"roles": sorted(wanted), "environment": environment or "all"},
+        )
+
+
+def login_link_create(*, user: User, actor: Actor, lifetime: timedelta = LINK_LIFETIME) -> str:
+    """Return the path of a link that signs the person in once, within an hour by default."""
+    token = secrets.token_urlsafe(24)
+    at = clock.now()
+    with change(actor=actor) as this:
+        LoginLink.objects.create(user=user, token_hash=secret_hash(token), created_at=at, expires_at=at + lifetime)
+        this.record("login_link.created", subject=f"person:{user.pk}", after={"expires_at": at + lifetime})
+    return f"/enter/{token}"
+
+
+def login_link_find(*, token: str) -> LoginLink:
+    """Return the usable link of a token. Raises NotFound when it is unknown, used or too old."""
+    link = LoginLink.objects.select_related("user").filter(token_hash=secret_hash(token)).first()
+    if link is None or link.used_at is not None or link.expires_at <= clock.now() or not link.user.is_active:
+        raise NotFound("This link was used already or is too old. Ask for a new one: manage.py login_link NAME.")
+    return link
+
+
+def login_link_use(*, token: str, request_id: str = "") -> User:
+    """Spend the link and return its person. Of two simultaneous uses only one succeeds."""
+    link = login_link_find(token=token)
+    with change(actor=Actor.person(link.user), request_id=request_id) as this:
+        spent = LoginLink.objects.filter(pk=link.pk, used_at=None).update(used_at=clock.now())
+        if not spent:
+            raise NotFound("This link was used already. Ask for a new one: manage.py login_link NAME.")
+        this.record("login_link.used", subject=f"person:{link.user_id}")
+    return link.user
+
+
+def sign_in_record(*, user: User, request_id: str = "") -> None:
+    """Note that a person signed in with a password."""
+    with change(actor=Actor.person(user), request_id=request_id) as this:
+        this.record("person.signed_in", subject=f"person:{user.pk}")
+
+
+def device_key_create(
+    *, environment: str, name: str, actor: Actor, expires_at: datetime | None = None, request_id: str = ""
+) -> tuple[DeviceKey, str]:
+    """Create a device key; the second value is the key itself, shown this once."""
+    environment = Environment(environment).value
+    if not name.strip():
+        raise InvalidInput("Give the key a name that says which devices carry it.")
+    secret = f"hk_{environment}_{secrets.token_urlsafe(24)}"
+    with change(actor=actor, environment=environment, request_id=request_id) as this:
+        key = DeviceKey.objects.create(
+            environment=environment,
+            name=name.strip(),
+            prefix=secret[: len(environment) + 8],
+            key_hash=secret_hash(secret),
+            created_at=clock.now(),
+            expires_at=expires_at,
+        )
+        this.record("key.created", subject=f"device_key:{key.pk}", after={"name": key.name, "expires_at": expires_at})
+    return key, secret
+
+
+def device_key_revoke(*, key: DeviceKey, actor: Actor, reason: str = "", request_id: str = "") -> None:
+    """Revoke a device key at once, in every gateway."""
+    with change(actor=actor, environment=key.environment, reason=reason, request_id=request_id) as this:
+        locked = DeviceKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+        if locked.revoked_at is not None:
+            return
+        locked.revoked_at = clock.now()
+        locked.save(update_fields=["revoked_at"])
+        this.record(
+            "key.revoked", subject=f"device_key:{key.pk}", before={"revoked_at": None}, after={"revoked_at": locked.revoked_at}
+        )

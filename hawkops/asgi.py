@@ -1,0 +1,50 @@
+"""The console: Django's pages in a thread pool, emergency pages in threads of their own, and the live stream beside them."""
+
+import asyncio
+import re
+from typing import Any
+
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+
+from hawkops.wsgi import application as django_pages  # configures Django before anything below needs it
+
+# isort: split
+from hawkops.live import LiveStream
+
+EMERGENCY = re.compile(r"^/[a-z]+/emergency(/|$)")
+
+
+class Console:
+    """Dispatch by path. Slow pages can fill their pool and the emergency page still answers."""
+
+    def __init__(self) -> None:
+        self.pages = WSGIMiddleware(django_pages, workers=8)
+        self.emergency = WSGIMiddleware(django_pages, workers=4)
+        self.live = LiveStream(settings.DATABASE_URL)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] != "http":
+            raise RuntimeError(f"The console speaks HTTP only, not {scope['type']}.")
+        elif scope["path"] == "/live":
+            await self.live(scope, receive, send)
+        elif EMERGENCY.match(scope["path"]):
+            await self.emergency(scope, receive, send)
+        else:
+            await self.pages(scope, receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self.live.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await asyncio.wait_for(self.live.stop(), timeout=3)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+application = Console()

@@ -1,0 +1,1 @@
+"""The kernel: what every part stands on, without tables of its own."""

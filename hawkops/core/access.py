@@ -1,0 +1,61 @@
+"""Roles, and the one way to ask whether somebody may do something. Where grants are kept is the accounts' business."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+
+
+class Role(StrEnum):
+    """What a person may do in an environment. Every role may also read."""
+
+    VIEWER = "viewer"
+    RELEASER = "releaser"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+class Person(Protocol):
+    """What access needs to know of a user."""
+
+    is_authenticated: bool
+
+    def roles_in(self, environment: str) -> frozenset[Role]:
+        """The roles held in one environment (grants for all environments included)."""
+        ...
+
+
+def can(user: object, environment: str, *roles: Role) -> bool:
+    """Say whether the user holds any of the roles there. Administrators hold all; no role given means any role."""
+    if not getattr(user, "is_authenticated", False):
+        return False
+    held: frozenset[Role] = user.roles_in(environment)  # type: ignore[attr-defined]
+    if Role.ADMIN in held:
+        return True
+    return bool(held.intersection(roles)) if roles else bool(held)
+
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def requires(*roles: Role) -> Callable[[View[P]], View[P]]:
+    """Refuse the view with 403 to people who hold none of the roles in the URL's environment."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            environment = str(kwargs.get("environment", ""))
+            if not can(request.user, environment, *roles):
+                wanted = " or ".join(roles) or "any"
+                raise PermissionDenied(f"This needs the role {wanted} in {environment or 'some environment'}.")
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate

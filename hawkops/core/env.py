@@ -1,0 +1,107 @@
+"""Typed readers of the process environment. A bad value stops the start with a sentence; secrets may come from files.
+
+What the environment does not say is read from `<HAWKOPS_DATA>/env`, which `manage.py up` writes.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class BadSetting(Exception):
+    """A setting can't be used as it is."""
+
+
+def data_dir() -> Path:
+    """The folder that holds everything this installation keeps."""
+    return Path(os.environ.get("HAWKOPS_DATA") or ROOT / ".hawkops").resolve()
+
+
+def _written_by_up() -> dict[str, str]:
+    try:
+        lines = (data_dir() / "env").read_text().splitlines()
+    except OSError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+_fallback = _written_by_up()
+
+
+def text(name: str, default: str | None = None) -> str:
+    """Read `NAME`, or the file that `NAME_FILE` names, or what `up` wrote. Raises BadSetting when required and absent."""
+    if name in os.environ:
+        return os.environ[name]
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise BadSetting(f"{name}_FILE points to {path}, which can't be read: {error.strerror}.") from error
+    if name in _fallback:
+        return _fallback[name]
+    if default is None:
+        raise BadSetting(f"{name} is not set. Start everything with `manage.py up`, or set {name} or {name}_FILE.")
+    return default
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """Read a yes or no."""
+    value = text(name, "1" if default else "0").strip().lower()
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("0", "false", "no", "off", ""):
+        return False
+    raise BadSetting(f"{name} is {value!r}; use 1 or 0.")
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Read a comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def database(url: str, *, session_timeout_ms: int | None) -> dict[str, object]:
+    """Turn a PostgreSQL URL into Django's settings.
+
+    `session_timeout_ms` bounds locks and statements; a session that idles inside a transaction is ended a little
+    earlier, so that whoever waits for its lock outlives it.
+    """
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise BadSetting("DATABASE_URL must begin with postgresql://; HawkOps keeps its history in PostgreSQL only.")
+    try:
+        parts = conninfo_to_dict(url)
+    except Exception as error:
+        raise BadSetting(f"DATABASE_URL can't be read: {error}.") from error
+    options: dict[str, object] = {"connect_timeout": 5, "application_name": "hawkops"}
+    for extra in ("sslmode", "sslrootcert"):
+        if extra in parts:
+            options[extra] = parts[extra]
+    if session_timeout_ms is not None:
+        options["options"] = (
+            f"-c lock_timeout={session_timeout_ms} -c statement_timeout={session_timeout_ms}"
+            f" -c idle_in_transaction_session_timeout={session_timeout_ms * 4 // 5}"
+        )
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.get("dbname") or "hawkops",
+        "USER": parts.get("user") or "",
+        "PASSWORD": parts.get("password") or "",
+        "HOST": parts.get("host") or "",
+        "PORT": str(parts.get("port") or ""),
+        "OPTIONS": options,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def broker(redis_url: str) -> str:
+    """Turn a redis-py URL into the form Celery's transport wants (unix sockets are spelled differently there)."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    split = urlsplit(redis_url)
+    number = parse_qs(split.query).get("db", ["0"])[0]
+    password = f":{split.password}@" if split.password else ""
+    return f"redis+socket://{password}{unquote(split.path)}?virtual_host={number}"

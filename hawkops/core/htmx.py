@@ -1,0 +1,27 @@
+"""One view serves the page and its parts: the browser is told *that* something changed and asks for it again."""
+
+import re
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.middleware import HtmxDetails
+
+PART = re.compile(r"[a-z][a-z0-9-]{0,40}")
+
+
+class HtmxRequest(HttpRequest):
+    """A request that knows whether htmx sent it."""
+
+    htmx: HtmxDetails
+
+
+def render_page(
+    request: HttpRequest, template: str, context: dict[str, Any] | None = None, *, status: int = 200
+) -> HttpResponse:
+    """Render the whole page, or only the partial named by `?part=`."""
+    part = request.GET.get("part", "")
+    name = f"{template}#{part}" if PART.fullmatch(part) else template
+    response = render(request, name, context or {}, status=status)
+    response["Cache-Control"] = "no-store"
+    return response

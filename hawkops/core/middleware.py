@@ -1,0 +1,69 @@
+"""What every request gets before its view: an id, its environment, and the refusal of unknown ones."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+
+from hawkops.core.environments import Environment
+from hawkops.core.errors import HawkOpsError
+
+ENVIRONMENT_COOKIE = "hawkops_environment"
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class RequestIdMiddleware:
+    """Give each request an id that history entries and logs carry."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+
+class EnvironmentMiddleware:
+    """Read the environment out of the URL, and remember the last one for `/`."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        environment = getattr(request, "environment", None)
+        if environment and request.COOKIES.get(ENVIRONMENT_COOKIE) != environment:
+            response.set_cookie(
+                ENVIRONMENT_COOKIE, str(environment), max_age=31_536_000, samesite="Lax", httponly=True
+            )
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Refuse an environment that does not exist before any view sees it."""
+        if "environment" not in kwargs:
+            return
+        try:
+            request.environment = Environment(kwargs["environment"])  # type: ignore[attr-defined]
+        except ValueError:
+            raise Http404(f"There is no environment {kwargs['environment']!r}.") from None
+
+
+class RefusalMiddleware:
+    """Turn a refusal that no view handled into its plain sentence and status."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer with the error's own status; anything unexpected goes on to Django."""
+        if not isinstance(error, HawkOpsError):
+            return None
+        return HttpResponse(error.message, status=error.status, content_type="text/plain; charset=utf-8")

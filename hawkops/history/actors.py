@@ -1,0 +1,38 @@
+"""Who did it: a person, a device key, a rule that acted, or the system itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class _HasPk(Protocol):
+    pk: int
+
+
+@dataclass(frozen=True)
+class Actor:
+    """An actor's reference goes into the hash; the label (a username, say) stands apart and can be erased."""
+
+    reference: str
+    label: str
+
+    @classmethod
+    def person(cls, user: object) -> Actor:
+        """The signed-in user."""
+        return cls(f"person:{user.pk}", user.get_username())  # type: ignore[attr-defined]
+
+    @classmethod
+    def rule(cls, name: str) -> Actor:
+        """A rule or schedule that acted by itself."""
+        return cls(f"rule:{name}", name)
+
+    @classmethod
+    def key(cls, key: object) -> Actor:
+        """A device key or API token."""
+        return cls(f"key:{key.pk}", key.name)  # type: ignore[attr-defined]
+
+    @classmethod
+    def system(cls, name: str) -> Actor:
+        """A command run on the host."""
+        return cls(f"system:{name}", name)

@@ -1,0 +1,1 @@
+"""The hash chain and the diff: pure functions, standard library only."""

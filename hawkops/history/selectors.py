@@ -1,0 +1,79 @@
+"""Reading the history."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from hawkops.history.models import Head, HistoryEntry, Verification
+
+
+def entries(
+    *,
+    environment: str | None = None,
+    verb_prefix: str = "",
+    verbs: Iterable[str] = (),
+    subject: str = "",
+    actor: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    words: str = "",
+    hidden: bool = False,
+) -> QuerySet[HistoryEntry]:
+    """Return entries newest first; `environment` also brings those that belong to none. One query when iterated."""
+    found = HistoryEntry.objects.select_related("personal")
+    if not hidden:
+        found = found.filter(hidden=False)
+    if environment is not None:
+        found = found.filter(Q(environment=environment) | Q(environment=""))
+    if verb_prefix:
+        found = found.filter(verb__startswith=verb_prefix)
+    if verbs:
+        found = found.filter(verb__in=list(verbs))
+    if subject:
+        found = found.filter(subject__icontains=subject)
+    if actor:
+        found = found.filter(Q(actor=actor) | Q(personal__label__iexact=actor))
+    if since is not None:
+        found = found.filter(at__gte=since)
+    if until is not None:
+        found = found.filter(at__lt=until)
+    for word in words.split():
+        found = found.filter(
+            Q(reason__icontains=word)
+            | Q(subject__icontains=word)
+            | Q(verb__icontains=word)
+            | Q(after_text__icontains=word)
+            | Q(before_text__icontains=word)
+            | Q(personal__label__icontains=word)
+        )
+    return found
+
+
+def causes(entry: HistoryEntry, *, limit: int = 20) -> list[HistoryEntry]:
+    """Return what led to the entry, nearest first. One query a step."""
+    found: list[HistoryEntry] = []
+    while entry.cause_id is not None and len(found) < limit:
+        entry = HistoryEntry.objects.select_related("personal").get(pk=entry.cause_id)
+        found.append(entry)
+    return found
+
+
+def effects(entry: HistoryEntry, *, limit: int = 50) -> QuerySet[HistoryEntry]:
+    """Return what the entry led to, oldest first."""
+    return HistoryEntry.objects.select_related("personal").filter(cause=entry).order_by("seq")[:limit]
+
+
+def head() -> Head:
+    """Return the end of the chain."""
+    return Head.objects.get(pk=1)
+
+
+def last_entry_at() -> datetime | None:
+    """Return when anything was last written (heartbeats included); None on an empty chain."""
+    return HistoryEntry.objects.order_by("-seq").values_list("at", flat=True).first()
+
+
+def verification_latest() -> Verification | None:
+    """Return the newest result of the verifier, or None if it never ran."""
+    return Verification.objects.order_by("-at").first()

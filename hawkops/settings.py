@@ -1,0 +1,158 @@
+"""All settings. Values come from the environment by `hawkops.core.env`; the README lists them."""
+
+from pathlib import Path
+
+from csp.constants import NONE, SELF
+
+from hawkops.core import env
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = env.data_dir()
+
+DEBUG = env.flag("HAWKOPS_DEBUG")
+SECRET_KEY = env.text("SECRET_KEY")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CONSOLE_URL = env.text("CONSOLE_URL", "http://localhost:8000")
+GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:4318")
+CLOUD_AI_URL = env.text("CLOUD_AI_URL", "")
+SCRIPTS_DIR = Path(env.text("HAWKOPS_SCRIPTS_DIR", str(ROOT / "hawkops" / "scripts" / "bin")))
+LITERT_MODEL = env.text("LITERT_MODEL", str(ROOT / "hawkops" / "fleet" / "model" / "synthetic.litertlm"))
+CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "csp",
+    "template_partials",
+    "hawkops.core",
+    "hawkops.history",
+    "hawkops.accounts",
+    "hawkops.scripts",
+    "monitoring",
+    "rollout",
+    "incidents",
+    "hawkops",
+]
+
+MIDDLEWARE = [
+    "hawkops.core.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "hawkops.core.middleware.EnvironmentMiddleware",
+    "hawkops.core.middleware.RefusalMiddleware",
+]
+
+ROOT_URLCONF = "hawkops.urls"
+WSGI_APPLICATION = "hawkops.wsgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "hawkops.strip.page",
+            ],
+            "builtins": ["hawkops.core.templatetags.look", "template_partials.templatetags.partials"],
+            "libraries": {"look": "hawkops.core.templatetags.look"},
+            "loaders": [
+                (
+                    "template_partials.loader.Loader",
+                    [("django.template.loaders.cached.Loader", ["django.template.loaders.filesystem.Loader"])],
+                )
+            ],
+        },
+    }
+]
+
+# The application connects with a role that may not alter the history; the owner migrates.
+SESSION_TIMEOUT_MS = 5_000
+DATABASE_URL = env.text("DATABASE_URL")
+DATABASES = {"default": env.database(DATABASE_URL, session_timeout_ms=SESSION_TIMEOUT_MS)}
+if owner_url := env.text("DATABASE_OWNER_URL", ""):
+    DATABASES["owner"] = {**env.database(owner_url, session_timeout_ms=None), "CONN_MAX_AGE": 0}
+
+REDIS_URL = env.text("REDIS_URL")
+CELERY_BROKER_URL = env.broker(REDIS_URL)
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "/"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
+SESSION_COOKIE_NAME = "hawkops_session"
+CSRF_COOKIE_NAME = "hawkops_csrf"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [ROOT / "static"]
+STATIC_ROOT = DATA / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_MANIFEST_STRICT = False
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"event": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "event"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "WARNING"}},
+}

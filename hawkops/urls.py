@@ -1,0 +1,18 @@
+"""All addresses of the console. The environment is the first segment of every page's URL."""
+
+from django.urls import include, path
+
+from hawkops import views
+
+urlpatterns = [
+    path("", views.root, name="root"),
+    path("healthz", views.healthz, name="healthz"),
+    path("", include("hawkops.accounts.urls")),
+    path("<str:environment>/", views.overview, name="overview"),
+    path("<str:environment>/strip", views.strip, name="strip"),
+    path("<str:environment>/", include("hawkops.history.urls")),
+    path("<str:environment>/", include("hawkops.scripts.urls")),
+    path("<str:environment>/", include("monitoring.urls")),
+    path("<str:environment>/", include("rollout.urls")),
+    path("<str:environment>/", include("incidents.urls")),
+]
