@@ -1,0 +1,61 @@
+"""`manage.py seed`: what a fresh installation starts with. Safe to repeat: it adds what is missing and changes nothing."""
+
+import json
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from hawkops.accounts.models import DeviceKey, User
+from hawkops.accounts.services import device_key_create, login_link_create, person_create, secret_hash
+from hawkops.core.access import Role
+from hawkops.core.environments import Environment
+from hawkops.history.actors import Actor
+from rollout.services.flags import flags_seed
+from rollout.services.releases import release_seed, runbook_import
+
+ACTOR = Actor.system("up")
+
+
+class Command(BaseCommand):
+    """Import the runbook, make flags, the first administrator and the local device's key."""
+
+    help = "Import the runbook, make the runbook's flags, the first administrator and the local device's key."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One line for programs instead of sentences for people."""
+        parser.add_argument("--json", action="store_true", help="print one JSON line with login_url and device_key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Add what is missing."""
+        flags_seed(actor=ACTOR)
+        runbook_import(actor=ACTOR)
+        release_seed(actor=ACTOR)
+        login_url = login_link_create(user=_administrator(), actor=ACTOR)
+        device_key = _device_key(settings.DATA / "device.key")
+        if options["json"]:
+            self.stdout.write(json.dumps({"login_url": login_url, "device_key": device_key}))
+        else:
+            self.stdout.write(f"Sign in once within an hour: {settings.CONSOLE_URL}{login_url}")
+
+
+def _administrator() -> User:
+    """The first administrator: the oldest one, or a new person named admin."""
+    found = User.objects.filter(is_active=True, grants__role=Role.ADMIN.value, grants__environment="").order_by("pk")
+    return found.first() or person_create(username="admin", actor=ACTOR, roles=[Role.ADMIN])
+
+
+def _device_key(path: Path) -> str:
+    """The local device's key: kept in a file only its owner may read, made anew when the database does not know it."""
+    if path.exists():
+        secret = path.read_text().strip()
+        if DeviceKey.objects.filter(key_hash=secret_hash(secret), revoked_at=None).exists():
+            return secret
+    _, secret = device_key_create(environment=Environment.DEMO, name="local device and simulated fleet", actor=ACTOR)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secret)
+    return secret
