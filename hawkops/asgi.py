@@ -1,8 +1,8 @@
-"""The console: Django's pages in a thread pool, emergency pages in threads of their own, and the live stream beside them."""
+"""The console: Django's pages in a thread pool, emergency pages in threads of their own, `/live` beside them."""
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
@@ -19,8 +19,8 @@ class Console:
     """Dispatch by path. Slow pages can fill their pool and the emergency page still answers."""
 
     def __init__(self) -> None:
-        self.pages = WSGIMiddleware(django_pages, workers=8)
-        self.emergency = WSGIMiddleware(django_pages, workers=4)
+        self.pages: Any = WSGIMiddleware(cast(Any, django_pages), workers=8)
+        self.emergency: Any = WSGIMiddleware(cast(Any, django_pages), workers=4)
         self.live = LiveStream(settings.DATABASE_URL)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:

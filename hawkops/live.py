@@ -1,4 +1,4 @@
-"""The browser's live stream: one SSE connection a browser, checked against session and roles, cut when either changes."""
+"""The live stream: one SSE connection a browser, checked against session and roles, cut when either changes."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ class _Viewer:
     queue: "asyncio.Queue[bytes | None]" = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS))
 
     def push(self, data: bytes | None) -> None:
-        """Queue an event; None, or a reader too slow to keep up, ends the stream (the browser reconnects and resyncs)."""
+        """Queue an event. None, or a reader too slow to keep up, ends the stream; the browser reconnects."""
         try:
             self.queue.put_nowait(data)
         except asyncio.QueueFull:
@@ -122,7 +122,9 @@ class LiveStream:
         await send({"type": "http.response.body", "body": b"retry: 2000\n\n", "more_body": True})
         while not gone.done():
             getter = asyncio.create_task(viewer.queue.get())
-            done, _ = await asyncio.wait({getter, gone}, timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {getter, gone}, timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
             if getter not in done:
                 getter.cancel()
                 data: bytes | None = b": keep-alive\n\n"

@@ -12,15 +12,11 @@ from hawkops.core.environments import Environment
 class User(AbstractUser):
     """A person. Rights come from role grants, never from Django's staff flags."""
 
-    grants: "models.Manager[RoleGrant]"
-
     def roles_in(self, environment: str) -> frozenset[Role]:
         """The roles held in an environment; the empty string asks for roles held anywhere. One query a request."""
         if not hasattr(self, "_grants"):
             self._grants = list(self.grants.values_list("role", "environment"))
-        return frozenset(
-            Role(role) for role, where in self._grants if not environment or where in ("", environment)
-        )
+        return frozenset(Role(role) for role, where in self._grants if not environment or where in ("", environment))
 
 
 class RoleGrant(models.Model):

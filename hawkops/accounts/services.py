@@ -35,7 +35,9 @@ def person_create(
         user.set_unusable_password()
         user.save()
         granted = sorted(set(roles))
-        RoleGrant.objects.bulk_create(RoleGrant(user=user, role=role.value, environment=environment) for role in granted)
+        RoleGrant.objects.bulk_create(
+            RoleGrant(user=user, role=role.value, environment=environment) for role in granted
+        )
         this.record(
             "person.created",
             subject=f"person:{user.pk}",
@@ -49,10 +51,10 @@ def roles_set(*, user: User, roles: Iterable[Role], environment: str, actor: Act
     wanted = {role.value for role in roles}
     with change(actor=actor, environment=environment, request_id=request_id) as this:
         locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        before = sorted(locked.grants.filter(environment=environment).values_list("role", flat=True))
+        before = sorted(RoleGrant.objects.filter(user=locked, environment=environment).values_list("role", flat=True))
         if before == sorted(wanted):
             return
-        locked.grants.filter(environment=environment).exclude(role__in=wanted).delete()
+        RoleGrant.objects.filter(user=locked, environment=environment).exclude(role__in=wanted).delete()
         RoleGrant.objects.bulk_create(
             RoleGrant(user=locked, role=role, environment=environment) for role in sorted(wanted - set(before))
         )
@@ -131,5 +133,8 @@ def device_key_revoke(*, key: DeviceKey, actor: Actor, reason: str = "", request
         locked.revoked_at = clock.now()
         locked.save(update_fields=["revoked_at"])
         this.record(
-            "key.revoked", subject=f"device_key:{key.pk}", before={"revoked_at": None}, after={"revoked_at": locked.revoked_at}
+            "key.revoked",
+            subject=f"device_key:{key.pk}",
+            before={"revoked_at": None},
+            after={"revoked_at": locked.revoked_at},
         )

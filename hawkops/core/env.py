@@ -33,7 +33,7 @@ _fallback = _written_by_up()
 
 
 def text(name: str, default: str | None = None) -> str:
-    """Read `NAME`, or the file that `NAME_FILE` names, or what `up` wrote. Raises BadSetting when required and absent."""
+    """Read `NAME`, or the file that `NAME_FILE` names, or what `up` wrote. Raises BadSetting when all are absent."""
     if name in os.environ:
         return os.environ[name]
     if path := os.environ.get(f"{name}_FILE"):

@@ -36,9 +36,7 @@ class EnvironmentMiddleware:
         response = self.get_response(request)
         environment = getattr(request, "environment", None)
         if environment and request.COOKIES.get(ENVIRONMENT_COOKIE) != environment:
-            response.set_cookie(
-                ENVIRONMENT_COOKIE, str(environment), max_age=31_536_000, samesite="Lax", httponly=True
-            )
+            response.set_cookie(ENVIRONMENT_COOKIE, str(environment), max_age=31_536_000, samesite="Lax", httponly=True)
         return response
 
     def process_view(

@@ -32,7 +32,9 @@ class HistoryEntry(models.Model):
         constraints = [models.UniqueConstraint(fields=["previous_hash"], name="history_one_successor")]
         indexes = [
             # the history page: newest first in one environment, heartbeats left out
-            models.Index(fields=["environment", "-seq"], name="history_environment_seq", condition=models.Q(hidden=False)),
+            models.Index(
+                fields=["environment", "-seq"], name="history_environment_seq", condition=models.Q(hidden=False)
+            ),
             # markers on charts, drills, "who did this": by verb and time
             models.Index(fields=["verb", "-at"], name="history_verb_at"),
             # everything that happened to one subject

@@ -92,7 +92,9 @@ def change(
     """
     outer = _open.get()
     if outer is not None and connection.in_atomic_block:
-        inner = Change(actor, environment or outer.environment, reason or outer.reason, outer.request_id, cause or outer.cause)
+        inner = Change(
+            actor, environment or outer.environment, reason or outer.reason, outer.request_id, cause or outer.cause
+        )
         with transaction.atomic():
             yield inner
         outer.drafts.extend(inner.drafts)

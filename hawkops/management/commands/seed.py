@@ -1,4 +1,4 @@
-"""`manage.py seed`: what a fresh installation starts with. Safe to repeat: it adds what is missing and changes nothing."""
+"""`manage.py seed`: what a fresh installation starts with. Safe to repeat: it only adds what is missing."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from rollout.services.flags import flags_seed
+from rollout.services.releases import release_seed, runbook_import
 
 from hawkops.accounts.models import DeviceKey, User
 from hawkops.accounts.services import device_key_create, login_link_create, person_create, secret_hash
 from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.history.actors import Actor
-from rollout.services.flags import flags_seed
-from rollout.services.releases import release_seed, runbook_import
 
 ACTOR = Actor.system("up")
 
@@ -56,6 +56,6 @@ def _device_key(path: Path) -> str:
             return secret
     _, secret = device_key_create(environment=Environment.DEMO, name="local device and simulated fleet", actor=ACTOR)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secret)
     return secret

@@ -1,4 +1,4 @@
-"""`migrate`, by the owner of the tables; afterwards the application's role gets its rights, altering entries not among them."""
+"""`migrate`, by the owner of the tables. Then the application's role gets its rights; altering entries is not one."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -30,7 +30,7 @@ class Command(DjangoMigrate):
 
 def grant() -> None:
     """Give the application's role what it needs and no more. Safe to repeat."""
-    role = sql.Identifier(settings.DATABASES["default"]["USER"])
+    role = sql.Identifier(str(settings.DATABASES["default"]["USER"]))
     entries = sql.Identifier(HistoryEntry._meta.db_table)
     statements = (
         sql.SQL("GRANT USAGE ON SCHEMA public TO {role}"),
