@@ -1,0 +1,1 @@
+"""Figures: `manage.py bench` measures a running installation from outside, over HTTP, with loads that end by themselves."""

@@ -1,0 +1,58 @@
+"""Bare loops to compare with: the same work on the same server without anything of ours around it.
+
+`python -m uvicorn hawkops.bench.reference:evaluate` parses a JSON context, hashes ten buckets and encodes ten answers;
+`…:walk` parses an OTLP payload with the stock parser and visits every point.
+"""
+
+from typing import Any
+
+import mmh3
+import orjson
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+FLAGS = [f"flag-{number}" for number in range(10)]
+
+
+async def _body(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _answer(send: Any, body: bytes, content_type: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def evaluate(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer ten flags for the context in the body."""
+    if scope["type"] != "http":
+        return
+    context = orjson.loads(await _body(receive))["context"]
+    key = context["targetingKey"]
+    flags = []
+    for name in FLAGS:
+        bucket = (mmh3.hash(f"{name}:{key}", signed=False) * 100_000) >> 32
+        flags.append({"key": name, "value": bucket < 50_000, "variant": "on", "reason": "SPLIT"})
+    await _answer(send, orjson.dumps({"flags": flags}), b"application/json")
+
+
+async def walk(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Visit every point of the payload in the body."""
+    if scope["type"] != "http":
+        return
+    payload = ExportMetricsServiceRequest.FromString(await _body(receive))
+    total = 0.0
+    for resource in payload.resource_metrics:
+        names = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+        for scoped in resource.scope_metrics:
+            for metric in scoped.metrics:
+                points = getattr(metric, metric.WhichOneof("data")).data_points
+                for point in points:
+                    names.update((attribute.key, attribute.value.string_value) for attribute in point.attributes)
+                    total += sum(point.positive.bucket_counts) if hasattr(point, "positive") else point.as_double
+    await _answer(send, b"", b"application/x-protobuf")
