@@ -1,11 +1,22 @@
 #!/usr/bin/env python
-"""The command line."""
+"""The command line. `up` starts what the other commands need, so it runs before Django is configured."""
 
 import os
 import sys
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Dispatch `up`; everything else is Django's."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hawkops.settings")
+    if sys.argv[1:2] == ["up"]:
+        from hawkops.embedded import up
+
+        return up.main(sys.argv[2:])
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

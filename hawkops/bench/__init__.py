@@ -1,1 +1,1 @@
-"""Figures: `manage.py bench` measures a running installation from outside, over HTTP, with loads that end by themselves."""
+"""Figures: `manage.py bench` measures a running installation over HTTP, with loads that end by themselves."""

@@ -1,0 +1,382 @@
+"""`manage.py up`: everything on one machine, step by step, and all of it ended again. Runs before Django is configured."""
+
+import argparse
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import psycopg
+import redis
+
+from hawkops.embedded import processes, servers
+from hawkops.embedded.errors import StartRefused
+
+ROOT = Path(__file__).resolve().parents[2]
+HEALTH_SECONDS = 60
+STOP_SECONDS = 8
+# Programs behind an address, in the order they start; the last to start is the first to end.
+PIDS = "processes.json"
+
+
+@dataclass
+class Child:
+    """One program that `up` watches."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    first_signal: signal.Signals = signal.SIGTERM
+
+
+@dataclass
+class Installation:
+    """A running installation: its folder, its environment, and what was started."""
+
+    data: Path
+    env: dict[str, str]
+    children: list[Child] = field(default_factory=list)
+    embedded: servers.Servers | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the installation until it is told to end; return the exit status."""
+    options = _options(arguments)
+    data = (options.data or Path(os.environ.get("HAWKOPS_DATA") or ROOT / ".hawkops")).resolve()
+    env = {
+        **os.environ,
+        "HAWKOPS_DATA": str(data),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "hawkops.settings",
+    }
+    installation = Installation(data, env)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        installation.stopping.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, end)
+    lock: IO[str] | None = None
+    try:
+        lock = _lock(data)
+        _orphans_end(data)
+        _ports_free(options.port, options.gateway_port)
+        _start(installation, options)
+        failed = _watch(installation)
+    except StartRefused as refusal:
+        say(f"HawkOps did not start. {refusal}")
+        failed = True
+    except KeyboardInterrupt:
+        failed = False
+    finally:
+        _stop(installation)
+        if lock is not None:
+            lock.close()
+    return 1 if failed else 0
+
+
+def say(line: str) -> None:
+    """Print one line at once."""
+    print(line, flush=True)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="manage.py up", description="Start everything HawkOps needs on this machine.")
+    parser.add_argument("--port", type=_port, default=8000, help="the console's port (8000)")
+    parser.add_argument("--gateway-port", type=_port, default=4318, help="the devices' port (4318)")
+    parser.add_argument("--no-device", action="store_true", help="start no local device")
+    parser.add_argument("--fleet", type=int, default=0, metavar="N", help="N simulated devices")
+    parser.add_argument("--data", type=Path, help="the folder for all data (.hawkops)")
+    options = parser.parse_args(arguments)
+    if not 0 <= options.fleet <= 10_000:
+        parser.error("--fleet takes 0 to 10000 simulated devices")
+    if options.port == options.gateway_port:
+        parser.error("--port and --gateway-port must differ")
+    return options
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"{number} is not a port; use 1 to 65535")
+    return number
+
+
+def _lock(data: Path) -> IO[str]:
+    """Take the folder for this start alone. The lock ends with the process that holds it."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data / "lock").open("a+")
+    except OSError as error:
+        raise StartRefused(f"The data folder {data} can't be written: {error.strerror}. Use --data DIR.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartRefused(
+            f"Another `manage.py up` already runs on {data}. Stop it first, or use --data DIR."
+        ) from error
+    return lock
+
+
+def _orphans_end(data: Path) -> None:
+    """End what a killed start left behind, last started first; a process id that was reused is left alone."""
+    path = data / PIDS
+    if not path.exists():
+        return
+    try:
+        left = json.loads(path.read_text())
+    except ValueError:
+        left = []
+    for name, pid, start in reversed(left):
+        first = signal.SIGINT if name == "postgres" else signal.SIGTERM
+        if processes.orphan_end(pid, start, first=first):
+            say(f"  ended {name}, left over from a start that was killed")
+    path.unlink(missing_ok=True)
+
+
+def _ports_free(*ports: int) -> None:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                flag = "--port" if port == ports[0] else "--gateway-port"
+                raise StartRefused(f"Port {port} is taken ({error.strerror}). Choose another with {flag} N.") from error
+
+
+def _start(installation: Installation, options: argparse.Namespace) -> None:
+    env, data = installation.env, installation.data
+    say(f"HawkOps, data in {data}")
+    _databases(installation)
+    env.setdefault("SECRET_KEY", "")
+    if not _given(env, "SECRET_KEY"):
+        env["SECRET_KEY"] = _kept_secret(data / "secret.key")
+    else:
+        env.pop("SECRET_KEY") if not env["SECRET_KEY"] else None
+    env.setdefault("CONSOLE_URL", f"http://localhost:{options.port}")
+    env["GATEWAY_URL"] = f"http://127.0.0.1:{options.gateway_port}"
+    cloud_port = 0
+    if not env.get("CLOUD_AI_URL"):
+        cloud_port = _free_port()
+        env["CLOUD_AI_URL"] = f"http://127.0.0.1:{cloud_port}"
+    _write_env(installation)
+
+    say("  migrating")
+    _command(installation, "migrate", "--no-input", "--verbosity", "0")
+    _command(installation, "collectstatic", "--no-input", "--verbosity", "0")
+    say("  importing the runbook, flags and the first administrator")
+    seeded = json.loads(_command(installation, "seed", "--json").strip().splitlines()[-1])
+
+    python = sys.executable
+    if cloud_port:
+        _spawn(installation, "cloud", python, "-m", "hawkops.fleet.cloud", "--port", str(cloud_port))
+    _spawn(installation, "gateway", python, "-m", "hawkops.serve", "gateway", "--port", str(options.gateway_port))
+    _spawn(installation, "console", python, "-m", "hawkops.serve", "console", "--port", str(options.port))
+    celery = (python, "-m", "celery", "-A", "hawkops")
+    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "warning")
+    _spawn(installation, "critical", *celery, "worker", "-Q", "critical", "-n", "critical@%h", "-c", "1", *quiet)
+    _spawn(installation, "scripts", *celery, "worker", "-Q", "scripts", "-n", "scripts@%h", "-c", "1", *quiet)
+    schedule = str(data / "beat")
+    _spawn(installation, "beat", *celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "warning")
+    _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/healthz")
+    _healthy(installation, "console", f"http://127.0.0.1:{options.port}/healthz")
+    fleet = {"HAWKOPS_GATEWAY": env["GATEWAY_URL"], "HAWKOPS_DEVICE_KEY": seeded["device_key"]}
+    if not options.no_device:
+        _spawn(installation, "device", python, "-m", "hawkops.fleet.device", extra=fleet)
+    if options.fleet:
+        _spawn(
+            installation, "fleet", python, "-m", "hawkops.fleet.simulate", "--devices", str(options.fleet), extra=fleet
+        )
+    say("")
+    say(f"  Console   {env['CONSOLE_URL']}")
+    say(f"  Gateway   {env['GATEWAY_URL']}   (devices: OFREP and OTLP)")
+    if seeded.get("login_url"):
+        say(f"  Sign in   {env['CONSOLE_URL']}{seeded['login_url']}   (once, within an hour)")
+    say("")
+    say("Ctrl-C ends everything.")
+
+
+def _given(env: dict[str, str], name: str) -> bool:
+    return bool(env.get(name) or env.get(f"{name}_FILE"))
+
+
+def _value(env: dict[str, str], name: str) -> str:
+    if env.get(name):
+        return env[name]
+    try:
+        return Path(env[f"{name}_FILE"]).read_text().strip()
+    except OSError as error:
+        raise StartRefused(f"{name}_FILE points to {env[f'{name}_FILE']}: {error.strerror}.") from error
+
+
+def _databases(installation: Installation) -> None:
+    """Start the embedded servers, or check the ones that were given."""
+    env = installation.env
+    own_database, own_redis = not _given(env, "DATABASE_URL"), not _given(env, "REDIS_URL")
+    if own_database or own_redis:
+        say("  starting " + " and ".join(n for n, o in (("PostgreSQL", own_database), ("Valkey", own_redis)) if o))
+        installation.embedded = servers.start(installation.data, postgres=own_database, valkey=own_redis)
+        if installation.embedded.postgres is not None:
+            env["DATABASE_URL"] = installation.embedded.database_url
+            env["DATABASE_OWNER_URL"] = installation.embedded.owner_url
+            _watch_server(installation, "postgres", installation.embedded.postgres.process, signal.SIGINT)
+        if installation.embedded.valkey is not None:
+            env["REDIS_URL"] = installation.embedded.redis_url
+            _watch_server(installation, "valkey", installation.embedded.valkey.process, signal.SIGTERM)
+    if not own_database:
+        try:
+            psycopg.connect(_value(env, "DATABASE_URL"), connect_timeout=5).close()
+        except psycopg.Error as error:
+            raise StartRefused(f"The database of DATABASE_URL can't be reached: {str(error).strip()}") from error
+    if not own_redis:
+        try:
+            client = redis.Redis.from_url(_value(env, "REDIS_URL"), socket_connect_timeout=5)
+            client.ping()
+            client.close()
+        except (redis.RedisError, ValueError) as error:
+            raise StartRefused(f"The server of REDIS_URL can't be reached: {error}") from error
+
+
+def _watch_server(
+    installation: Installation, name: str, process: "subprocess.Popen[bytes] | None", first: signal.Signals
+) -> None:
+    if process is not None:
+        installation.children.append(Child(name, process, first))
+        _note(installation)
+
+
+def _kept_secret(path: Path) -> str:
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    return path.read_text().strip()
+
+
+def _write_env(installation: Installation) -> None:
+    """Leave the addresses where `manage.py` in another shell finds them; only the owner may read them."""
+    names = (
+        "DATABASE_URL",
+        "DATABASE_OWNER_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "CONSOLE_URL",
+        "GATEWAY_URL",
+        "CLOUD_AI_URL",
+    )
+    text = "".join(f"{name}={installation.env[name]}\n" for name in names if installation.env.get(name))
+    path = installation.data / "env"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _command(installation: Installation, *arguments: str) -> str:
+    """Run one command of manage.py to its end and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *arguments],
+        env=installation.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=processes.child_setup(),
+    )
+    if installation.stopping.is_set():
+        raise KeyboardInterrupt
+    if done.returncode:
+        tail = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise StartRefused(f"`manage.py {arguments[0]}` failed: {' / '.join(tail)}")
+    return done.stdout
+
+
+def _spawn(installation: Installation, name: str, *command: str, extra: dict[str, str] | None = None) -> None:
+    say(f"  starting {name}")
+    folder = installation.data / "log"
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{name}.log").open("ab") as log:
+        process = processes.spawn(command, env={**installation.env, **(extra or {})}, output=log, cwd=ROOT)
+    installation.children.append(Child(name, process))
+    _note(installation)
+
+
+def _note(installation: Installation) -> None:
+    """Write down what runs, with the start time that tells a process from a later one with its id."""
+    rows = [(c.name, c.process.pid, processes.started_at(c.process.pid)) for c in installation.children]
+    path = installation.data / PIDS
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(rows))
+    fresh.replace(path)
+
+
+def _crashed(installation: Installation) -> Child | None:
+    return next((child for child in installation.children if child.process.poll() is not None), None)
+
+
+def _crash_sentence(installation: Installation, child: Child) -> str:
+    code = child.process.returncode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    log = installation.data / "log" / f"{child.name}.log"
+    tail = ""
+    if log.exists():
+        lines = [line for line in log.read_text(errors="replace").strip().splitlines() if line.strip()]
+        tail = f" Last line: {lines[-1][-300:]}" if lines else ""
+    return f"{child.name} {how}.{tail} (log: {log})"
+
+
+def _healthy(installation: Installation, name: str, url: str) -> None:
+    end = time.monotonic() + HEALTH_SECONDS
+    while time.monotonic() < end:
+        if installation.stopping.is_set():
+            raise KeyboardInterrupt
+        if child := _crashed(installation):
+            raise StartRefused(_crash_sentence(installation, child))
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise StartRefused(f"{name} does not answer at {url} within {HEALTH_SECONDS} s.")
+
+
+def _watch(installation: Installation) -> bool:
+    """Wait for the end; a child that ends by itself ends everything. Says whether one did."""
+    while not installation.stopping.wait(0.5):
+        if child := _crashed(installation):
+            say(f"Stopping: {_crash_sentence(installation, child)}")
+            return True
+    return False
+
+
+def _stop(installation: Installation) -> None:
+    """End every process, clients first, servers last."""
+    if installation.children:
+        say("Ending every process.")
+    started = [c for c in installation.children if c.name not in ("postgres", "valkey")]
+    for child in reversed(started):
+        if child.process.poll() is None:
+            child.process.send_signal(child.first_signal)
+    for child in reversed(started):
+        processes.group_end(child.process, first=child.first_signal, wait_seconds=STOP_SECONDS)
+    if installation.embedded is not None:
+        installation.embedded.stop()
+    (installation.data / PIDS).unlink(missing_ok=True)

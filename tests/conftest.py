@@ -1,0 +1,226 @@
+"""The test bed: one embedded PostgreSQL and Valkey for all workers, one database cloned from a template for each.
+
+Ordinary tests (`django_db`) roll back. Tests that really commit (`fresh_database`) get a clone of their own and drop it:
+the history refuses to be emptied, and no trigger is ever switched off.
+"""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = "hawkops_template"
+
+
+def _with_database(url: str, name: str) -> str:
+    split = urlsplit(url)
+    return urlunsplit(split._replace(path=f"/{name}"))
+
+
+def _start_servers() -> None:
+    """Start the servers in the controller, before any settings are read; workers inherit the addresses."""
+    from hawkops.embedded import servers
+
+    data = Path(tempfile.mkdtemp(prefix="hk-"))
+    running = servers.start(data, durable=False)
+    owner_url = running.owner_url
+
+    def stop() -> None:
+        running.stop()
+        running.remove()
+        shutil.rmtree(data, ignore_errors=True)
+
+    atexit.register(stop)
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    os.environ.update(
+        HAWKOPS_TEST_OWNER_URL=owner_url,
+        DATABASE_OWNER_URL=_with_database(owner_url, TEMPLATE),
+        DATABASE_URL=_with_database(running.database_url, TEMPLATE),
+        REDIS_URL=running.redis_url,
+        SECRET_KEY="tests-only-" + "x" * 50,
+        HAWKOPS_DATA=str(data),
+        HAWKOPS_DEBUG="0",
+        CLOUD_AI_URL="",
+    )
+    for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE", "HAWKOPS_SCRIPTS_DIR"):
+        os.environ.pop(name, None)
+    subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "migrate", "--no-input", "--verbosity", "0"],
+        check=True,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "hawkops.settings"},
+    )
+
+
+if "PYTEST_XDIST_WORKER" not in os.environ and "HAWKOPS_TEST_OWNER_URL" not in os.environ:
+    _start_servers()
+
+os.environ["HAWKOPS_TEST_WORKER"] = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+# Said here and not in pyproject.toml: pytest-django would read the settings before the servers run.
+os.environ["DJANGO_SETTINGS_MODULE"] = "hawkops.settings"
+
+
+def _clone(name: str) -> None:
+    with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
+        owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        owner.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG").format(
+                sql.Identifier(name), sql.Identifier(TEMPLATE)
+            )
+        )
+
+
+def _drop(name: str) -> None:
+    with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
+        owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _use(name: str) -> None:
+    """Point Django, and the processes that tests start, at a database."""
+    from django.conf import settings
+    from django.db import connections
+
+    for alias in connections:
+        connections[alias].close()
+        connections[alias].settings_dict["NAME"] = name
+        settings.DATABASES[alias]["NAME"] = name
+    url = _with_database(os.environ["DATABASE_URL"], name)
+    settings.DATABASE_URL = url
+    os.environ["DATABASE_URL"] = url
+    os.environ["DATABASE_OWNER_URL"] = _with_database(os.environ["DATABASE_OWNER_URL"], name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of tests that commit."""
+    config.addinivalue_line("markers", "fresh_database: a database of its own, in which the test really commits")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: object) -> Iterator[None]:
+    """Replace pytest-django's set-up: every worker gets a clone of the migrated template."""
+    name = f"test_{os.environ['HAWKOPS_TEST_WORKER']}"
+    _clone(name)
+    _use(name)
+    yield
+    from django.db import connections
+
+    connections.close_all()
+    _drop(name)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("fresh_database") is None:
+        yield
+        return
+    request.getfixturevalue("django_db_setup")
+    blocker = request.getfixturevalue("django_db_blocker")
+    usual = f"test_{os.environ['HAWKOPS_TEST_WORKER']}"
+    name = f"fresh_{os.environ['HAWKOPS_TEST_WORKER']}"
+    _clone(name)
+    _use(name)
+    with blocker.unblock():
+        yield
+    from django.db import connections
+
+    connections.close_all()
+    _use(usual)
+    _drop(name)
+
+
+@pytest.fixture
+def person() -> Callable[..., object]:
+    """Make a person with roles: `person("ops", Role.OPERATOR)`."""
+    from hawkops.accounts.models import User
+    from hawkops.accounts.services import person_create
+    from hawkops.core.access import Role
+    from hawkops.history.actors import Actor
+
+    def make(username: str, *roles: Role, environment: str = "") -> User:
+        return person_create(username=username, actor=Actor.system("test"), roles=roles, environment=environment)
+
+    return make
+
+
+@pytest.fixture
+def viewer(person: Callable[..., object]) -> object:
+    """Somebody who may look everywhere and change nothing."""
+    from hawkops.core.access import Role
+
+    return person("viewer", Role.VIEWER)
+
+
+@pytest.fixture
+def operator(person: Callable[..., object]) -> object:
+    """The on-call engineer."""
+    from hawkops.core.access import Role
+
+    return person("operator", Role.OPERATOR)
+
+
+@pytest.fixture
+def releaser(person: Callable[..., object]) -> object:
+    """The release team."""
+    from hawkops.core.access import Role
+
+    return person("releaser", Role.RELEASER)
+
+
+@pytest.fixture
+def administrator(person: Callable[..., object]) -> object:
+    """Who may do everything."""
+    from hawkops.core.access import Role
+
+    return person("administrator", Role.ADMIN)
+
+
+@pytest.fixture
+def client_as() -> Callable[[object], object]:
+    """A signed-in test client: `client_as(operator).get(…)`."""
+    from django.test import Client
+
+    def signed_in(user: object) -> Client:
+        client = Client()
+        client.force_login(user)  # type: ignore[arg-type]
+        return client
+
+    return signed_in
+
+
+def chromium_path() -> str | None:
+    """Find a Chromium on the machine; None leaves it to Playwright's own."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    return None
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """A headless Chromium. Without one the test fails and says what to install; nothing is left out silently."""
+    from playwright.sync_api import Error, sync_playwright
+
+    quiet = ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    if os.getuid() == 0:
+        quiet.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=chromium_path(), args=[*quiet, "--no-first-run"])
+        except Error as error:
+            pytest.fail(
+                "Browser tests need Chromium: install it (apt-get install chromium) or run "
+                f"`uv run playwright install --with-deps chromium`. {str(error).splitlines()[0]}",
+                pytrace=False,
+            )
+        yield chromium
+        chromium.close()
