@@ -1,0 +1,73 @@
+"""Reading the census. Active devices are those heard of within the last hour."""
+
+from datetime import timedelta
+
+from django.db.models import Count, Max, Q, QuerySet
+
+from hawkops.core import clock
+from rollout.domain.census import Census
+from rollout.models import CensusDevice
+
+ACTIVE_WITHIN = timedelta(hours=1)
+LEASE = timedelta(seconds=900)
+
+
+def active(environment: str) -> QuerySet[CensusDevice]:
+    """Return the active devices."""
+    return CensusDevice.objects.filter(environment=environment, last_seen_at__gte=clock.now() - ACTIVE_WITHIN)
+
+
+def census(environment: str, revision: int, *, lease: timedelta = LEASE) -> Census:
+    """Count obeyed, pending and unreachable devices at a revision. One query.
+
+    Pending: not yet obeying, and its lease (counted from its last contact) still runs. Unreachable: silent for longer;
+    one that keeps leases serves its safe values by now.
+    """
+    obeys = Q(obeyed_revision__gte=revision)
+    heard = Q(last_seen_at__gte=clock.now() - lease)
+    counts = active(environment).aggregate(
+        obeyed=Count("pk", filter=obeys),
+        pending=Count("pk", filter=~obeys & heard),
+        unreachable=Count("pk", filter=~obeys & ~heard),
+        simulated=Count("pk", filter=Q(simulated=True)),
+    )
+    return Census(revision=revision, **counts)
+
+
+def reach(environment: str, key: str) -> int:
+    """Return how many active devices were last served this flag's `on` value: the ones a kill will touch."""
+    return active(environment).filter(served_on__contains=[key]).count()
+
+
+def reaches(environment: str, keys: list[str]) -> dict[str, int]:
+    """Return `reach` for several flags. One query."""
+    counts = active(environment).aggregate(
+        **{f"n{index}": Count("pk", filter=Q(served_on__contains=[key])) for index, key in enumerate(keys)}
+    )
+    return {key: counts[f"n{index}"] for index, key in enumerate(keys)}
+
+
+def active_count(environment: str) -> int:
+    """Return how many devices are active."""
+    return active(environment).count()
+
+
+def simulated_count(environment: str) -> int:
+    """Return how many of them are simulated."""
+    return active(environment).filter(simulated=True).count()
+
+
+def classes(environment: str) -> list[tuple[str, bool, int]]:
+    """Return (device class, simulated, active devices), largest first."""
+    rows = active(environment).values_list("device_class", "simulated").annotate(devices=Count("pk")).order_by("-devices")
+    return [(device_class, simulated, devices) for device_class, simulated, devices in rows]
+
+
+def devices(environment: str, *, limit: int = 50) -> list[CensusDevice]:
+    """Return active devices, last heard of first."""
+    return list(active(environment).order_by("-last_seen_at")[:limit])
+
+
+def obeyed_last_at(environment: str, revision: int) -> object:
+    """Return when the last device that obeys the revision confirmed it; None when none does."""
+    return active(environment).filter(obeyed_revision__gte=revision).aggregate(last=Max("obeyed_at"))["last"]

@@ -1,0 +1,31 @@
+"""Reading flags."""
+
+from rollout.models import EnvironmentFlags, Flag
+
+
+def revision(environment: str) -> int:
+    """Return the environment's revision; 0 before there are flags."""
+    return EnvironmentFlags.objects.filter(pk=environment).values_list("revision", flat=True).first() or 0
+
+
+def flags(environment: str) -> list[Flag]:
+    """Return the environment's flags in the runbook's order. One query."""
+    return list(Flag.objects.filter(environment=environment))
+
+
+def flag(environment: str, key: str) -> Flag | None:
+    """Return one flag, or None."""
+    return Flag.objects.filter(environment=environment, key=key).first()
+
+
+def overridden(environment: str) -> list[Flag]:
+    """Return the flags under an emergency override, newest first."""
+    return list(Flag.objects.filter(environment=environment).exclude(override_variant="").order_by("-override_at"))
+
+
+def flag_percentages(environment: str) -> dict[str, float]:
+    """Return percent by key."""
+    return {
+        key: thousandths / 1000
+        for key, thousandths in Flag.objects.filter(environment=environment).values_list("key", "thousandths")
+    }

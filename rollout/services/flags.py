@@ -1,0 +1,351 @@
+"""Changing flags. Lock order: the environment's revision, then its flags by key, then (by the history) the chain's head."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hawkops.core import clock
+from hawkops.core.environments import Environment
+from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
+from hawkops.history.services import change
+from rollout.domain.flags import OFF, ON, FlagType
+from rollout.models import EnvironmentFlags, Flag
+
+LITERT = "litert_enabled"
+FALLBACK = "ai_fallback_to_cloud"
+BACKENDS = {
+    "gpu": "litert_gpu_backend",
+    "npu": "litert_npu_backend",
+    "adaptive": "litert_adaptive_switching",
+}
+# The five switches of the runbook; each is drilled before a deployment.
+SWITCHES = (LITERT, *BACKENDS.values(), FALLBACK)
+# Of these, the four that the checklist wants at 0 %.
+LITERT_FLAGS = (LITERT, *BACKENDS.values())
+
+
+@dataclass(frozen=True)
+class _Seed:
+    key: str
+    title: str
+    explanation: str
+    type: FlagType
+    on: Any
+    off: Any
+    safe: str = OFF
+    requires: tuple[str, ...] = ()
+    demo: int = 0
+    elsewhere: int = 0
+
+
+SEEDS = (
+    _Seed(LITERT, "LiteRT", "On-device AI as a whole.", FlagType.BOOLEAN, True, False, demo=100_000),
+    _Seed(
+        BACKENDS["gpu"], "GPU backend", "LiteRT may ask for the GPU.", FlagType.BOOLEAN, True, False, requires=(LITERT,)
+    ),
+    _Seed(
+        BACKENDS["npu"], "NPU backend", "LiteRT may ask for the NPU.", FlagType.BOOLEAN, True, False, requires=(LITERT,)
+    ),
+    _Seed(
+        BACKENDS["adaptive"],
+        "Adaptive switching",
+        "LiteRT may change its backend while it runs.",
+        FlagType.BOOLEAN,
+        True,
+        False,
+        requires=(LITERT,),
+        demo=100_000,
+    ),
+    _Seed(
+        FALLBACK,
+        "Cloud fallback",
+        "Requests that LiteRT does not serve go to cloud AI.",
+        FlagType.BOOLEAN,
+        True,
+        False,
+        safe=ON,
+        demo=100_000,
+        elsewhere=100_000,
+    ),
+    _Seed(
+        "litert_max_concurrent_inferences",
+        "Concurrent inferences",
+        "How many inferences a device runs at once; on lowers it to ease memory.",
+        FlagType.INTEGER,
+        2,
+        4,
+    ),
+    _Seed(
+        "litert_switching_threshold",
+        "Switching threshold",
+        "The loss of throughput that makes a device change its backend; on asks for 30 %.",
+        FlagType.FLOAT,
+        0.3,
+        0.1,
+    ),
+    _Seed(
+        "litert_switch_cooldown_ms",
+        "Switch cooldown",
+        "Milliseconds between two changes of backend; on waits a minute.",
+        FlagType.INTEGER,
+        60_000,
+        10_000,
+    ),
+    _Seed(
+        "litert_aggressive_gc",
+        "Aggressive memory reclaim",
+        "Free memory after every inference.",
+        FlagType.BOOLEAN,
+        True,
+        False,
+    ),
+    _Seed(
+        "litert_clear_unused_models",
+        "Clear unused models",
+        "Drop models from the cache that no request uses.",
+        FlagType.BOOLEAN,
+        True,
+        False,
+    ),
+)
+
+
+def flags_seed(*, actor: Actor) -> int:
+    """Create the runbook's flags where they are missing; return how many. Existing ones stay as they are.
+
+    Everywhere but in `demo` all LiteRT flags begin at 0 %.
+    """
+    made = 0
+    for environment in Environment:
+        with change(actor=actor, environment=environment.value, reason="Installation") as this:
+            at = clock.now()
+            EnvironmentFlags.objects.get_or_create(environment=environment.value, defaults={"changed_at": at})
+            state = EnvironmentFlags.objects.select_for_update(no_key=True).get(pk=environment.value)
+            present = set(Flag.objects.filter(environment=environment.value).values_list("key", flat=True))
+            missing = [seed for seed in SEEDS if seed.key not in present]
+            if not missing:
+                continue
+            revision = _next_revision(state)
+            flags = [
+                Flag(
+                    environment=environment.value,
+                    key=seed.key,
+                    title=seed.title,
+                    explanation=seed.explanation,
+                    position=SEEDS.index(seed),
+                    type=seed.type.value,
+                    on=seed.on,
+                    off=seed.off,
+                    safe_variant=seed.safe,
+                    thousandths=seed.demo if environment is Environment.DEMO else seed.elsewhere,
+                    salt=f"{seed.key}-1",
+                    requires=list(seed.requires),
+                    revision=revision,
+                    changed_at=at,
+                )
+                for seed in missing
+            ]
+            Flag.objects.bulk_create(flags)
+            made += len(flags)
+            this.record(
+                "flag.created",
+                subject=f"flags:{environment.value}",
+                after={"revision": revision, "percentages": {flag.key: flag.percent for flag in flags}},
+            )
+    return made
+
+
+def flag_percentage_set(
+    *,
+    environment: str,
+    key: str,
+    percent: float,
+    actor: Actor,
+    reason: str,
+    expected_revision: int | None = None,
+    request_id: str = "",
+) -> HistoryEntry | None:
+    """Set the share of devices that get the `on` value; None when it already is so.
+
+    Raises Conflict when the flag changed after `expected_revision` was read.
+    """
+    if not 0 <= percent <= 100:
+        raise InvalidInput(f"{percent:g} % is not a percentage; use 0 to 100.")
+    thousandths = round(percent * 1000)
+    with change(actor=actor, environment=environment, reason=_reason(reason), request_id=request_id) as this:
+        state, flags = _locked(environment, [key])
+        flag = flags[key]
+        if expected_revision is not None and flag.revision != expected_revision:
+            raise Conflict(
+                f"{key} was changed meanwhile: it is at {flag.percent:g} % since revision {flag.revision}. Look again."
+            )
+        if flag.thousandths == thousandths:
+            return None
+        before = flag.state()
+        flag.thousandths = thousandths
+        _save(state, [flag])
+        this.record("flag.percentage_set", subject=f"flag:{key}", before=before, after=flag.state())
+    return this.entries[0]
+
+
+def flag_override_set(
+    *,
+    environment: str,
+    key: str,
+    variant: str,
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+    cause: int | None = None,
+) -> HistoryEntry | None:
+    """Force a flag to one variant on every device; None when it already is."""
+    return _overrides_set(
+        environment=environment,
+        wanted={key: variant},
+        verb="flag.override_set",
+        actor=actor,
+        reason=reason,
+        request_id=request_id,
+        cause=cause,
+    )
+
+
+def flag_override_clear(
+    *, environment: str, key: str, actor: Actor, reason: str, request_id: str = ""
+) -> HistoryEntry | None:
+    """Lift a flag's override, so that its percentage counts again; None when there is none."""
+    return _overrides_set(
+        environment=environment,
+        wanted={key: ""},
+        verb="flag.override_cleared",
+        actor=actor,
+        reason=reason,
+        request_id=request_id,
+    )
+
+
+def kill(
+    *, environment: str, actor: Actor, reason: str, request_id: str = "", cause: int | None = None
+) -> HistoryEntry | None:
+    """Turn LiteRT off and cloud fallback on, in one atomic change with one entry; None when both already are.
+
+    Never refused for its reason: an empty one becomes the runbook's.
+    """
+    return _overrides_set(
+        environment=environment,
+        wanted={LITERT: OFF, FALLBACK: ON},
+        verb="flag.killed",
+        actor=actor,
+        reason=reason.strip() or "Production incident",
+        request_id=request_id,
+        cause=cause,
+    )
+
+
+def backend_disable(
+    *, environment: str, backend: str, actor: Actor, reason: str, request_id: str = "", cause: int | None = None
+) -> HistoryEntry | None:
+    """Turn one backend (gpu, npu or adaptive switching) off on every device; None when it already is."""
+    if backend not in BACKENDS:
+        raise InvalidInput(f"There is no backend {backend!r}; use one of {', '.join(BACKENDS)}.")
+    return _overrides_set(
+        environment=environment,
+        wanted={BACKENDS[backend]: OFF},
+        verb="flag.override_set",
+        actor=actor,
+        reason=reason.strip() or "Performance degradation",
+        request_id=request_id,
+        cause=cause,
+    )
+
+
+def reenable(
+    *, environment: str, keys: Iterable[str], actor: Actor, reason: str, request_id: str = ""
+) -> HistoryEntry | None:
+    """Lift the overrides of the flags in one change; None when none is in force. A raise: it needs a reason."""
+    return _overrides_set(
+        environment=environment,
+        wanted=dict.fromkeys(keys, ""),
+        verb="flag.reenabled",
+        actor=actor,
+        reason=_reason(reason),
+        request_id=request_id,
+    )
+
+
+def _reason(reason: str) -> str:
+    if not reason.strip():
+        raise InvalidInput("Say why: the reason stands in the history.")
+    return reason.strip()[:300]
+
+
+def _next_revision(state: EnvironmentFlags) -> int:
+    state.revision += 1
+    state.changed_at = clock.now()
+    state.save(update_fields=["revision", "changed_at"])
+    return state.revision
+
+
+def _locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlags, dict[str, Flag]]:
+    """Lock the environment's revision, then the flags in order of their keys."""
+    wanted = sorted(set(keys))
+    state = EnvironmentFlags.objects.select_for_update(no_key=True).filter(pk=environment).first()
+    if state is None:
+        raise NotFound(f"The environment {environment} has no flags yet. Run `manage.py seed`.")
+    found = Flag.objects.select_for_update(no_key=True).filter(environment=environment, key__in=wanted).order_by("key")
+    flags = {flag.key: flag for flag in found}
+    if missing := [key for key in wanted if key not in flags]:
+        raise NotFound(f"There is no flag {missing[0]!r} in {environment}.")
+    return state, flags
+
+
+def _save(state: EnvironmentFlags, flags: list[Flag]) -> None:
+    revision = _next_revision(state)
+    for flag in flags:
+        flag.revision = revision
+        flag.changed_at = state.changed_at
+        if flag.override_variant and flag.override_revision is None:
+            flag.override_revision = revision
+        flag.save()
+
+
+def _overrides_set(
+    *,
+    environment: str,
+    wanted: dict[str, str],
+    verb: str,
+    actor: Actor,
+    reason: str,
+    request_id: str,
+    cause: int | None = None,
+) -> HistoryEntry | None:
+    """Set or (empty variant) clear several overrides in one revision and one entry."""
+    if any(variant not in ("", ON, OFF) for variant in wanted.values()):
+        raise InvalidInput("An override is on or off.")
+    reason = reason.strip()[:300]
+    with change(actor=actor, environment=environment, reason=reason, request_id=request_id, cause=cause) as this:
+        state, flags = _locked(environment, wanted)
+        moving = [flag for key, flag in flags.items() if flag.override_variant != wanted[key]]
+        if not moving:
+            return None
+        before = {flag.key: flag.state() for flag in moving}
+        for flag in moving:
+            variant = wanted[flag.key]
+            flag.override_variant = variant
+            flag.override_reason = reason if variant else ""
+            flag.override_by = actor.label if variant else ""
+            flag.override_at = clock.now() if variant else None
+            flag.override_revision = None
+        _save(state, moving)
+        after = {flag.key: flag.state() for flag in moving}
+        subject = LITERT if LITERT in after else moving[0].key
+        single = len(after) == 1
+        this.record(
+            verb,
+            subject=f"flag:{subject}",
+            before=before[subject] if single else before,
+            after=after[subject] if single else after,
+        )
+    return this.entries[0]
