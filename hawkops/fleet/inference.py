@@ -45,7 +45,7 @@ class Inference:
     decode_tokens_per_second: float
     memory_bytes: int
     peak_bytes: int
-    text: str
+    text_sha256: str
 
 
 class InferenceProcess:

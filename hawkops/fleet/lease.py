@@ -6,7 +6,7 @@ The lease is counted from when the request left, not from when the answer came, 
 from dataclasses import dataclass
 
 RENEW_AT = 1 / 3  # of the lease: two more tries fit before it ends
-LEAST_PAUSE_SECONDS = 0.2
+LEAST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import ctypes
 import gc
+import hashlib
 import json
 import os
 import queue
@@ -163,7 +164,7 @@ class Worker:
             "prefill_tokens_per_second": info.last_prefill_tokens_per_second,
             "decode_tokens": info.last_decode_token_count,
             "decode_tokens_per_second": info.last_decode_tokens_per_second,
-            "text": "".join(pieces),
+            "text_sha256": hashlib.sha256("".join(pieces).encode()).hexdigest(),
         }
 
     def infer(self, *, prompt: str, tokens: int) -> dict[str, Any]:
