@@ -1,4 +1,4 @@
-"""What each device was told and obeys. Gateways write batches; the greatest revision wins, so any process may take any device."""
+"""What each device was told and obeys. Gateways write batches; the greatest revision wins, whichever process wrote it."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models

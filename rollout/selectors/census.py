@@ -59,7 +59,9 @@ def simulated_count(environment: str) -> int:
 
 def classes(environment: str) -> list[tuple[str, bool, int]]:
     """Return (device class, simulated, active devices), largest first."""
-    rows = active(environment).values_list("device_class", "simulated").annotate(devices=Count("pk")).order_by("-devices")
+    rows = (
+        active(environment).values_list("device_class", "simulated").annotate(devices=Count("pk")).order_by("-devices")
+    )
     return [(device_class, simulated, devices) for device_class, simulated, devices in rows]
 
 

@@ -1,0 +1,75 @@
+"""Small pieces of HTTP for bare ASGI doors: bounded bodies, JSON answers, headers by name."""
+
+import re
+from typing import Any
+
+import orjson
+
+from hawkops.core.bounded import TooLarge
+
+Headers = list[tuple[bytes, bytes]]
+JSON = (b"content-type", b"application/json")
+CORS: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"ETag, Retry-After, HawkOps-Revision, HawkOps-Lease-Seconds"),
+]
+PREFLIGHT: Headers = [
+    *CORS,
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, content-type, if-none-match, x-api-key, last-event-id"),
+    (b"access-control-max-age", b"86400"),
+]
+
+
+def header(scope: dict[str, Any], name: bytes) -> str:
+    """Return a request header as text; empty when absent."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def bearer(scope: dict[str, Any]) -> str:
+    """Return the presented key: `Authorization: Bearer …` or `X-API-Key`."""
+    scheme, _, token = header(scope, b"authorization").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else header(scope, b"x-api-key").strip()
+
+
+async def read_body(scope: dict[str, Any], receive: Any, *, limit_bytes: int) -> bytes:
+    """Read the body, refusing it as soon as it is known to be too large."""
+    declared = header(scope, b"content-length")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise TooLarge(f"The body has {declared} bytes; this door takes {limit_bytes}.")
+    parts: list[bytes] = []
+    total = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client went away")
+        part = message.get("body", b"")
+        total += len(part)
+        if total > limit_bytes:
+            raise TooLarge(f"The body has more than {limit_bytes} bytes.")
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def answer(send: Any, status: int, body: bytes, headers: Headers) -> None:
+    """Send one whole answer."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_json(send: Any, status: int, value: Any, headers: Headers | None = None) -> None:
+    """Send a value as JSON."""
+    await answer(send, status, orjson.dumps(value), [JSON, *(headers or [])])
+
+
+ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Compare weakly, as a list: proxies turn a strong tag into a weak one."""
+    return if_none_match.strip() == "*" or etag in ENTITY_TAG.findall(if_none_match)

@@ -1,0 +1,1 @@
+"""Sketches, the catalogue of metrics, and targets: pure Python."""

@@ -1,0 +1,85 @@
+"""The one catalogue of metrics: name on the wire, unit, direction, and the line of the runbook it serves."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Which way is better; it decides the percentile that a target guarantees."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEITHER = "neither"
+
+
+class Kind(StrEnum):
+    """How observations add up."""
+
+    DISTRIBUTION = "distribution"
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. `guaranteed` is the quantile that "95th percentile" of the runbook means for it."""
+
+    name: str
+    title: str
+    unit: str
+    kind: Kind
+    direction: Direction
+    serves: str
+
+    @property
+    def guaranteed(self) -> float:
+        """0.05 where a floor must be reached by 95 % of observations, else 0.95."""
+        return 0.05 if self.direction is Direction.HIGHER else 0.95
+
+    @property
+    def guaranteed_label(self) -> str:
+        """How pages name it."""
+        return "p5, 95 % reach it" if self.direction is Direction.HIGHER else "p95, 95 % stay below it"
+
+
+D, C, G = Kind.DISTRIBUTION, Kind.COUNTER, Kind.GAUGE
+UP, DOWN, ANY = Direction.HIGHER, Direction.LOWER, Direction.NEITHER
+
+CATALOGUE: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("litert.prefill.throughput", "Prefill throughput", "tok/s", D, UP, "tokens per second"),
+        Metric("litert.decode.throughput", "Decode throughput", "tok/s", D, UP, "tokens per second"),
+        Metric("gen_ai.client.operation.duration", "Inference latency", "s", D, DOWN, "inference latency"),
+        Metric("gen_ai.server.time_to_first_token", "Time to first token", "s", D, DOWN, "inference latency"),
+        Metric("litert.memory.usage", "Memory", "By", D, DOWN, "memory usage"),
+        Metric("litert.memory.peak", "Peak memory", "By", D, DOWN, "memory usage"),
+        Metric("litert.backend.switches", "Backend switches", "{switch}", C, DOWN, "backend switch frequency"),
+        Metric("litert.backend.switch.duration", "Switch time", "s", D, DOWN, "backend switch time"),
+        Metric("litert.fallback.duration", "Cloud fallback", "s", D, DOWN, "fallback latency"),
+        Metric("litert.inferences", "Inferences", "{inference}", C, ANY, "error rate"),
+        Metric("litert.parity.checks", "Parity checks", "{check}", C, ANY, "wrong results"),
+        Metric("litert.model.validations", "Model validations", "{validation}", C, ANY, "failed model validations"),
+        Metric("security.encryption.failures", "Encryption failures", "{failure}", C, DOWN, "encryption failures"),
+        Metric("security.suspicious_events", "Suspicious events", "{event}", C, DOWN, "suspicious processing patterns"),
+        Metric("app.sessions", "Sessions", "{session}", C, ANY, "crash rate"),
+        Metric("app.crashes", "Crashes", "{crash}", C, DOWN, "crash rate"),
+        Metric("app.session.duration", "Session duration", "s", D, UP, "session duration"),
+        Metric("app.tasks.started", "Tasks started", "{task}", C, ANY, "task completion"),
+        Metric("app.tasks.completed", "Tasks completed", "{task}", C, ANY, "task completion"),
+        Metric("app.user.satisfaction", "User satisfaction", "1", D, UP, "user satisfaction"),
+        Metric("app.support_tickets", "Support tickets", "{ticket}", C, DOWN, "support tickets"),
+        Metric("http.client.request.duration", "API response", "s", D, DOWN, "API response time"),
+        Metric("process.cpu.utilization", "CPU utilisation", "1", G, DOWN, "resource utilisation"),
+        Metric("device.battery.drain", "Battery drain", "1", G, DOWN, "resource utilisation"),
+        Metric("device.storage.free", "Free storage", "By", G, UP, "resource utilisation"),
+        Metric("device.thermal.status", "Thermal status", "1", G, DOWN, "resource utilisation"),
+        Metric("app.engagement.events", "Engagement", "{event}", C, UP, "user engagement"),
+        Metric("hawkops.flags.revision", "Flag revision", "1", G, ANY, "census"),
+    )
+}
+
+
+def known(name: str) -> bool:
+    """Say whether a metric is accepted; a team declares its own under `business.`."""
+    return name in CATALOGUE or (name.startswith("business.") and len(name) <= 80)

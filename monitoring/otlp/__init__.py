@@ -1,0 +1,1 @@
+"""The door for telemetry: OTLP/HTTP metrics, bounded, answered after the commit. Bare ASGI."""

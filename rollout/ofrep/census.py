@@ -1,0 +1,175 @@
+"""Recording the census: in memory as devices call, written in batches, merged by the greatest revision."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import psycopg
+
+from hawkops.core import clock
+from hawkops.core.live import CHANNEL
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.25
+ANNOUNCE_SECONDS = 0.5
+# A device that only polls is written at most this often while nothing about it changes.
+SEEN_SECONDS = 15.0
+DEVICES_MOST = 200_000
+
+UPSERT = """
+INSERT INTO rollout_censusdevice AS c (environment, device_id, device_class, simulated, told_revision, obeyed_revision,
+                                       obeyed_at, served_on, first_seen_at, last_seen_at)
+SELECT u.environment, u.device_id, u.device_class, u.simulated, u.told, u.obeyed,
+       CASE WHEN u.obeyed > 0 THEN u.seen END, string_to_array(u.served, ','), u.seen, u.seen
+  FROM unnest(%s::text[], %s::text[], %s::text[], %s::bool[], %s::bigint[], %s::bigint[], %s::text[],
+              %s::timestamptz[])
+       AS u(environment, device_id, device_class, simulated, told, obeyed, served, seen)
+ ORDER BY u.environment, u.device_id
+ON CONFLICT (environment, device_id) DO UPDATE SET
+  device_class = CASE WHEN excluded.device_class <> '' THEN excluded.device_class ELSE c.device_class END,
+  simulated = c.simulated OR excluded.simulated,
+  told_revision = GREATEST(c.told_revision, excluded.told_revision),
+  obeyed_revision = GREATEST(c.obeyed_revision, excluded.obeyed_revision),
+  obeyed_at = CASE WHEN excluded.obeyed_revision > c.obeyed_revision THEN excluded.last_seen_at ELSE c.obeyed_at END,
+  served_on = CASE WHEN excluded.told_revision >= c.told_revision AND excluded.told_revision > 0
+                   THEN excluded.served_on ELSE c.served_on END,
+  last_seen_at = GREATEST(c.last_seen_at, excluded.last_seen_at)
+"""
+
+
+@dataclass
+class _Device:
+    device_class: str = ""
+    simulated: bool = False
+    told: int = 0
+    obeyed: int = 0
+    served: tuple[str, ...] | None = None
+    seen: float = 0.0
+    written: float = float("-inf")
+    changed: bool = True
+
+
+class CensusRecorder:
+    """One process's share of the census. Losing its memory loses nothing: devices confirm again."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._devices: dict[tuple[str, str], _Device] = {}
+        self._dirty: set[tuple[str, str]] = set()
+        self._announced: dict[str, float] = {}
+        self._owed: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._line: psycopg.AsyncConnection[Any] | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run(), name="census")
+
+    async def stop(self) -> None:
+        """Write what is left and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        with suppress(psycopg.Error, OSError):
+            await self._flush()
+        if self._line is not None:
+            with suppress(psycopg.Error, OSError):
+                await self._line.close()
+
+    def note(
+        self,
+        environment: str,
+        device_id: str,
+        *,
+        device_class: str = "",
+        simulated: bool = False,
+        told: int = 0,
+        obeyed: int = 0,
+        served_on: Iterable[str] | None = None,
+    ) -> None:
+        """Note a contact: told revision R, or obeying R, or just alive (both 0)."""
+        key = (environment, device_id)
+        device = self._devices.get(key)
+        if device is None:
+            if len(self._devices) >= DEVICES_MOST or "\x00" in device_id:
+                return
+            device = self._devices[key] = _Device()
+        if told > device.told:
+            device.told, device.changed = told, True
+        if obeyed > device.obeyed:
+            device.obeyed, device.changed = obeyed, True
+        if served_on is not None and (served := tuple(served_on)) != device.served:
+            device.served, device.changed = served, True
+        if device_class and device_class != device.device_class:
+            device.device_class, device.changed = device_class, True
+        if simulated and not device.simulated:
+            device.simulated, device.changed = True, True
+        device.seen = time.time()
+        if device.changed or device.seen - device.written > SEEN_SECONDS:
+            self._dirty.add(key)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self._flush()
+            except (psycopg.Error, OSError) as error:
+                log.warning("census.unwritten", extra={"error": str(error)})
+                if self._line is not None:
+                    with suppress(psycopg.Error, OSError):
+                        await self._line.close()
+                    self._line = None
+                await asyncio.sleep(1)
+
+    async def _flush(self) -> None:
+        batch, self._dirty = list(self._dirty)[:5000], set(list(self._dirty)[5000:])
+        if not batch and not self._owed:
+            return
+        try:
+            await self._write(batch)
+        except BaseException:
+            self._dirty.update(batch)
+            raise
+
+    async def _write(self, batch: list[tuple[str, str]]) -> None:
+        if self._line is None or self._line.closed:
+            self._line = await psycopg.AsyncConnection.connect(
+                self._dsn, autocommit=True, connect_timeout=3, options="-c statement_timeout=5000"
+            )
+        rows = [(key, self._devices[key]) for key in batch]
+        changed = {key[0] for key, device in rows if device.changed} | self._owed
+        for _, device in rows:
+            device.changed = False
+        now = time.time()
+        announce = [name for name in changed if now - self._announced.get(name, 0) >= ANNOUNCE_SECONDS]
+        self._owed = changed.difference(announce)
+        async with self._line.transaction():
+            if rows:
+                at = clock.now()
+                await self._line.execute(
+                    UPSERT,
+                    [
+                        [key[0] for key, _ in rows],
+                        [key[1] for key, _ in rows],
+                        [device.device_class for _, device in rows],
+                        [device.simulated for _, device in rows],
+                        [device.told for _, device in rows],
+                        [device.obeyed for _, device in rows],
+                        [",".join(device.served or ()) for _, device in rows],
+                        [at for _ in rows],
+                    ],
+                )
+            for name in announce:
+                payload = orjson.dumps({"topic": "census", "environment": name}).decode()
+                await self._line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+        for name in announce:
+            self._announced[name] = now
+        for _, device in rows:
+            device.written = now

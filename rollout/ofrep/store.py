@@ -1,0 +1,196 @@
+"""Snapshots and device keys in memory: loaded from PostgreSQL, replaced on NOTIFY, re-checked so that a lost one heals."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from hawkops.core import clock
+from hawkops.core.live import Listener
+from rollout.domain.flags import Flag, FlagType, Override, Snapshot
+
+log = logging.getLogger(__name__)
+
+RECHECK_SECONDS = 2.0
+# A gateway stays believable this long without its database; afterwards it serves safe values.
+LEASE_SECONDS = 900
+
+FLAGS = """
+SELECT e.environment AS environment, e.revision AS environment_revision,
+       f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires,
+       f.override_variant, f.override_reason, f.lease_seconds
+  FROM rollout_environmentflags e LEFT JOIN rollout_flag f USING (environment)
+ ORDER BY e.environment, f.position, f.key
+"""
+KEYS = "SELECT id, environment, name, key_hash, expires_at FROM accounts_devicekey WHERE revoked_at IS NULL"
+REVISIONS = "SELECT environment, revision FROM rollout_environmentflags"
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """What a door knows of the key a device presented."""
+
+    pk: int
+    environment: str
+    name: str
+    expires_at: datetime | None
+    stream_token: str
+
+
+class SnapshotStore:
+    """The gateway's memory of flags and keys, and when it last confirmed them."""
+
+    def __init__(self, dsn: str, *, secret: str, on_change: Callable[[Snapshot], None]) -> None:
+        self._dsn = dsn
+        self._secret = secret.encode()
+        self._on_change = on_change
+        self._snapshots: dict[str, Snapshot] = {}
+        self._keys: dict[str, KeyInfo] = {}
+        self._streams: dict[str, KeyInfo] = {}
+        self._confirmed = float("-inf")
+        self._wanted = asyncio.Event()
+        self._listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
+        self._task: asyncio.Task[None] | None = None
+        self._line: psycopg.AsyncConnection[Any] | None = None
+
+    async def start(self) -> None:
+        """Load everything once, then follow. Raises psycopg.Error when the database can't be read at all."""
+        await self._load()
+        self._listener.start()
+        self._task = asyncio.create_task(self._follow(), name="snapshots")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await self._listener.stop()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._disconnect()
+
+    def snapshot(self, environment: str) -> Snapshot | None:
+        """Return the environment's flags, or None when it has none."""
+        return self._snapshots.get(environment)
+
+    def key(self, presented: str) -> KeyInfo | None:
+        """Return the key's information, or None when it is unknown, revoked or expired."""
+        return self._valid(self._keys.get(hashlib.sha256(presented.encode()).hexdigest()))
+
+    def stream_key(self, token: str) -> KeyInfo | None:
+        """Return whose stream token it is; a token lives as long as its key."""
+        return self._valid(self._streams.get(token))
+
+    @property
+    def unconfirmed_seconds(self) -> float:
+        """Seconds since PostgreSQL last confirmed what is in memory."""
+        return time.monotonic() - self._confirmed
+
+    def lease_seconds(self, flag_lease: int = LEASE_SECONDS) -> int:
+        """Return what is left of the lease, counted from the last confirmed read."""
+        return max(0, int(flag_lease - self.unconfirmed_seconds))
+
+    def _valid(self, key: KeyInfo | None) -> KeyInfo | None:
+        if key is None or (key.expires_at is not None and key.expires_at <= clock.now()):
+            return None
+        return key
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event.get("topic") == "history" and str(event.get("verb", "")).startswith(("flag.", "key.")):
+            self._wanted.set()
+
+    async def _on_connect(self) -> None:
+        self._wanted.set()
+
+    async def _follow(self) -> None:
+        """Load when told to, and look at the revisions every few seconds anyway."""
+        while True:
+            told = True
+            try:
+                await asyncio.wait_for(self._wanted.wait(), RECHECK_SECONDS)
+            except TimeoutError:
+                told = False
+            self._wanted.clear()
+            try:
+                if told or await self._moved():
+                    await self._load()
+            except (psycopg.Error, OSError) as error:
+                log.warning("snapshots.unconfirmed", extra={"error": str(error)})
+                await self._disconnect()
+                await asyncio.sleep(0.5)
+
+    async def _connection(self) -> psycopg.AsyncConnection[Any]:
+        if self._line is None or self._line.closed:
+            self._line = await psycopg.AsyncConnection.connect(
+                self._dsn, autocommit=True, connect_timeout=3, row_factory=dict_row, options="-c statement_timeout=3000"
+            )
+        return self._line
+
+    async def _disconnect(self) -> None:
+        if self._line is not None:
+            with suppress(psycopg.Error, OSError):
+                await self._line.close()
+            self._line = None
+
+    async def _moved(self) -> bool:
+        line = await self._connection()
+        asked = time.monotonic()
+        rows = await (await line.execute(REVISIONS)).fetchall()
+        moved = {row["environment"]: row["revision"] for row in rows} != {
+            name: snapshot.revision for name, snapshot in self._snapshots.items()
+        }
+        if not moved:
+            self._confirmed = asked
+        return moved
+
+    async def _load(self) -> None:
+        line = await self._connection()
+        asked = time.monotonic()
+        async with line.transaction():
+            await line.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            rows = await (await line.execute(FLAGS)).fetchall()
+            keys = await (await line.execute(KEYS)).fetchall()
+        fresh = _snapshots(rows)
+        self._keys = {row["key_hash"]: self._info(row) for row in keys}
+        self._streams = {info.stream_token: info for info in self._keys.values()}
+        self._confirmed = asked
+        before, self._snapshots = self._snapshots, fresh
+        for name, snapshot in fresh.items():
+            if name in before and before[name].revision != snapshot.revision:
+                self._on_change(snapshot)
+
+    def _info(self, row: dict[str, Any]) -> KeyInfo:
+        # Bound to the key's own hash: it never expires by itself and ends with the key.
+        token = hmac.new(self._secret, f"stream:{row['key_hash']}".encode(), hashlib.sha256).hexdigest()[:40]
+        return KeyInfo(row["id"], row["environment"], row["name"], row["expires_at"], token)
+
+
+def _snapshots(rows: list[dict[str, Any]]) -> dict[str, Snapshot]:
+    flags: dict[str, dict[str, Flag]] = {}
+    revisions: dict[str, int] = {}
+    for row in rows:
+        revisions[row["environment"]] = row["environment_revision"]
+        group = flags.setdefault(row["environment"], {})
+        if row["key"] is None:
+            continue
+        group[row["key"]] = Flag(
+            key=row["key"],
+            type=FlagType(row["type"]),
+            on=row["on"],
+            off=row["off"],
+            safe_variant=row["safe_variant"],
+            thousandths=row["thousandths"],
+            salt=row["salt"],
+            requires=tuple(row["requires"]),
+            override=Override(row["override_variant"], row["override_reason"]) if row["override_variant"] else None,
+            lease_seconds=row["lease_seconds"],
+        )
+    return {name: Snapshot(name, revision, flags[name]) for name, revision in revisions.items()}
