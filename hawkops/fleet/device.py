@@ -46,10 +46,7 @@ def say(words: str) -> None:
 
 def described_model(path: Path) -> tuple[str, str | None, str]:
     """Return a model's name, the digest it must have (None: nobody says), and a phrase for the first line."""
-    beside = path.with_name(path.name + ".sha256")
-    expected = beside.read_text().split()[0] if beside.is_file() else None
-    if path == model.PATH:
-        expected = model.SHA256
+    expected = model.expected_digest(path)
     name = model.NAME if expected == model.SHA256 else path.stem
     return name, expected, f"{name} (sha256 {expected[:12]}…)" if expected else f"{name} (no digest to check against)"
 

@@ -20,3 +20,11 @@ def is_synthetic(path: Path, sha256: str) -> bool:
         return True
     with path.open("rb") as file:
         return b"synthetic, random weights" in file.read(65536)
+
+
+def expected_digest(path: Path) -> str | None:
+    """Return the digest that a model must have: ours, or the one in a `.sha256` file beside it. None: nobody says."""
+    if path.resolve() == PATH.resolve():
+        return SHA256
+    beside = path.with_name(path.name + ".sha256")
+    return beside.read_text().split()[0].lower() if beside.is_file() else None
