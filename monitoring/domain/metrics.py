@@ -32,6 +32,11 @@ class Metric:
     serves: str
 
     @property
+    def wire_unit(self) -> str:
+        """The unit as OTLP writes it."""
+        return "{token}/s" if self.unit == "tok/s" else self.unit
+
+    @property
     def guaranteed(self) -> float:
         """0.05 where a floor must be reached by 95 % of observations, else 0.95."""
         return 0.05 if self.direction is Direction.HIGHER else 0.95
@@ -42,22 +47,35 @@ class Metric:
         return "p5, 95 % reach it" if self.direction is Direction.HIGHER else "p95, 95 % stay below it"
 
 
+PREFILL = "litert.prefill.throughput"
+DECODE = "litert.decode.throughput"
+OPERATION = "gen_ai.client.operation.duration"
+FIRST_TOKEN = "gen_ai.server.time_to_first_token"  # noqa: S105 - a metric, not a password
+MEMORY = "litert.memory.usage"
+MEMORY_PEAK = "litert.memory.peak"
+SWITCHES = "litert.backend.switches"
+SWITCH_DURATION = "litert.backend.switch.duration"
+FALLBACK = "litert.fallback.duration"
+INFERENCES = "litert.inferences"
+REVISION = "hawkops.flags.revision"
+BUSINESS_PREFIX = "business."
+
 D, C, G = Kind.DISTRIBUTION, Kind.COUNTER, Kind.GAUGE
 UP, DOWN, ANY = Direction.HIGHER, Direction.LOWER, Direction.NEITHER
 
 CATALOGUE: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("litert.prefill.throughput", "Prefill throughput", "tok/s", D, UP, "tokens per second"),
-        Metric("litert.decode.throughput", "Decode throughput", "tok/s", D, UP, "tokens per second"),
-        Metric("gen_ai.client.operation.duration", "Inference latency", "s", D, DOWN, "inference latency"),
-        Metric("gen_ai.server.time_to_first_token", "Time to first token", "s", D, DOWN, "inference latency"),
-        Metric("litert.memory.usage", "Memory", "By", D, DOWN, "memory usage"),
-        Metric("litert.memory.peak", "Peak memory", "By", D, DOWN, "memory usage"),
-        Metric("litert.backend.switches", "Backend switches", "{switch}", C, DOWN, "backend switch frequency"),
-        Metric("litert.backend.switch.duration", "Switch time", "s", D, DOWN, "backend switch time"),
-        Metric("litert.fallback.duration", "Cloud fallback", "s", D, DOWN, "fallback latency"),
-        Metric("litert.inferences", "Inferences", "{inference}", C, ANY, "error rate"),
+        Metric(PREFILL, "Prefill throughput", "tok/s", D, UP, "tokens per second"),
+        Metric(DECODE, "Decode throughput", "tok/s", D, UP, "tokens per second"),
+        Metric(OPERATION, "Inference latency", "s", D, DOWN, "inference latency"),
+        Metric(FIRST_TOKEN, "Time to first token", "s", D, DOWN, "inference latency"),
+        Metric(MEMORY, "Memory", "By", D, DOWN, "memory usage"),
+        Metric(MEMORY_PEAK, "Peak memory", "By", D, DOWN, "memory usage"),
+        Metric(SWITCHES, "Backend switches", "{switch}", C, DOWN, "backend switch frequency"),
+        Metric(SWITCH_DURATION, "Switch time", "s", D, DOWN, "backend switch time"),
+        Metric(FALLBACK, "Cloud fallback", "s", D, DOWN, "fallback latency"),
+        Metric(INFERENCES, "Inferences", "{inference}", C, ANY, "error rate"),
         Metric("litert.parity.checks", "Parity checks", "{check}", C, ANY, "wrong results"),
         Metric("litert.model.validations", "Model validations", "{validation}", C, ANY, "failed model validations"),
         Metric("security.encryption.failures", "Encryption failures", "{failure}", C, DOWN, "encryption failures"),
@@ -75,11 +93,11 @@ CATALOGUE: dict[str, Metric] = {
         Metric("device.storage.free", "Free storage", "By", G, UP, "resource utilisation"),
         Metric("device.thermal.status", "Thermal status", "1", G, DOWN, "resource utilisation"),
         Metric("app.engagement.events", "Engagement", "{event}", C, UP, "user engagement"),
-        Metric("hawkops.flags.revision", "Flag revision", "1", G, ANY, "census"),
+        Metric(REVISION, "Flag revision", "1", G, ANY, "census"),
     )
 }
 
 
 def known(name: str) -> bool:
     """Say whether a metric is accepted; a team declares its own under `business.`."""
-    return name in CATALOGUE or (name.startswith("business.") and len(name) <= 80)
+    return name in CATALOGUE or (name.startswith(BUSINESS_PREFIX) and len(name) <= 80)

@@ -15,8 +15,19 @@ from dataclasses import dataclass, field
 SCALE = 5
 _PER_OCTAVE = 1 << SCALE
 BASE = 2.0 ** (1 / _PER_OCTAVE)
+# The estimate inside a bucket (lo, hi] is 2·lo·hi / (lo + hi): the same relative distance to both ends.
+RELATIVE_ERROR = (BASE - 1) / (BASE + 1)
+# Smaller values count as zero and larger ones are refused at the door: that bounds a sketch to 2 560 buckets.
+SMALLEST, LARGEST = 2.0**-30, 2.0**50
 _HEAD = struct.Struct("<BQ")
-_RUN = struct.Struct("<iI")
+_RUN = struct.Struct("<iHB")
+_WIDTHS = ((0xFF, "B"), (0xFFFF, "H"), (0xFFFF_FFFF, "I"), (0xFFFF_FFFF_FFFF_FFFF, "Q"))
+_CODES = {"B": 1, "H": 2, "I": 4, "Q": 8}
+_BY_WIDTH = {width: code for code, width in _CODES.items()}
+
+
+class NotASketch(ValueError):
+    """The stored bytes do not describe a sketch."""
 
 
 def bucket_index(value: float) -> int:
@@ -50,7 +61,7 @@ class Sketch:
         self._place(value, count)
 
     def _place(self, value: float, count: int) -> None:
-        if value == 0:
+        if abs(value) < SMALLEST:
             self.zeros += count
             return
         side = self.positive if value > 0 else self.negative
@@ -83,7 +94,10 @@ class Sketch:
                 else:
                     middle = 2.0 ** ((index + 0.5) * 2.0**-scale)
                     index = bucket_index(middle)
-                side[index] = side.get(index, 0) + count
+                if middle < SMALLEST:
+                    self.zeros += count
+                else:
+                    side[index] = side.get(index, 0) + count
                 added += count
                 estimate += sign * middle * count
                 squares += middle * middle * count
@@ -98,20 +112,46 @@ class Sketch:
         low: float | None,
         high: float | None,
     ) -> None:
-        """Merge an explicit histogram point: each bucket counts at its middle, the outer ones at their bound."""
+        """Merge an explicit histogram point; inside a bucket values count as even on the log scale, within low and high.
+
+        The error is that of the bounds, not 1.1 %.
+        """
         added = 0
         estimate = squares = 0.0
         for position, count in enumerate(counts):
             if not count:
                 continue
-            left = bounds[position - 1] if position else (low if low is not None else bounds[0] if bounds else 0.0)
-            right = bounds[position] if position < len(bounds) else (high if high is not None else left)
-            middle = math.sqrt(left * right) if left > 0 and right > 0 else (left + right) / 2
-            self._place(middle, count)
+            left = (
+                bounds[position - 1]
+                if position
+                else (low if low is not None else min(0.0, bounds[0] if bounds else 0.0))
+            )
+            right = bounds[position] if position < len(bounds) else (high if high is not None else 2 * left)
+            left = left if low is None else max(left, min(low, right))
+            right = right if high is None else min(right, max(high, left))
+            middle = math.sqrt(left * right) if left > 0 else (left + right) / 2
+            self._spread(left, right, count)
             added += count
             estimate += middle * count
             squares += middle * middle * count
         self._merge_summary(added, estimate if total is None else total, squares, low, high)
+
+    def _spread(self, left: float, right: float, count: int) -> None:
+        """Place values known only to lie in (left, right]: evenly over its log buckets, in whole numbers."""
+        if right < SMALLEST or left < 0:
+            self._place((left + right) / 2, count)
+            return
+        last = bucket_index(right)
+        first = min(last, bucket_index(left) + 1 if left >= SMALLEST else last - _PER_OCTAVE + 1)
+        width = last - first + 1
+        if count < width:
+            for step in range(count):
+                index = first + (2 * step + 1) * width // (2 * count)
+                self.positive[index] = self.positive.get(index, 0) + 1
+            return
+        for step in range(width):
+            share = (step + 1) * count // width - step * count // width
+            self.positive[first + step] = self.positive.get(first + step, 0) + share
 
     def _merge_summary(self, added: int, total: float, squares: float, low: float | None, high: float | None) -> None:
         if not added:
@@ -148,11 +188,14 @@ class Sketch:
                 mine[index] = mine.get(index, 0) + count
 
     def quantile(self, q: float) -> float | None:
-        """Return the value that a share `q` (0 to 1) of observations does not exceed; None without observations."""
+        """Return the value that a share `q` (0 to 1) of observations does not exceed; None without observations.
+
+        Between two observations the one further from the median counts, so that no guarantee is flattered.
+        """
         placed = self.zeros + sum(self.positive.values()) + sum(self.negative.values())
         if not placed:
             return None
-        rank = q * (placed - 1)
+        rank = math.ceil(q * (placed - 1)) if q > 0.5 else math.floor(q * (placed - 1))
         seen = 0
         for index in sorted(self.negative, reverse=True):
             seen += self.negative[index]
@@ -183,38 +226,53 @@ class Sketch:
         return b"".join(parts)
 
     def merge_bytes(self, data: bytes) -> None:
-        """Add buckets written by `buckets_bytes`. Raises ValueError for a form it does not know."""
+        """Add buckets written by `buckets_bytes`. Raises NotASketch for anything else."""
+        try:
+            self._merge_bytes(data)
+        except (struct.error, KeyError, ValueError) as error:
+            raise NotASketch("The stored sketch can't be read.") from error
+
+    def _merge_bytes(self, data: bytes) -> None:
         version, zeros = _HEAD.unpack_from(data)
         if version != 1:
-            raise ValueError(f"sketch version {version} is not understood")
+            raise NotASketch(f"sketch version {version} is not understood")
         self.zeros += zeros
         at = _HEAD.size
         for side in (self.positive, self.negative):
             (runs,) = struct.unpack_from("<H", data, at)
             at += 2
             for _ in range(runs):
-                start, length = _RUN.unpack_from(data, at)
+                start, length, width = _RUN.unpack_from(data, at)
                 at += _RUN.size
-                counts = array("Q")
-                counts.frombytes(data[at : at + 8 * length])
-                at += 8 * length
+                counts = array(_BY_WIDTH[width])
+                counts.frombytes(data[at : at + width * length])
+                if len(counts) != length:
+                    raise NotASketch("the sketch has lost bytes")
+                at += width * length
                 for position, count in enumerate(counts):
                     side[start + position] = side.get(start + position, 0) + count
 
 
 def bucket_middle(index: int) -> float:
     """Return the value whose relative distance to both ends of the bucket is the same."""
-    return 2 * BASE**index * BASE / (1 + BASE)
+    low = 2.0 ** (index / _PER_OCTAVE)
+    return 2 * low * BASE / (1 + BASE)
 
 
 def _runs(side: dict[int, int]) -> bytes:
-    runs: list[tuple[int, array[int]]] = []
+    """Encode runs of consecutive buckets, each count in as few bytes as the run's largest needs."""
+    runs: list[tuple[int, list[int]]] = []
     for index in sorted(side):
         if runs and index == runs[-1][0] + len(runs[-1][1]):
             runs[-1][1].append(side[index])
         else:
-            runs.append((index, array("Q", [side[index]])))
-    return struct.pack("<H", len(runs)) + b"".join(_RUN.pack(start, len(c)) + c.tobytes() for start, c in runs)
+            runs.append((index, [side[index]]))
+    parts = [struct.pack("<H", len(runs))]
+    for start, counts in runs:
+        largest = max(counts)
+        code = next(code for limit, code in _WIDTHS if largest <= limit)
+        parts.append(_RUN.pack(start, len(counts), _CODES[code]) + array(code, counts).tobytes())
+    return b"".join(parts)
 
 
 def merged(sketches: Iterable[Sketch]) -> Sketch:

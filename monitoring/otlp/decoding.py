@@ -1,41 +1,78 @@
-"""From an OTLP payload to sketches: the closed list of dimensions, and a count of everything that was dropped."""
+"""From an OTLP payload to sketches: the closed list of dimensions, and a count of everything that was refused or dropped.
+
+Everything is bounded before it is believed: messages before they are parsed, points, buckets, texts and values after.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_DELTA,
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    NumberDataPoint,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as MetricMessage
 
-from hawkops.core.bounded import Malformed, json_loads
+from hawkops.core.bounded import Malformed, TooLarge
 from hawkops.core.environments import Environment
-from monitoring.domain.metrics import known
-from monitoring.domain.sketch import Sketch
+from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, Metric, known
+from monitoring.domain.sketch import LARGEST, Sketch
 
 BUCKET_SECONDS = 10
 POINTS_MOST = 10_000
+RESOURCES_MOST = 2_000
+# A hostile body of 64 MiB could hold 32 million empty messages: 2 GB and ten seconds of parsing, all in one C call.
+MESSAGES_MOST = 250_000
+JSON_BYTES_MOST = 8 * 1024 * 1024
+JSON_DEPTH_MOST = 64
 BUCKET_COUNTS_MOST = 1_024
+COUNT_MOST = 2**48
 SCALES = range(-10, 21)
-LATE = timedelta(hours=1)
-AHEAD = timedelta(seconds=60)
-CUMULATIVE = 2
+# A device's clock is believed within these; a point from further off counts at its arrival.
+LATE = timedelta(minutes=5)
+AHEAD = timedelta(seconds=5)
 NO_VALUE = 1
-REVISION = "hawkops.flags.revision"
 BACKENDS = frozenset(("cpu", "gpu", "npu", "cloud"))
-DEVICE_ID = ("device.id", "app.installation.id", "service.instance.id")
-DEVICE_CLASS = ("device.soc", "device.model.identifier")
+RESOURCE_ATTRIBUTES = frozenset(
+    (
+        "device.id",
+        "app.installation.id",
+        "service.instance.id",
+        "device.soc",
+        "device.model.identifier",
+        "service.version",
+        "hawkops.simulated",
+    )
+)
 # attribute of a point -> dimension
-OUTCOMES = ("outcome", "error.type", "pattern")
+DIMENSIONS = {
+    "litert.backend.requested": "requested",
+    "litert.backend.actual": "actual",
+    "gen_ai.request.model": "model",
+    "feature_flag.result.variant": "variant",
+    "outcome": "outcome",
+    "error.type": "outcome",
+    "pattern": "outcome",
+}
+TRUE = frozenset(("true", "1", "yes"))
 
 
-@dataclass(frozen=True)
-class SeriesKey:
-    """The closed list of dimensions, in the order of the table's columns."""
+class SeriesKey(NamedTuple):
+    """The closed list of dimensions, in the order of the table's columns. An empty string means: not said."""
 
     environment: str
     metric: str
@@ -67,205 +104,378 @@ class Decoded:
     sketches: dict[tuple[SeriesKey, int], Sketch] = field(default_factory=dict)
     reports: list[DeviceReport] = field(default_factory=list)
     accepted: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
     dropped_attributes: int = 0
+    moved_to_arrival: int = 0
 
-    def reject(self, why: str) -> None:
-        """Count a rejected point."""
-        self.rejected += 1
-        self.reasons[why] = self.reasons.get(why, 0) + 1
+    @property
+    def rejected(self) -> int:
+        """How many points were rejected."""
+        return sum(self.reasons.values())
 
     @property
     def message(self) -> str:
         """Why points were rejected, most frequent first; empty when none was."""
-        ordered = sorted(self.reasons.items(), key=lambda item: -item[1])
-        return "; ".join(f"{count} × {why}" for why, count in ordered[:5])
+        return "; ".join(f"{count} × {why}" for why, count in self.reasons.most_common(5))[:2_000]
+
+
+class _Refused(Exception):
+    """One point can't be taken; the message completes "<metric> …"."""
+
+
+# --- bytes to message -------------------------------------------------------------------------------------------------
 
 
 def parse(body: bytes, *, as_json: bool) -> ExportMetricsServiceRequest:
-    """Parse the bytes of a payload. Raises Malformed."""
+    """Parse the bytes of a payload. Raises Malformed or TooLarge."""
+    if as_json:
+        return _parse_json(body)
+    count_messages(body, limit=MESSAGES_MOST)
     try:
-        if not as_json:
-            return ExportMetricsServiceRequest.FromString(body)
-        document = json_loads(body, max_depth=64)
+        return ExportMetricsServiceRequest.FromString(body)
+    except DecodeError:
+        raise Malformed("The body is not an ExportMetricsServiceRequest in protobuf.") from None
+
+
+def _parse_json(body: bytes) -> ExportMetricsServiceRequest:
+    if len(body) > JSON_BYTES_MOST:
+        raise TooLarge(f"A payload in JSON may have {JSON_BYTES_MOST} bytes; send smaller ones, or protobuf.")
+    try:
+        document = orjson.loads(body)
         if not isinstance(document, dict):
-            raise Malformed("An OTLP payload in JSON is an object.")
-        _without_exemplars(document)
-        return json_format.ParseDict(document, ExportMetricsServiceRequest(), ignore_unknown_fields=True)
-    except (DecodeError, json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise Malformed(f"The body is not an OTLP metrics payload: {str(error)[:200]}") from error
+            raise Malformed("An OTLP payload in JSON is an object with resourceMetrics.")
+        _prepare(document)
+        return json_format.ParseDict(
+            document, ExportMetricsServiceRequest(), ignore_unknown_fields=True, max_recursion_depth=JSON_DEPTH_MOST
+        )
+    except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise Malformed(f"The body is not an OTLP metrics payload in JSON: {str(error)[:200]}") from None
 
 
-def _without_exemplars(node: Any) -> None:
-    """Drop exemplars: their ids are hexadecimal in OTLP's JSON and base64 in protobuf's, and they count already."""
-    if isinstance(node, dict):
-        node.pop("exemplars", None)
-        for value in node.values():
-            _without_exemplars(value)
-    elif isinstance(node, list):
-        for value in node:
-            _without_exemplars(value)
+def _prepare(document: dict[str, Any]) -> None:
+    """Bound the number of objects, and drop exemplars: their ids are hexadecimal here and base64 in protobuf's JSON."""
+    waiting: list[Any] = [document]
+    seen = 0
+    while waiting:
+        node = waiting.pop()
+        seen += 1
+        if seen > MESSAGES_MOST:
+            raise TooLarge(f"The payload has more than {MESSAGES_MOST} objects; send smaller ones.")
+        if isinstance(node, dict):
+            node.pop("exemplars", None)
+            waiting.extend(value for value in node.values() if isinstance(value, dict | list))
+        else:
+            waiting.extend(value for value in node if isinstance(value, dict | list))
+
+
+_Nested = dict[int, "_Nested"]
+
+
+def _nested(descriptor: Descriptor, known_tables: dict[str, _Nested]) -> _Nested:
+    """Return, for each field of a message that holds messages, the same table of those."""
+    table = known_tables.get(descriptor.full_name)
+    if table is None:
+        table = known_tables[descriptor.full_name] = {}
+        for number, part in descriptor.fields_by_number.items():
+            if part.message_type is not None:
+                table[number] = _nested(part.message_type, known_tables)
+    return table
+
+
+_REQUEST = _nested(ExportMetricsServiceRequest.DESCRIPTOR, {})
+
+
+def count_messages(body: bytes, *, limit: int) -> int:
+    """Count the nested messages of a payload without parsing it. Raises TooLarge past `limit`, Malformed for bad bytes."""
+    if len(body) // 2 <= limit:
+        return 0  # an empty message takes two bytes: there can't be more
+    seen = 0
+    waiting: list[tuple[int, int, _Nested]] = [(0, len(body), _REQUEST)]
+    try:
+        while waiting:
+            at, end, table = waiting.pop()
+            while at < end:
+                tag, at = _varint(body, at)
+                wire = tag & 7
+                if wire == 2:
+                    length, at = _varint(body, at)
+                    inner = table.get(tag >> 3)
+                    if inner is not None:
+                        seen += 1
+                        if seen > limit:
+                            raise TooLarge(f"The payload holds more than {limit} messages; send smaller ones.")
+                        waiting.append((at, at + length, inner))
+                    at += length
+                elif wire == 0:
+                    _, at = _varint(body, at)
+                else:
+                    at += {1: 8, 5: 4}[wire]
+            if at != end:
+                raise IndexError
+    except (IndexError, KeyError):
+        raise Malformed("The body is not an ExportMetricsServiceRequest in protobuf.") from None
+    return seen
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+# --- message to sketches ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Device:
+    device_id: str
+    device_class: str
+    app_version: str
+    simulated: bool
 
 
 def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datetime) -> Decoded:
-    """Walk a payload. Raises Malformed when it must be refused as a whole."""
+    """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
+    if len(payload.resource_metrics) > RESOURCES_MOST:
+        raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
     found = Decoded()
     for resource_metrics in payload.resource_metrics:
-        resource = {attribute.key: _text(attribute.value) for attribute in resource_metrics.resource.attributes}
-        simulated = resource.get("hawkops.simulated", "") == "true"
-        if simulated and environment == Environment.PRODUCTION:
+        device = _device(resource_metrics.resource.attributes)
+        if device.simulated and environment == Environment.PRODUCTION:
             raise Malformed("Simulated devices are not accepted with a production key. Use a key of demo or staging.")
-        device_class = _first(resource, DEVICE_CLASS)[:80]
-        device_id = _first(resource, DEVICE_ID)[:200]
-        base = (environment, device_class, resource.get("service.version", "")[:40], simulated)
-        revision: int | None = None
+        walk = _Walk(found, environment, device, now.timestamp())
         for scope in resource_metrics.scope_metrics:
             for metric in scope.metrics:
-                if found.accepted + found.rejected > POINTS_MOST:
-                    raise Malformed(f"The payload has more than {POINTS_MOST} points; send smaller ones.")
-                revision = _metric(found, metric, base, now) or revision
-        if device_id:
-            found.reports.append(DeviceReport(environment, device_id, device_class, simulated, revision))
+                walk.metric(metric)
+        if device.device_id:
+            found.reports.append(
+                DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
+            )
     return found
 
 
-def _metric(found: Decoded, metric: Any, base: tuple[str, str, str, bool], now: datetime) -> int | None:
-    kind = metric.WhichOneof("data")
-    data = getattr(metric, kind) if kind else None
-    points = data.data_points if data is not None else ()
-    if not known(metric.name):
-        for _ in points:
-            found.reject(f"unknown metric {metric.name[:60]!r}")
-        return None
+def _device(pairs: Iterable[KeyValue]) -> _Device:
+    said = {pair.key: _text(pair.value) for pair in pairs if pair.key in RESOURCE_ATTRIBUTES}
+    return _Device(
+        device_id=(said.get("device.id") or said.get("app.installation.id") or said.get("service.instance.id") or "")[
+            :200
+        ],
+        device_class=(said.get("device.soc") or said.get("device.model.identifier") or "unknown")[:80],
+        app_version=said.get("service.version", "")[:40],
+        simulated=said.get("hawkops.simulated", "").lower() in TRUE,
+    )
+
+
+class _Walk:
+    """The points of one resource."""
+
+    def __init__(self, found: Decoded, environment: str, device: _Device, arrived: float) -> None:
+        self.found = found
+        self.environment = environment
+        self.device = device
+        self.arrived = arrived
+        self.revision: int | None = None
+
+    def metric(self, message: MetricMessage) -> None:
+        """Take one metric's points, or count why not."""
+        found = self.found
+        kind = message.WhichOneof("data")
+        if kind is None:
+            return
+        points = getattr(message, kind).data_points
+        room = POINTS_MOST - found.accepted - found.rejected
+        if len(points) > room:
+            found.reasons[f"point beyond {POINTS_MOST} in one payload"] += len(points) - max(0, room)
+            points = points[: max(0, room)]
+        why = _unfit(message, kind)
+        if why:
+            if len(points):
+                found.reasons[f"{message.name[:80]}: {why}"] += len(points)
+            return
+        metric = CATALOGUE.get(message.name)
+        for point in points:
+            try:
+                if not point.flags & NO_VALUE:
+                    self._point(message.name, metric, kind, point)
+                found.accepted += 1
+            except _Refused as error:
+                found.reasons[f"{message.name} {error}"] += 1
+
+    def _point(self, name: str, metric: Metric | None, kind: str, point: Any) -> None:
+        if name == REVISION:
+            self.revision = max(self.revision or 0, int(_number(point)))
+            return
+        sketch = Sketch()
+        if kind in ("gauge", "sum"):
+            value = _number(point)
+            if value < 0 and not name.startswith(BUSINESS_PREFIX):
+                raise _Refused("is negative")
+            sketch.add(value)
+        elif kind == "histogram":
+            _explicit(sketch, point)
+        else:
+            _exponential(sketch, point)
+        if not sketch.count:
+            return
+        slot = (self._key(name, point.attributes), self._bucket(point.time_unix_nano))
+        known_sketch = self.found.sketches.get(slot)
+        if known_sketch is None:
+            self.found.sketches[slot] = sketch
+        else:
+            known_sketch.merge(sketch)
+
+    def _key(self, name: str, pairs: Iterable[KeyValue]) -> SeriesKey:
+        said: dict[str, str] = {}
+        for pair in pairs:
+            dimension = DIMENSIONS.get(pair.key)
+            if dimension is None:
+                self.found.dropped_attributes += 1
+            else:
+                said[dimension] = _text(pair.value)
+        requested, actual = said.get("requested", "").lower(), said.get("actual", "").lower()
+        if (requested and requested not in BACKENDS) or (actual and actual not in BACKENDS):
+            raise _Refused("names a backend other than cpu, gpu, npu or cloud")
+        device = self.device
+        return SeriesKey(
+            environment=self.environment,
+            metric=name,
+            backend_requested=requested,
+            backend_actual=actual,
+            device_class=device.device_class,
+            app_version=device.app_version,
+            model=said.get("model", "")[:80],
+            variant=said.get("variant", "")[:40],
+            outcome=said.get("outcome", "")[:40],
+            simulated=device.simulated,
+        )
+
+    def _bucket(self, nanoseconds: int) -> int:
+        """Return the ten-second bucket (seconds since 1970)."""
+        at = nanoseconds / 1e9
+        if not self.arrived - LATE.total_seconds() <= at <= self.arrived + AHEAD.total_seconds():
+            self.found.moved_to_arrival += 1
+            at = self.arrived
+        return int(min(at, self.arrived)) // BUCKET_SECONDS * BUCKET_SECONDS
+
+
+def _unfit(message: MetricMessage, kind: str) -> str:
+    """Say why no point of a metric can be taken; empty when they can."""
+    if not known(message.name):
+        return "not in the catalogue of metrics"
+    metric = CATALOGUE.get(message.name)
     if kind == "summary":
-        for _ in points:
-            found.reject("summaries can't be merged; send histograms")
-        return None
-    if kind != "gauge" and getattr(data, "aggregation_temporality", 0) == CUMULATIVE:
-        for _ in points:
-            found.reject("cumulative temporality; set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta")
-        return None
-    revision: int | None = None
-    for point in points:
-        if point.flags & NO_VALUE:
-            found.accepted += 1
-            continue
-        if metric.name == REVISION:
-            found.accepted += 1
-            number = _number(point)
-            if number is not None and 0 <= number < 2**62:
-                revision = int(number)
-            continue
-        _point(found, metric.name, kind, point, base, now)
-    return revision
-
-
-def _point(found: Decoded, name: str, kind: str, point: Any, base: tuple[str, str, str, bool], now: datetime) -> None:
-    environment, device_class, version, simulated = base
-    attributes = {attribute.key: _text(attribute.value) for attribute in point.attributes}
-    requested = attributes.pop("litert.backend.requested", "")
-    actual = attributes.pop("litert.backend.actual", "")
-    model = attributes.pop("gen_ai.request.model", "")[:80]
-    variant = attributes.pop("feature_flag.result.variant", "")[:40]
-    outcome = next((attributes.pop(key)[:40] for key in OUTCOMES if key in attributes), "")
-    found.dropped_attributes += len(attributes)
-    if (requested and requested not in BACKENDS) or (actual and actual not in BACKENDS):
-        found.reject("a backend is cpu, gpu, npu or cloud")
-        return
-    key = SeriesKey(environment, name, requested, actual, device_class, version, model, variant, outcome, simulated)
-    slot = (key, _bucket(point.time_unix_nano, now))
-    sketch = found.sketches.get(slot) or Sketch()
-    why = _accumulate(sketch, kind, point)
-    if why:
-        found.reject(why)
-        return
-    found.accepted += 1
-    if sketch.count:
-        found.sketches[slot] = sketch
-
-
-def _accumulate(sketch: Sketch, kind: str, point: Any) -> str:
-    """Add a point; return why not, or an empty string. Nothing is added when it is refused."""
-    if kind in ("gauge", "sum"):
-        value = _number(point)
-        if value is None or not math.isfinite(value):
-            return "not a finite number"
-        if kind == "sum" and value < 0:
-            return "a delta of a counter can't be negative"
-        sketch.add(value)
+        return "summaries can't be merged; send a histogram"
+    level = kind == "gauge" or (kind == "sum" and not message.sum.is_monotonic)
+    if not level and getattr(message, kind).aggregation_temporality != AGGREGATION_TEMPORALITY_DELTA:
+        return "cumulative; set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta on the device"
+    if metric is None:
         return ""
+    if message.unit and message.unit != metric.wire_unit:
+        return f"came in {message.unit[:20]!r}, its unit is {metric.wire_unit!r}"
+    if metric.kind is Kind.COUNTER and kind != "sum":
+        return "is a counter; send a delta sum"
+    if metric.kind is Kind.DISTRIBUTION and kind == "sum":
+        return "is a distribution; send a histogram"
+    return ""
+
+
+def _number(point: NumberDataPoint) -> float:
+    which = point.WhichOneof("value")
+    if which is None:
+        raise _Refused("carries no value")
+    value = float(point.as_int) if which == "as_int" else point.as_double
+    if not math.isfinite(value):
+        raise _Refused("is not a finite number")
+    if abs(value) > LARGEST:
+        raise _Refused("is beyond 2^50")
+    return value
+
+
+_Histogram = HistogramDataPoint | ExponentialHistogramDataPoint
+
+
+def _summary(point: _Histogram) -> tuple[float | None, float | None, float | None]:
+    """Return sum, min and max after checking that they agree with each other."""
     total = point.sum if point.HasField("sum") else None
-    low = point.min if point.HasField("min") else None
-    high = point.max if point.HasField("max") else None
-    if any(value is not None and not math.isfinite(value) for value in (total, low, high)):
-        return "sum, min or max is not a finite number"
-    if kind == "histogram":
-        return _explicit(sketch, point, total, low, high)
-    positive, negative = point.positive, point.negative
-    if len(positive.bucket_counts) + len(negative.bucket_counts) > BUCKET_COUNTS_MOST:
-        return f"more than {BUCKET_COUNTS_MOST} buckets"
+    low = point.min if point.HasField("min") and point.count else None
+    high = point.max if point.HasField("max") and point.count else None
+    for value in (total, low, high):
+        if value is not None and not math.isfinite(value):
+            raise _Refused("has a sum, min or max that is not a finite number")
+        if value is not None and value < 0:
+            raise _Refused("has a negative sum, min or max")
+    if high is not None and high > LARGEST:
+        raise _Refused("is beyond 2^50")
+    if low is not None and high is not None and low > high:
+        raise _Refused("has a min above its max")
+    if total is not None and (
+        (high is not None and total > point.count * high * 1.001 + 1e-9)
+        or (low is not None and total < point.count * low * 0.999 - 1e-9)
+    ):
+        raise _Refused("has a sum that contradicts its count, min and max")
+    return total, low, high
+
+
+def _exponential(sketch: Sketch, point: ExponentialHistogramDataPoint) -> None:
+    counts = point.positive.bucket_counts
+    if len(counts) > BUCKET_COUNTS_MOST:
+        raise _Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
     if point.scale not in SCALES:
-        return f"scale {point.scale} is outside {SCALES.start} to {SCALES.stop - 1}"
-    if point.zero_count + sum(positive.bucket_counts) + sum(negative.bucket_counts) != point.count:
-        return "count differs from the sum of its buckets"
+        raise _Refused(f"has scale {point.scale}; {SCALES.start} to {SCALES.stop - 1} are understood")
+    if any(point.negative.bucket_counts):
+        raise _Refused("has negative values")
+    if point.count > COUNT_MOST or point.zero_count + sum(counts) != point.count:
+        raise _Refused("has a count that differs from the sum of its buckets")
+    total, low, high = _summary(point)
     step = 2.0**-point.scale
-    for side in (positive, negative):
-        if side.bucket_counts and not (
-            side.offset * step > -1000 and (side.offset + len(side.bucket_counts)) * step < 1000
-        ):
-            return "bucket boundaries overflow"
+    if any(counts) and not (
+        point.positive.offset * step > -1_000 and (point.positive.offset + len(counts)) * step < 51
+    ):
+        raise _Refused("has buckets beyond 2^50")
     sketch.add_exponential(
         scale=point.scale,
         zero_count=point.zero_count,
-        positive=(positive.offset, positive.bucket_counts),
-        negative=(negative.offset, negative.bucket_counts),
+        positive=(point.positive.offset, counts),
+        negative=(0, ()),
         total=total,
-        low=low if point.count else None,
-        high=high if point.count else None,
+        low=low,
+        high=high,
     )
-    return ""
 
 
-def _explicit(sketch: Sketch, point: Any, total: float | None, low: float | None, high: float | None) -> str:
+def _explicit(sketch: Sketch, point: HistogramDataPoint) -> None:
     bounds, counts = list(point.explicit_bounds), list(point.bucket_counts)
     if len(counts) > BUCKET_COUNTS_MOST:
-        return f"more than {BUCKET_COUNTS_MOST} buckets"
+        raise _Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
+    if not counts and point.count == 0:
+        return
     if not counts:
-        return "a histogram without buckets has no percentiles"
-    if len(counts) != len(bounds) + 1 or sum(counts) != point.count:
-        return "bucket counts don't match bounds or count"
-    if any(not math.isfinite(b) for b in bounds) or any(a >= b for a, b in pairwise(bounds)):
-        return "bounds must be finite and ascending"
+        raise _Refused("has no buckets, so no percentile can be read from it")
+    if len(counts) != len(bounds) + 1 or sum(counts) != point.count or point.count > COUNT_MOST:
+        raise _Refused("has bucket counts that don't match its bounds or its count")
+    if any(not math.isfinite(bound) for bound in bounds) or any(a >= b for a, b in pairwise(bounds)):
+        raise _Refused("has bounds that are not finite and ascending")
+    total, low, high = _summary(point)
+    if bounds and any(bound < 0 and count for bound, count in zip(bounds, counts, strict=False)):
+        raise _Refused("has negative values")
+    if any(bound > LARGEST for bound, count in zip(bounds, counts[1:], strict=True) if count):
+        raise _Refused("has buckets beyond 2^50")
     sketch.add_explicit(bounds=bounds, counts=counts, total=total, low=low, high=high)
-    return ""
 
 
-def _number(point: Any) -> float | None:
-    which = point.WhichOneof("value")
-    return None if which is None else float(getattr(point, which))
-
-
-def _bucket(nanoseconds: int, now: datetime) -> int:
-    """Return the ten-second bucket (seconds since 1970); a clock too far off is replaced by the time of arrival."""
-    arrived = now.timestamp()
-    at = nanoseconds / 1e9
-    if not arrived - LATE.total_seconds() <= at <= arrived + AHEAD.total_seconds():
-        at = arrived
-    return int(at) // BUCKET_SECONDS * BUCKET_SECONDS
-
-
-def _text(value: Any) -> str:
+def _text(value: AnyValue) -> str:
     """Return an attribute's value as text; devices send numbers and booleans too."""
     which = value.WhichOneof("value")
     if which == "string_value":
-        return str(value.string_value).replace("\x00", "")
+        text = value.string_value[:200]
+        return text if text.isprintable() else "".join(c for c in text if c.isprintable())
     if which == "bool_value":
         return "true" if value.bool_value else "false"
     if which in ("int_value", "double_value"):
         return str(getattr(value, which))
     return ""
-
-
-def _first(resource: dict[str, str], names: tuple[str, ...]) -> str:
-    return next((resource[name] for name in names if resource.get(name)), "")

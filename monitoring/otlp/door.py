@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 COMPRESSED_BYTES = 16 * 1024 * 1024
 DECOMPRESSED_BYTES = 64 * 1024 * 1024
-# Larger bodies are parsed in a thread, so that no flag waits for them.
-THREAD_BYTES = 128 * 1024
+# What all requests together may hold while they are read: a crowd of slow large bodies can't fill the memory.
+HELD_BYTES = 128 * 1024 * 1024
+BODY_SECONDS = 30.0
+# What is larger once decompressed is understood in a thread, so that no flag waits for it.
+THREAD_BYTES = 64 * 1024
 
 
 class Key(Protocol):
@@ -48,7 +51,8 @@ class MetricsDoor:
         self._writer = GroupWriter(dsn)
         self._authenticate = authenticate
         self._on_report = on_report
-        self._large = asyncio.Semaphore(2)
+        self._large = asyncio.Semaphore(1)
+        self._held_bytes = 0
 
     async def start(self) -> None:
         """Begin to commit."""
@@ -81,20 +85,26 @@ class MetricsDoor:
         if content_type not in (PROTOBUF, JSON):
             await reply.error(415, f"Send Content-Type {PROTOBUF} or {JSON}.")
             return
+        declared = header(scope, b"content-length")
+        reserved = min(int(declared), COMPRESSED_BYTES) if declared.isdigit() else THREAD_BYTES
+        if self._held_bytes + reserved > HELD_BYTES:
+            await reply.error(503, "Too many large bodies arrive at once. Come back later.", retry_seconds=2)
+            return
+        self._held_bytes += reserved
         try:
-            body = await read_body(scope, receive, limit_bytes=COMPRESSED_BYTES)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await read_body(scope, receive, limit_bytes=COMPRESSED_BYTES)
             digest = hashlib.sha256(key.environment.encode() + b"\0" + body).digest()
             encoding = header(scope, b"content-encoding")
-            if len(body) > THREAD_BYTES:
-                async with self._large:
-                    decoded = await asyncio.to_thread(_understand, body, encoding, content_type, key.environment)
-            else:
-                decoded = _understand(body, encoding, content_type, key.environment)
+            decoded = await self._understand(body, encoding, content_type, key.environment)
             counted = not decoded.sketches or await self._writer.write(digest, key.environment, decoded)
         except ConnectionResetError:
             return
         except (TooLarge, Malformed, UnsupportedEncoding) as error:
             await reply.error(error.status, error.message)
+            return
+        except TimeoutError:
+            await reply.error(408, f"The body did not arrive within {BODY_SECONDS:.0f} s.")
             return
         except Overloaded:
             await reply.error(429, "Too many payloads wait. Come back later.", retry_seconds=2)
@@ -102,15 +112,32 @@ class MetricsDoor:
         except Unavailable:
             await reply.error(503, "The database did not take the payload. Send it again.", retry_seconds=2)
             return
+        finally:
+            self._held_bytes -= reserved
         for report in decoded.reports:
             self._on_report(report)
         if not counted:
             log.debug("telemetry.duplicate")
         await reply.success(decoded)
 
+    async def _understand(self, body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
+        """Decode a body: at once when it is small, else in a thread, one at a time."""
+        if len(body) <= THREAD_BYTES:
+            try:
+                data = decompress(body, encoding, limit_bytes=THREAD_BYTES)
+            except TooLarge:
+                pass  # larger than it looks: read it again in the thread, where 64 MiB are allowed
+            else:
+                return _decode(data, content_type, environment)
+        async with self._large:
+            return await asyncio.to_thread(_understand_large, body, encoding, content_type, environment)
 
-def _understand(body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
-    data = decompress(body, encoding, limit_bytes=DECOMPRESSED_BYTES)
+
+def _understand_large(body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
+    return _decode(decompress(body, encoding, limit_bytes=DECOMPRESSED_BYTES), content_type, environment)
+
+
+def _decode(data: bytes, content_type: str, environment: str) -> Decoded:
     return decode(parse(data, as_json=content_type == JSON), environment=environment, now=clock.now())
 
 

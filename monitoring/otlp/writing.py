@@ -16,34 +16,40 @@ import psycopg
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
 from monitoring.domain.sketch import Sketch
-from monitoring.otlp.decoding import Decoded, SeriesKey
+from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, SeriesKey
 
 log = logging.getLogger(__name__)
 
 GROUP_SECONDS = 0.02
 GROUP_MOST = 2_000
-QUEUE_MOST = 20_000
+QUEUE_MOST = 4_000
 ANNOUNCE_SECONDS = 1.0
-SERIES_MOST = 50_000
+# Beyond this many series in an environment new ones lose class, version, model and variant, visibly.
+SERIES_MOST = 5_000
+OTHER = "other"
+STOP_SECONDS = 5.0
 
 DIGESTS = """
 INSERT INTO monitoring_payloaddigest (digest, seen_at) SELECT d, %s FROM unnest(%s::bytea[]) AS d ORDER BY d
 ON CONFLICT DO NOTHING RETURNING digest
 """
-SERIES_COLUMNS = "environment, metric, backend_requested, backend_actual, device_class, app_version, model, variant, outcome, simulated"
-SERIES = f"""
-WITH wanted AS (
-  SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                       %s::text[], %s::bool[]) AS w({SERIES_COLUMNS})),
-made AS (
-  INSERT INTO monitoring_series ({SERIES_COLUMNS})
-  SELECT * FROM wanted ORDER BY {SERIES_COLUMNS} ON CONFLICT DO NOTHING RETURNING id, {SERIES_COLUMNS})
-SELECT id, {SERIES_COLUMNS} FROM made
-UNION ALL
-SELECT s.id, {", ".join("s." + c.strip() for c in SERIES_COLUMNS.split(","))} FROM monitoring_series s
-  NATURAL JOIN wanted
-"""  # noqa: S608 - constants only
-COPY = "COPY monitoring_rolluppartial (series_id, bucket_at, count, total, squares, low, high, buckets) FROM STDIN"
+COLUMNS = SeriesKey._fields
+NAMES = ", ".join(COLUMNS)
+TYPES = ", ".join("%s::bool[]" if name == "simulated" else "%s::text[]" for name in COLUMNS)
+WANTED = f"SELECT * FROM unnest({TYPES}) AS w({NAMES})"  # noqa: S608 - constants only
+MAKE_SERIES = f"INSERT INTO monitoring_series ({NAMES}) {WANTED} ORDER BY {NAMES} ON CONFLICT DO NOTHING"
+FIND_SERIES = f"SELECT id, {NAMES} FROM monitoring_series NATURAL JOIN ({WANTED}) AS wanted"  # noqa: S608
+COUNT_SERIES = "SELECT environment, count(*) FROM monitoring_series GROUP BY environment"
+DEVICES = """
+INSERT INTO monitoring_devicehour (environment, hour_at, device_id, device_class, simulated)
+SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::bool[]) ORDER BY 1, 2, 3
+ON CONFLICT DO NOTHING
+"""
+COPY = """
+COPY monitoring_rolluppartial (series_id, bucket_at, width_seconds, count, total, squares, low, high, buckets)
+FROM STDIN (FORMAT BINARY)
+"""
+COPY_TYPES = ("int8", "timestamptz", "int2", "int8", "float8", "float8", "float8", "float8", "bytea")
 
 
 class Overloaded(Exception):
@@ -70,6 +76,9 @@ class GroupWriter:
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._series: dict[SeriesKey, int] = {}
+        self._series_counts: dict[str, int] | None = None
+        self._hour = 0
+        self._devices: set[tuple[str, str]] = set()
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
         self._line: psycopg.AsyncConnection[Any] | None = None
@@ -81,8 +90,10 @@ class GroupWriter:
 
     async def stop(self) -> None:
         """Commit what waits, then stop."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self._waiting:
+                    await asyncio.sleep(0.01)
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -103,32 +114,46 @@ class GroupWriter:
 
     async def _run(self) -> None:
         while True:
-            await self._wake.wait()
+            if self._owed:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), timeout=ANNOUNCE_SECONDS)
+            else:
+                await self._wake.wait()
+            if not self._waiting:
+                await self._announce_owed()
+                continue
             await asyncio.sleep(GROUP_SECONDS)
             group, self._waiting = self._waiting[:GROUP_MOST], self._waiting[GROUP_MOST:]
             if not self._waiting:
                 self._wake.clear()
-            await self._commit_all(group)
+            try:
+                await self._commit_all(group)
+            except asyncio.CancelledError:
+                self._fail(group)
+                raise
 
-    async def _commit_all(self, group: list[_Waiting]) -> None:
+    async def _commit_all(self, group: list[_Waiting], *, again: bool = True) -> None:
         """Commit a group; if the database refuses it, each payload alone, so that one can't fail the others."""
         try:
             await self._commit(group)
-        except psycopg.OperationalError as error:
-            await self._failed(group, error)
-        except psycopg.Error as error:
-            if len(group) == 1:
-                await self._failed(group, error)
+        except (psycopg.OperationalError, OSError) as error:
+            # A connection that died while idle says so only now. Digests make a second try harmless.
+            await self._disconnect()
+            if again:
+                await self._commit_all(group, again=False)
                 return
-            log.warning("telemetry.group_split", extra={"error": str(error)})
+            log.warning("telemetry.unwritten: %s (%d payloads)", error, len(group))
+            self._fail(group)
+        except psycopg.Error as error:
+            log.warning("telemetry.group_refused: %s (%d payloads)", error, len(group))
+            self._series.clear()  # a series may have been removed behind our back
+            if len(group) == 1 and not again:
+                self._fail(group)
+                return
             for waiting in group:
-                await self._commit_all([waiting])
-        except OSError as error:
-            await self._failed(group, error)
+                await self._commit_all([waiting], again=False)
 
-    async def _failed(self, group: list[_Waiting], error: Exception) -> None:
-        log.warning("telemetry.unwritten", extra={"error": str(error), "payloads": len(group)})
-        await self._disconnect()
+    def _fail(self, group: list[_Waiting]) -> None:
         for waiting in group:
             if not waiting.done.done():
                 waiting.done.set_exception(Unavailable())
@@ -138,9 +163,10 @@ class GroupWriter:
             self._line = await psycopg.AsyncConnection.connect(
                 self._dsn,
                 connect_timeout=3,
-                options="-c statement_timeout=5000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=4000",
+                autocommit=True,
+                application_name="hawkops-telemetry",
+                options="-c statement_timeout=5000 -c lock_timeout=4000 -c idle_in_transaction_session_timeout=4000",
             )
-            await self._line.set_autocommit(True)
         return self._line
 
     async def _disconnect(self) -> None:
@@ -151,59 +177,100 @@ class GroupWriter:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         line = await self._connection()
-        fresh_series: dict[SeriesKey, int] = {}
+        series = await self._series_ids(line, {key for waiting in group for key, _ in waiting.decoded.sketches})
+        hour = int(clock.now().timestamp()) // 3600 * 3600
+        if hour != self._hour:
+            self._hour, self._devices = hour, set()
+        counted: set[bytes] = set()
+        announced: set[str] = set()
         async with line.transaction():
             new = await self._new(line, {waiting.digest for waiting in group})
-            counted: set[bytes] = set()
-            sketches: dict[tuple[SeriesKey, int], Sketch] = {}
+            sketches: dict[tuple[int, int], Sketch] = {}
+            reports: dict[tuple[str, str], DeviceReport] = {}
+            first: list[_Waiting] = []
             for waiting in group:
                 if waiting.digest not in new or waiting.digest in counted:
                     continue
                 counted.add(waiting.digest)
-                for slot, sketch in waiting.decoded.sketches.items():
+                first.append(waiting)
+                for (key, bucket), sketch in waiting.decoded.sketches.items():
+                    slot = (series[key], bucket)
                     known = sketches.get(slot)
                     if known is None:
                         sketches[slot] = known = Sketch()
                     known.merge(sketch)
-            missing = {key for key, _ in sketches if key not in self._series}
-            if missing:
-                fresh_series = await self._series_ids(line, sorted(missing, key=repr))
+                for report in waiting.decoded.reports:
+                    reports[report.environment, report.device_id] = report
+            unseen = [report for seen, report in reports.items() if seen not in self._devices]
+            if unseen:
+                await self._note_devices(line, unseen)
             if sketches:
-                await self._copy(line, sketches, {**self._series, **fresh_series})
-            await self._announce(line, {w.environment for w in group if w.digest in counted})
-        self._series.update(fresh_series)
+                await self._copy(line, sketches)
+            announced = await self._announce(line, {waiting.environment for waiting in first})
+        # committed: only now is any of it true
+        self._devices.update((report.environment, report.device_id) for report in unseen)
+        self._announced.update(dict.fromkeys(announced, time.monotonic()))
+        self._owed -= announced
+        self._owed |= {waiting.environment for waiting in first} - announced
+        counted_first = {id(waiting) for waiting in first}
         for waiting in group:
-            first = waiting.digest in counted
-            counted.discard(waiting.digest)
             if not waiting.done.done():
-                waiting.done.set_result(first)
+                waiting.done.set_result(id(waiting) in counted_first)
 
     async def _new(self, line: psycopg.AsyncConnection[Any], digests: set[bytes]) -> set[bytes]:
         rows = await (await line.execute(DIGESTS, [clock.now(), sorted(digests)])).fetchall()
         return {bytes(row[0]) for row in rows}
 
-    async def _series_ids(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
-        columns = [[getattr(key, name.strip()) for key in keys] for name in SERIES_COLUMNS.split(",")]
-        found: dict[SeriesKey, int] = {}
-        for _ in range(2):  # a series made by another process in between is seen the second time
-            rows = await (await line.execute(SERIES, columns)).fetchall()
-            found.update({SeriesKey(*row[1:]): row[0] for row in rows})
-            if len(found) == len(keys):
-                break
-        return found
+    async def _series_ids(self, line: psycopg.AsyncConnection[Any], keys: set[SeriesKey]) -> dict[SeriesKey, int]:
+        """Return the ids of all keys, making what is missing in a transaction of its own."""
+        missing = sorted(key for key in keys if key not in self._series)
+        if missing:
+            if self._series_counts is None:
+                rows = await (await line.execute(COUNT_SERIES)).fetchall()
+                self._series_counts = dict(rows)
+            wanted = {key: key for key in missing}
+            found = await self._find(line, missing)
+            for key in missing:
+                if key in found:
+                    continue
+                if self._series_counts.get(key.environment, 0) >= SERIES_MOST:
+                    wanted[key] = key._replace(device_class=OTHER, app_version=OTHER, model=OTHER, variant=OTHER)
+                else:
+                    self._series_counts[key.environment] = self._series_counts.get(key.environment, 0) + 1
+            make = sorted(set(wanted.values()) - set(found))
+            if make:
+                await line.execute(MAKE_SERIES, _columns(make))
+                found.update(await self._find(line, make))
+            for key in missing:
+                self._series[key] = found[wanted[key]]
+        return self._series
 
-    async def _copy(
-        self,
-        line: psycopg.AsyncConnection[Any],
-        sketches: dict[tuple[SeriesKey, int], Sketch],
-        ids: dict[SeriesKey, int],
-    ) -> None:
+    async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
+        rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()
+        return {SeriesKey(*row[1:]): row[0] for row in rows}
+
+    async def _note_devices(self, line: psycopg.AsyncConnection[Any], reports: list[DeviceReport]) -> None:
+        hour = datetime.fromtimestamp(self._hour, tz=UTC)
+        await line.execute(
+            DEVICES,
+            [
+                [report.environment for report in reports],
+                [hour] * len(reports),
+                [report.device_id for report in reports],
+                [report.device_class for report in reports],
+                [report.simulated for report in reports],
+            ],
+        )
+
+    async def _copy(self, line: psycopg.AsyncConnection[Any], sketches: dict[tuple[int, int], Sketch]) -> None:
         async with line.cursor() as cursor, cursor.copy(COPY) as copy:
-            for (key, bucket), sketch in sketches.items():
+            copy.set_types(COPY_TYPES)
+            for (series_id, bucket), sketch in sketches.items():
                 await copy.write_row(
                     (
-                        ids[key],
+                        series_id,
                         datetime.fromtimestamp(bucket, tz=UTC),
+                        BUCKET_SECONDS,
                         sketch.count,
                         sketch.total,
                         sketch.squares,
@@ -213,11 +280,28 @@ class GroupWriter:
                     )
                 )
 
-    async def _announce(self, line: psycopg.AsyncConnection[Any], environments: set[str]) -> None:
-        """Tell the pages, at most once a second for each environment; the rest is owed to the next group."""
+    async def _announce(self, line: psycopg.AsyncConnection[Any], environments: set[str]) -> set[str]:
+        """Tell the pages, at most once a second for each environment; what is left over is owed."""
         now = time.monotonic()
-        for environment in environments:
-            if now - self._announced.get(environment, float("-inf")) >= ANNOUNCE_SECONDS:
-                self._announced[environment] = now
-                payload = orjson.dumps({"topic": "telemetry", "environment": environment}).decode()
-                await line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+        due = {e for e in environments if now - self._announced.get(e, float("-inf")) >= ANNOUNCE_SECONDS}
+        for environment in due:
+            payload = orjson.dumps({"topic": "telemetry", "environment": environment}).decode()
+            await line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+        return due
+
+    async def _announce_owed(self) -> None:
+        """Tell the pages of the last group too, though nothing came after it."""
+        try:
+            line = await self._connection()
+            due = await self._announce(line, set(self._owed))
+        except (psycopg.Error, OSError) as error:
+            log.warning("telemetry.announce_failed: %s", error)
+            await self._disconnect()
+            self._owed.clear()
+            return
+        self._announced.update(dict.fromkeys(due, time.monotonic()))
+        self._owed -= due
+
+
+def _columns(keys: list[SeriesKey]) -> list[list[Any]]:
+    return [[getattr(key, name) for key in keys] for name in COLUMNS]

@@ -1,0 +1,142 @@
+"""Target profiles: which number a device class, on a model, in a stage, on a backend has to reach; and what a reading says.
+
+The runbook's 243 / 1 876 / 5 836 are prefill speeds of the reference devices. A class without a profile has no absolute
+target. The profile of the generated model on this kind of host is synthetic and holds in the environment demo only.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hawkops.core.verdicts import Verdict
+
+
+class Stage(StrEnum):
+    """Reading the prompt, or writing the answer."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+class Comparator(StrEnum):
+    """How a reading must stand to its threshold."""
+
+    AT_LEAST = "≥"
+    BELOW = "<"
+
+    def holds(self, value: float, threshold: float) -> bool:
+        """Whether the value meets the threshold."""
+        return value >= threshold if self is Comparator.AT_LEAST else value < threshold
+
+
+@dataclass(frozen=True)
+class Target:
+    """A threshold in the metric's own unit, and what it is called on the page."""
+
+    threshold: float
+    comparator: Comparator
+    label: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Targets of some device classes on some models."""
+
+    name: str
+    title: str
+    device_classes: frozenset[str]
+    environments: frozenset[str]
+    synthetic: bool
+    throughput: Mapping[tuple[Stage, str], float]
+
+    def covers(self, *, device_class: str, environment: str) -> bool:
+        """Whether the profile speaks of this class in this environment."""
+        return device_class in self.device_classes and environment in self.environments
+
+    def target(self, stage: Stage, backend: str) -> Target | None:
+        """Return the floor on the 5th percentile of tokens per second, None when the profile has none."""
+        threshold = self.throughput.get((stage, backend))
+        return None if threshold is None else Target(threshold, Comparator.AT_LEAST, "target")
+
+
+DEMO = frozenset({"demo"})
+EVERYWHERE = frozenset({"production", "staging", "demo"})
+
+# Gemma3-1B, 1 024 prompt tokens: CPU and GPU measured on a Galaxy S24 Ultra, NPU on a Galaxy S25 Ultra.
+REFERENCE = Profile(
+    name="reference",
+    title="reference device class",
+    device_classes=frozenset({"snapdragon-8-gen3", "snapdragon-8-elite"}),
+    environments=EVERYWHERE,
+    synthetic=False,
+    throughput={(Stage.PREFILL, "cpu"): 243.0, (Stage.PREFILL, "gpu"): 1_876.0, (Stage.PREFILL, "npu"): 5_836.0},
+)
+
+# Floors for the generated 0.8 MB model on an ordinary two-core server that does other work too. A software-emulated
+# GPU never counts, so there is none for it.
+SYNTHETIC_HOST = Profile(
+    name="synthetic-host",
+    title="synthetic profile: generated model on this host, demo only",
+    device_classes=frozenset({"synthetic-host"}),
+    environments=DEMO,
+    synthetic=True,
+    throughput={(Stage.PREFILL, "cpu"): 2_000.0, (Stage.DECODE, "cpu"): 300.0},
+)
+
+PROFILES = (REFERENCE, SYNTHETIC_HOST)
+
+LATENCY_GATE = Target(3.0, Comparator.BELOW, "gate")
+LATENCY_ALERT = Target(5.0, Comparator.BELOW, "alert")
+MEMORY_AVERAGE = Target(1.8e9, Comparator.BELOW, "average")
+MEMORY_PEAK = Target(2.0e9, Comparator.BELOW, "peak")
+SWITCHES_PER_HOUR = Target(10.0, Comparator.BELOW, "limit")
+SWITCH_SECONDS = Target(0.5, Comparator.BELOW, "limit")
+
+MINIMUM_SAMPLE = 30
+STALE_AFTER_SECONDS = 300.0
+
+
+def profile_for(*, device_class: str, environment: str) -> Profile | None:
+    """Return the profile that judges a device class there, None when it has no absolute target."""
+    return next((p for p in PROFILES if p.covers(device_class=device_class, environment=environment)), None)
+
+
+def common_profile(device_classes: Iterable[str], *, environment: str) -> Profile | None:
+    """Return the profile that all given classes share, None when they share none: no target spans two kinds of device."""
+    found = {profile_for(device_class=name, environment=environment) for name in device_classes}
+    return found.pop() if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the sentence with its numbers."""
+
+    verdict: Verdict
+    sentence: str
+
+
+def distance(value: float, threshold: float) -> str:
+    """Say how far a value lies from its threshold: `10.0 % below`."""
+    share = abs(value / threshold - 1) * 100
+    return f"{share:.1f}\u202f% {'above' if value >= threshold else 'below'}"
+
+
+def judge(
+    *,
+    value: float | None,
+    count: int,
+    age_seconds: float | None,
+    target: Target | None,
+    minimum_sample: int = MINIMUM_SAMPLE,
+) -> Judgement:
+    """Judge a reading. Without a target it is never a pass; too old and too few say so instead of passing."""
+    if value is None or count == 0:
+        return Judgement(Verdict.NO_DATA, "no data in this window")
+    if target is None:
+        return Judgement(Verdict.NO_DATA, "no absolute target for this device class")
+    if age_seconds is not None and age_seconds > STALE_AFTER_SECONDS:
+        return Judgement(Verdict.STALE, f"the last reading is {age_seconds / 60:.0f} min old")
+    if count < minimum_sample:
+        return Judgement(Verdict.INSUFFICIENT, f"{count} of {minimum_sample} samples")
+    met = target.comparator.holds(value, target.threshold)
+    return Judgement(Verdict.PASS if met else Verdict.FAIL, distance(value, target.threshold))
