@@ -12,9 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from hawkops.fleet import model
+from hawkops.fleet.http import Client
 from hawkops.fleet.identity import Identity, this_host
 from hawkops.fleet.keeper import FlagKeeper
 from hawkops.fleet.ofrep import FlagClient
@@ -58,7 +57,8 @@ async def run(settings: Settings, identity: Identity) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: [task.cancel() for task in work])
     name, expected, phrase = described_model(settings.model)
-    async with httpx.AsyncClient(timeout=10.0, trust_env=False) as http:
+    http = Client()
+    with contextlib.closing(http):
         workload = Workload(
             settings.model,
             expected_sha256=expected,

@@ -8,8 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 
-import httpx
-
+from hawkops.fleet.http import HttpError
 from hawkops.fleet.lease import NO_LEASE, Lease
 from hawkops.fleet.ofrep import FlagClient, FlagsUnavailable, Told, clock
 from hawkops.fleet.orders import SAFE, Orders, changes, orders_from, variants_from
@@ -197,7 +196,7 @@ class FlagKeeper:
                         self.wake()  # whatever was missed while not connected
                     elif event.kind == "refetch":
                         self.wake(event.hints)
-            except httpx.HTTPError:
+            except HttpError:
                 pass  # the pause below; meanwhile this device polls
             finally:
                 self._connected.discard(address)

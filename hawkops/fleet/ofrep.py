@@ -8,10 +8,11 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-import httpx
+from hawkops.fleet.http import Answer, Client, HttpError
 
 DEFAULT_LEASE_SECONDS = 900.0
 QUIET_STREAM_SECONDS = 75.0  # the gateway sends a comment every 15–30 s; longer silence is a dead connection
@@ -79,7 +80,7 @@ def stream_addresses(base_url: str, entries: object) -> tuple[str, ...]:
 
 
 class FlagClient:
-    """Asks one gateway for one device's flags. Several devices may share the HTTP clients."""
+    """Asks one gateway for one device's flags. Several devices may share the HTTP client."""
 
     def __init__(
         self,
@@ -87,38 +88,35 @@ class FlagClient:
         key: str,
         context: Mapping[str, Any],
         *,
-        http: httpx.AsyncClient,
-        streams: httpx.AsyncClient | None = None,
+        http: Client,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.context = dict(context)
         self._headers = {"Authorization": f"Bearer {key}"}
-        self._http, self._stream_http = http, streams or http
+        self._http = http
         self._etag: str | None = None
 
     async def fetch(self, hints: Mapping[str, str] | None = None) -> Told:
         """Ask for all flags, conditionally once an answer is in hand. Raises FlagsUnavailable."""
         headers = {**self._headers, **({"If-None-Match": self._etag} if self._etag else {})}
+        query = f"?{urlencode(hints)}" if hints else ""
         sent_at = clock()
         try:
-            answer = await self._http.post(
-                f"{self.base_url}/ofrep/v1/evaluate/flags",
-                json={"context": self.context},
-                params=dict(hints or {}),
-                headers=headers,
+            answer = await self._http.post_json(
+                f"{self.base_url}/ofrep/v1/evaluate/flags{query}", {"context": self.context}, headers
             )
-        except httpx.HTTPError as error:
-            raise FlagsUnavailable(f"the gateway is not reached ({type(error).__name__})") from error
-        if answer.status_code == httpx.codes.NOT_MODIFIED:
+        except HttpError as error:
+            raise FlagsUnavailable(f"the gateway is not reached ({error})") from error
+        if answer.status == HTTPStatus.NOT_MODIFIED:
             return self._told(sent_at, answer, None, None)
-        if answer.status_code != httpx.codes.OK:
+        if answer.status != HTTPStatus.OK:
             raise FlagsUnavailable(*_refusal(answer))
         try:
             body = answer.json()
             flags = [flag for flag in body["flags"] if isinstance(flag, dict)]
         except (ValueError, KeyError, TypeError) as error:
             raise FlagsUnavailable("the gateway's answer can't be read") from error
-        self._etag = answer.headers.get("ETag")
+        self._etag = answer.headers.get("etag")
         return self._told(sent_at, answer, flags, stream_addresses(self.base_url, body.get("eventStreams")))
 
     def forget(self) -> None:
@@ -126,35 +124,35 @@ class FlagClient:
         self._etag = None
 
     async def listen(self, address: str, last_event_id: str = "") -> AsyncIterator[tuple[str, Event]]:
-        """Yield (event id, event) from a stream until it ends. Raises httpx.HTTPError."""
+        """Yield (event id, event) from a stream until it ends. Raises HttpError."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
-        timeout = httpx.Timeout(10.0, read=QUIET_STREAM_SECONDS)
-        async with self._stream_http.stream("GET", address, headers=headers, timeout=timeout) as answer:
-            answer.raise_for_status()
-            yield "", Event("opened")
-            data: list[str] = []
-            event_id = ""
-            async for line in answer.aiter_lines():
-                name, _, value = line.partition(":")
-                if name == "data":
-                    data.append(value.removeprefix(" "))
-                elif name == "id":
-                    event_id = value.strip()
-                elif not line and data:
-                    yield event_id, _event("\n".join(data))
-                    data = []
+        opened = False
+        data: list[str] = []
+        event_id = ""
+        async for line in self._http.lines(address, headers, quiet_seconds=QUIET_STREAM_SECONDS):
+            name, _, value = line.partition(":")
+            if not opened:
+                opened = True
+                yield "", Event("opened")
+            elif name == "data":
+                data.append(value.removeprefix(" "))
+            elif name == "id":
+                event_id = value.strip()
+            elif not line and data:
+                yield event_id, _event("\n".join(data))
+                data = []
 
     def _told(
         self,
         sent_at: float,
-        answer: httpx.Response,
+        answer: Answer,
         flags: list[dict[str, Any]] | None,
         streams: tuple[str, ...] | None,
     ) -> Told:
-        lease = _whole(answer.headers.get("HawkOps-Lease-Seconds"))
-        revision = _whole(answer.headers.get("HawkOps-Revision"))
+        lease = _whole(answer.headers.get("hawkops-lease-seconds"))
+        revision = _whole(answer.headers.get("hawkops-revision"))
         if lease is None:
             lease_seconds = min(_metadata(flags or [], "lease_seconds"), default=DEFAULT_LEASE_SECONDS)
         else:
@@ -164,11 +162,11 @@ class FlagClient:
         return Told(sent_at, flags, revision, lease_seconds, streams)
 
 
-def _refusal(answer: httpx.Response) -> tuple[str, float | None]:
-    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+def _refusal(answer: Answer) -> tuple[str, float | None]:
+    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return "the gateway refuses the device key; set HAWKOPS_DEVICE_KEY to a valid one", 30.0
-    after = _whole(answer.headers.get("Retry-After"))
-    return f"the gateway answers {answer.status_code}", float(after) if after is not None else None
+    after = _whole(answer.headers.get("retry-after"))
+    return f"the gateway answers {answer.status}", float(after) if after is not None else None
 
 
 def _event(data: str) -> Event:

@@ -4,10 +4,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
-import httpx
-
+from hawkops.fleet.http import Client, HttpError
 from hawkops.fleet.inference import Inference, InferenceFailed, InferenceProcess
 from hawkops.fleet.model import digest
 from hawkops.fleet.orders import SAFE, Orders
@@ -44,7 +44,7 @@ class Workload:
         *,
         expected_sha256: str | None,
         cloud: str | None,
-        http: httpx.AsyncClient,
+        http: Client,
         interval_seconds: float,
         say: Callable[[str], None],
     ) -> None:
@@ -242,11 +242,14 @@ class Workload:
             self._note("cloud AI is wanted, but CLOUD_AI_URL is not set")
             return False
         try:
-            answer = await self._http.post(self._cloud, json={"prompt": prompt, "max_tokens": ANSWER_TOKENS})
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
-            self._reporting.failed(requested, "cloud", type(error).__name__)
-            self._note(f"cloud AI gave no answer ({type(error).__name__})")
+            answer = await self._http.post_json(self._cloud, {"prompt": prompt, "max_tokens": ANSWER_TOKENS})
+        except HttpError as error:
+            self._reporting.failed(requested, "cloud", "unreachable")
+            self._note(f"cloud AI is not reached ({error})")
+            return False
+        if answer.status != HTTPStatus.OK:
+            self._reporting.failed(requested, "cloud", str(answer.status))
+            self._note(f"cloud AI answers {answer.status}")
             return False
         return True
 

@@ -228,7 +228,7 @@ def switching(what: Subject, declared: tuple[str, ...]) -> Reading:
     if child.result is None:
         return Reading(name, unit, backend, None, child.error, broken=True)
     steps = [float(seconds) for seconds in child.result["steps_seconds"]]
-    details = {"worst_seconds": max(steps), "steps": float(len(steps)), "path": words}
+    details: dict[str, float | str | bool] = {"worst_seconds": max(steps), "steps": float(len(steps)), "path": words}
     return Reading(name, unit, backend, fmean(steps), words, details=details)
 
 
