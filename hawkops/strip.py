@@ -1,10 +1,109 @@
-"""The status strip."""
+"""What every page carries: the environment, its switch, and the status strip. Sees all apps, so it stands at the roof."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from hawkops.core import clock
+from hawkops.core.environments import Environment
+from hawkops.core.templatetags.look import number, percent, spoken
+from hawkops.history import selectors as history
+from rollout.selectors import census as census_selectors
+from rollout.selectors import flags as flag_selectors
+from rollout.selectors import releases as release_selectors
+from rollout.services.flags import FALLBACK, LITERT
+
+HEARTBEAT_LATE = timedelta(seconds=60)
+
+NAV = (
+    ("release", "rollout:release"),
+    ("release", "rollout:checklist"),
+    ("flags", "rollout:flag"),
+    ("scripts", "scripts:"),
+    ("monitoring", "monitoring:"),
+    ("emergency", "incidents:"),
+    ("history", "history:"),
+    ("people", "accounts:"),
+    ("overview", "overview"),
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One cell of the strip."""
+
+    headline: str
+    detail: str
+    url: str
+    ok: bool = True
+    active: bool = False
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
-    """Give every template its environment."""
-    return {"environment": str(getattr(request, "environment", ""))}
+    """Give every template its environment, the switch to the others, and (lazily) the strip."""
+    environment = str(getattr(request, "environment", ""))
+    if not environment:
+        return {}
+    return {
+        "environment": environment,
+        "environments": [{"name": e.value, "url": _same_page(request, environment, e.value)} for e in Environment],
+        "nav": _place(request),
+        "strip": SimpleLazyObject(lambda: facts(environment)),
+    }
+
+
+def _place(request: HttpRequest) -> str:
+    name = request.resolver_match.view_name if request.resolver_match else ""
+    return next((place for place, prefix in NAV if name.startswith(prefix)), "")
+
+
+def _same_page(request: HttpRequest, here: str, there: str) -> str:
+    """Return the same page elsewhere; pages of one object lead to the list they belong to."""
+    match = request.resolver_match
+    if match is None or set(match.kwargs) != {"environment"} or request.method != "GET":
+        return reverse("overview", kwargs={"environment": there})
+    return request.path.replace(f"/{here}/", f"/{there}/", 1)
+
+
+def facts(environment: str) -> dict[str, Fact]:
+    """Return the strip's facts. A handful of small queries."""
+    flags = {flag.key: flag for flag in flag_selectors.flags(environment)}
+    active = census_selectors.active_count(environment)
+    simulated = census_selectors.simulated_count(environment)
+    reach = census_selectors.reach(environment, LITERT)
+    litert, fallback = flags.get(LITERT), flags.get(FALLBACK)
+    killed = litert is not None and litert.override_variant == "off"
+    emergency = reverse("incidents:emergency", kwargs={"environment": environment})
+    summary = release_selectors.release_summary(environment)
+    last = history.last_entry_at()
+    late = last is None or clock.now() - last > HEARTBEAT_LATE
+    kill_detail = ""
+    if killed and litert is not None:
+        found = census_selectors.census(environment, litert.override_revision or litert.revision)
+        kill_detail = f"{number(found.obeyed)} of {number(found.active)} devices obey"
+        if fallback is not None and fallback.override_variant == "on":
+            kill_detail += ", cloud answers"
+    return {
+        "kill": Fact("LiteRT is killed", kill_detail, emergency, active=killed),
+        "exposure": Fact(
+            f"{percent(litert.percent if litert else 0)} · {number(reach)} devices",
+            f"LiteRT on, of {number(active)} active",
+            reverse("rollout:flags", kwargs={"environment": environment}),
+        ),
+        "gates": Fact(summary.strip_headline, summary.strip_detail, summary.url),
+        "devices": Fact(
+            f"{number(active)} active device{'' if active == 1 else 's'}",
+            f"{number(simulated)} simulated" if simulated else "heard of within the hour",
+            reverse("monitoring:litert", kwargs={"environment": environment}),
+        ),
+        "platform": Fact(
+            "Platform late" if late else "Platform healthy",
+            "No history entry yet" if last is None else f"History {spoken(clock.now() - last)} old",
+            reverse("history:entries", kwargs={"environment": environment}) + "#chain",
+            ok=not late,
+        ),
+    }

@@ -1,1 +1,1 @@
-"""To be filled by its builder."""
+"""Response: the emergency console. Incidents, on-call, escalation and notifications come to stand here."""

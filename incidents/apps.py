@@ -1,10 +1,10 @@
-"""incidents as a Django app."""
+"""Incidents as a Django app."""
 
 from django.apps import AppConfig
 
 
 class IncidentsConfig(AppConfig):
-    """incidents."""
+    """Emergency console and incidents."""
 
     name = "incidents"
     label = "incidents"

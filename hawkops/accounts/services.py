@@ -103,6 +103,12 @@ def sign_in_record(*, user: User, request_id: str = "") -> None:
         this.record("person.signed_in", subject=f"person:{user.pk}")
 
 
+def password_set_record(*, user: User, request_id: str = "") -> None:
+    """Note that a person set a password (never the password)."""
+    with change(actor=Actor.person(user), request_id=request_id) as this:
+        this.record("person.password_changed", subject=f"person:{user.pk}")
+
+
 def device_key_create(
     *, environment: str, name: str, actor: Actor, expires_at: datetime | None = None, request_id: str = ""
 ) -> tuple[DeviceKey, str]:

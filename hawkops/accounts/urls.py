@@ -1,6 +1,18 @@
-"""Addresses of accounts."""
+"""Signing in and out, people and keys."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from hawkops.accounts import views
 
 app_name = "accounts"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("login", views.sign_in, name="login"),
+    path("logout", views.sign_out, name="logout"),
+    path("enter/<str:token>", views.enter, name="enter"),
+    path("profile", views.profile, name="profile"),
+    path("<str:environment>/people", views.people, name="people"),
+    path("<str:environment>/people/add", views.person_add, name="person_add"),
+    path("<str:environment>/people/<int:pk>/roles", views.person_roles, name="person_roles"),
+    path("<str:environment>/keys/add", views.key_add, name="key_add"),
+    path("<str:environment>/keys/<int:pk>/revoke", views.key_revoke, name="key_revoke"),
+]

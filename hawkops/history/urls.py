@@ -1,6 +1,12 @@
-"""Addresses of history."""
+"""Pages of the history."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from hawkops.history import views
 
 app_name = "history"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("history", views.entries, name="entries"),
+    path("history/verify", views.verify, name="verify"),
+    path("history/<int:seq>", views.entry, name="entry"),
+]

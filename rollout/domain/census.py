@@ -18,9 +18,19 @@ class Census:
         """All devices counted."""
         return self.obeyed + self.pending + self.unreachable
 
+    @property
+    def reached(self) -> int:
+        """Devices that are known to be within reach: obeyed or pending."""
+        return self.obeyed + self.pending
+
     def share(self, count: int) -> float:
         """Return a count as percent of the active devices (0 when there is none)."""
         return 100 * count / self.active if self.active else 0.0
+
+    @property
+    def obeyed_percent(self) -> float:
+        """The share that obeys."""
+        return self.share(self.obeyed)
 
     @property
     def settled(self) -> bool:

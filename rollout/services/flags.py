@@ -265,9 +265,12 @@ def reenable(
     *, environment: str, keys: Iterable[str], actor: Actor, reason: str, request_id: str = ""
 ) -> HistoryEntry | None:
     """Lift the overrides of the flags in one change; None when none is in force. A raise: it needs a reason."""
+    wanted = dict.fromkeys(keys, "")
+    if not wanted:
+        raise InvalidInput("Choose at least one override to lift.")
     return _overrides_set(
         environment=environment,
-        wanted=dict.fromkeys(keys, ""),
+        wanted=wanted,
         verb="flag.reenabled",
         actor=actor,
         reason=_reason(reason),

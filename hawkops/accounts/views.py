@@ -1,0 +1,189 @@
+"""Pages for signing in, and for the administrator's people and keys. GET never changes anything."""
+
+from django.contrib import messages
+from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from hawkops.accounts.models import DeviceKey, User
+from hawkops.accounts.services import (
+    device_key_create,
+    device_key_revoke,
+    login_link_create,
+    login_link_find,
+    login_link_use,
+    password_set_record,
+    person_create,
+    roles_set,
+    sign_in_record,
+)
+from hawkops.core.access import Role, can, requires
+from hawkops.core.errors import HawkOpsError, NotFound
+from hawkops.history.actors import Actor
+
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+def _request_id(request: HttpRequest) -> str:
+    return str(getattr(request, "request_id", ""))
+
+
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign in with a password."""
+    form = AuthenticationForm(request, request.POST or None)
+    wanted = request.POST.get("next") or request.GET.get("next") or "/"
+    if request.method == "POST" and form.is_valid():
+        user = form.get_user()
+        assert isinstance(user, User)
+        login(request, user)
+        sign_in_record(user=user, request_id=_request_id(request))
+        safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+        return redirect(wanted if safe else "/")
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/login.html", {"form": form, "next": wanted}, status=status)
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out."""
+    logout(request)
+    return redirect("accounts:login")
+
+
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def enter(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the button of a one-time link; pressing it signs in. Link previews can't spend the link."""
+    try:
+        if request.method == "GET":
+            return render(request, "accounts/enter.html", {"person": login_link_find(token=token).user})
+        user = login_link_use(token=token, request_id=_request_id(request))
+    except NotFound as refusal:
+        return render(request, "accounts/enter.html", {"refusal": refusal.message}, status=404)
+    login(request, user, backend=BACKEND)
+    return redirect("/")
+
+
+@require_http_methods(["GET", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """Set one's own password, and sign out."""
+    user = request.user
+    assert isinstance(user, User)
+    form: SetPasswordForm[User] = SetPasswordForm(user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        update_session_auth_hash(request, user)
+        password_set_record(user=user, request_id=_request_id(request))
+        messages.success(request, "Your password is set. Other sessions of yours have ended.")
+        return redirect("accounts:profile")
+    return render(request, "accounts/profile.html", {"form": form, "roles": sorted(user.roles_in(""))})
+
+
+@require_safe
+@requires()
+def people(request: HttpRequest, environment: str) -> HttpResponse:
+    """Who may do what here, and the keys of devices. Only administrators may change anything."""
+    users = User.objects.filter(is_active=True).order_by("username")
+    rows = [
+        {"user": user, "roles": sorted(user.roles_in(environment)), "set": _granted_here(user, environment)}
+        for user in users
+    ]
+    return render(
+        request,
+        "accounts/people.html",
+        {
+            "rows": rows,
+            "all_roles": list(Role),
+            "keys": DeviceKey.objects.filter(environment=environment),
+            "may_change": can(request.user, environment, Role.ADMIN),
+            "shown_key": request.session.pop("shown_key", None),
+            "shown_link": request.session.pop("shown_link", None),
+        },
+    )
+
+
+def _granted_here(user: User, environment: str) -> list[str]:
+    return list(user.grants.filter(environment=environment).values_list("role", flat=True))
+
+
+def _done(request: HttpRequest, environment: str, refusal: HawkOpsError | None, sentence: str = "") -> HttpResponse:
+    if refusal is not None:
+        messages.error(request, refusal.message)
+    elif sentence:
+        messages.success(request, sentence)
+    return redirect(reverse("accounts:people", kwargs={"environment": environment}))
+
+
+@require_POST
+@requires(Role.ADMIN)
+def person_add(request: HttpRequest, environment: str) -> HttpResponse:
+    """Add a person with one role here, and show a link that signs them in once."""
+    actor = Actor.person(request.user)
+    try:
+        role = Role(request.POST.get("role", Role.VIEWER))
+        user = person_create(
+            username=request.POST.get("username", ""), actor=actor, roles=[role], environment=environment
+        )
+        request.session["shown_link"] = request.build_absolute_uri(login_link_create(user=user, actor=actor))
+    except ValueError:
+        return _done(request, environment, NotFound("Choose one of the roles."))
+    except HawkOpsError as refusal:
+        return _done(request, environment, refusal)
+    return _done(request, environment, None, f"{user.username} is added as {role}.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def person_roles(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Replace somebody's roles in this environment."""
+    user = get_object_or_404(User, pk=pk)
+    roles = [role for role in Role if role.value in request.POST.getlist("roles")]
+    try:
+        roles_set(
+            user=user,
+            roles=roles,
+            environment=environment,
+            actor=Actor.person(request.user),
+            request_id=_request_id(request),
+        )
+    except HawkOpsError as refusal:
+        return _done(request, environment, refusal)
+    return _done(request, environment, None, f"{user.username} now has {len(roles)} roles in {environment}.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def key_add(request: HttpRequest, environment: str) -> HttpResponse:
+    """Create a device key and show it once."""
+    try:
+        key, secret = device_key_create(
+            environment=environment,
+            name=request.POST.get("name", ""),
+            actor=Actor.person(request.user),
+            request_id=_request_id(request),
+        )
+    except HawkOpsError as refusal:
+        return _done(request, environment, refusal)
+    request.session["shown_key"] = secret
+    return _done(request, environment, None, f"The key {key.name} is made.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def key_revoke(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Revoke a device key."""
+    key = get_object_or_404(DeviceKey, pk=pk, environment=environment)
+    device_key_revoke(
+        key=key,
+        actor=Actor.person(request.user),
+        reason=request.POST.get("reason", ""),
+        request_id=_request_id(request),
+    )
+    return _done(request, environment, None, f"The key {key.name} is revoked in every gateway.")

@@ -1,0 +1,158 @@
+"""The emergency console: one press and a reason. Everything works as a plain form, on a phone, without JavaScript."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST, require_safe
+
+from hawkops.core.access import Role, can, requires
+from hawkops.core.errors import HawkOpsError
+from hawkops.core.htmx import render_page
+from hawkops.history import selectors as history
+from hawkops.history.actors import Actor
+from incidents import reasons
+from rollout.selectors import census as census_selectors
+from rollout.selectors import flags as flag_selectors
+from rollout.services import flags as flag_services
+from rollout.services.flags import BACKENDS, FALLBACK, LITERT
+
+MAY_STOP = (Role.OPERATOR,)
+EMERGENCY_VERBS = ("flag.killed", "flag.override_set", "flag.override_cleared", "flag.reenabled")
+BACKEND_TITLES = {"gpu": "GPU", "npu": "NPU", "adaptive": "Adaptive switching"}
+# How long after a press the whole screen belongs to its census.
+LEASE_MINUTES = 15
+
+
+@require_safe
+@requires()
+def emergency(request: HttpRequest, environment: str) -> HttpResponse:
+    """Show the presses with what each will reach, what is in force, and how far devices obey."""
+    return render_page(request, "incidents/emergency.html", _context(request, environment))
+
+
+def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
+    flags = {flag.key: flag for flag in flag_selectors.flags(environment)}
+    keys = [LITERT, *BACKENDS.values()]
+    reaches = census_selectors.reaches(environment, keys)
+    litert, fallback = flags.get(LITERT), flags.get(FALLBACK)
+    backends = [
+        {
+            "name": name,
+            "title": BACKEND_TITLES[name],
+            "flag": flags[key],
+            "reach": reaches[key],
+            "off": flags[key].override_variant == "off",
+        }
+        for name, key in BACKENDS.items()
+        if key in flags
+    ]
+    overridden = flag_selectors.overridden(environment)
+    newest = max((flag.override_revision or 0 for flag in overridden), default=0)
+    revision = newest or flag_selectors.revision(environment)
+    pressed = history.entries(environment=environment, verbs=EMERGENCY_VERBS)[:6]
+    return {
+        "ready": litert is not None,
+        "killed": litert is not None and litert.override_variant == "off",
+        "litert": litert,
+        "fallback": fallback,
+        "fallback_forced": fallback is not None and fallback.override_variant == "on",
+        "reach": reaches[LITERT],
+        "active": census_selectors.active_count(environment),
+        "simulated": census_selectors.simulated_count(environment),
+        "backends": backends,
+        "overridden": overridden,
+        "revision": revision,
+        "census": census_selectors.census(environment, revision),
+        "settled_at": census_selectors.obeyed_last_at(environment, revision) if overridden else None,
+        "pressed": pressed,
+        "kill_reasons": reasons.KILL,
+        "disable_reasons": reasons.DISABLE,
+        "may_stop": can(request.user, environment, *MAY_STOP),
+        "lease_minutes": LEASE_MINUTES,
+    }
+
+
+def _back(environment: str, **said: str) -> HttpResponse:
+    url = reverse("incidents:emergency", kwargs={"environment": environment})
+    response = redirect(f"{url}?{urlencode(said)}" if said else url)
+    response.status_code = 303
+    return response
+
+
+def _request_id(request: HttpRequest) -> str:
+    return str(getattr(request, "request_id", ""))
+
+
+@require_POST
+@requires(*MAY_STOP)
+def kill(request: HttpRequest, environment: str) -> HttpResponse:
+    """Turn LiteRT off and cloud fallback on. A second press finds nothing left to do and says so."""
+    reason = reasons.reason(
+        request.POST.get("reason", ""), request.POST.get("words", ""), otherwise="Production incident"
+    )
+    entry = flag_services.kill(
+        environment=environment, actor=Actor.person(request.user), reason=reason, request_id=_request_id(request)
+    )
+    if entry is None:
+        messages.info(request, "LiteRT was already off and cloud fallback on. Nothing needed to change.")
+        return _back(environment)
+    messages.success(request, f"LiteRT is off and cloud fallback is on: entry {entry.seq}. The census below follows.")
+    return _back(environment, pressed=str(entry.seq))
+
+
+@require_POST
+@requires(*MAY_STOP)
+def disable(request: HttpRequest, environment: str) -> HttpResponse:
+    """Turn one backend off on every device."""
+    backend = request.POST.get("backend", "")
+    reason = reasons.reason(
+        request.POST.get("reason", ""), request.POST.get("words", ""), otherwise="Performance degradation"
+    )
+    try:
+        entry = flag_services.backend_disable(
+            environment=environment,
+            backend=backend,
+            actor=Actor.person(request.user),
+            reason=reason,
+            request_id=_request_id(request),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _back(environment)
+    title = BACKEND_TITLES[backend]
+    if entry is None:
+        messages.info(request, f"{title} was already off.")
+        return _back(environment)
+    messages.success(request, f"{title} is off: entry {entry.seq}.")
+    return _back(environment, pressed=str(entry.seq))
+
+
+@require_POST
+@requires(*MAY_STOP)
+def enable(request: HttpRequest, environment: str) -> HttpResponse:
+    """Lift overrides, deliberately: the environment's name is typed, and a reason given."""
+    if request.POST.get("confirm", "").strip() != environment:
+        messages.error(
+            request, f"Nothing was changed. Type {environment} to confirm that devices may run LiteRT again."
+        )
+        return _back(environment)
+    try:
+        entry = flag_services.reenable(
+            environment=environment,
+            keys=request.POST.getlist("flags"),
+            actor=Actor.person(request.user),
+            reason=request.POST.get("reason", ""),
+            request_id=_request_id(request),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _back(environment)
+    if entry is None:
+        messages.info(request, "No override was in force on what you chose.")
+    else:
+        messages.success(request, f"The overrides are lifted: entry {entry.seq}. Devices go back to their percentages.")
+    return _back(environment)
