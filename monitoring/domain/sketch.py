@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 SCALE = 5
 _PER_OCTAVE = 1 << SCALE
-BASE = 2.0 ** (1 / _PER_OCTAVE)
+BASE: float = 2.0 ** (1 / _PER_OCTAVE)
 # The estimate inside a bucket (lo, hi] is 2·lo·hi / (lo + hi): the same relative distance to both ends.
 RELATIVE_ERROR = (BASE - 1) / (BASE + 1)
 # Smaller values count as zero and larger ones are refused at the door: that bounds a sketch to 2 560 buckets.
@@ -187,6 +187,17 @@ class Sketch:
             for index, count in theirs.items():
                 mine[index] = mine.get(index, 0) + count
 
+    def merge_row(
+        self, count: int, total: float, squares: float, low: float, high: float, buckets: bytes | memoryview
+    ) -> None:
+        """Add a stored row. Raises NotASketch."""
+        self.count += count
+        self.total += total
+        self.squares += squares
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
+        self.merge_bytes(bytes(buckets))
+
     def quantile(self, q: float) -> float | None:
         """Return the value that a share `q` (0 to 1) of observations does not exceed; None without observations.
 
@@ -255,7 +266,7 @@ class Sketch:
 
 def bucket_middle(index: int) -> float:
     """Return the value whose relative distance to both ends of the bucket is the same."""
-    low = 2.0 ** (index / _PER_OCTAVE)
+    low = math.pow(2.0, index / _PER_OCTAVE)
     return 2 * low * BASE / (1 + BASE)
 
 

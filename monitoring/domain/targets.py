@@ -121,6 +121,12 @@ def distance(value: float, threshold: float) -> str:
     return f"{share:.1f}\u202f% {'above' if value >= threshold else 'below'}"
 
 
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f}\u202fs"
+    return f"{seconds / 60:.0f}\u202fmin" if seconds < 5_400 else f"{seconds / 3_600:.1f}\u202fh"
+
+
 def judge(
     *,
     value: float | None,
@@ -128,14 +134,22 @@ def judge(
     age_seconds: float | None,
     target: Target | None,
     minimum_sample: int = MINIMUM_SAMPLE,
+    allowed: bool = True,
 ) -> Judgement:
-    """Judge a reading. Without a target it is never a pass; too old and too few say so instead of passing."""
+    """Judge a reading. Too old and too few say so instead of passing; without a target nothing is judged.
+
+    `allowed` is false for a subject that may not count here, such as simulated devices outside demo.
+    """
+    if age_seconds is None:
+        return Judgement(Verdict.NO_DATA, "nothing has reported yet")
     if value is None or count == 0:
-        return Judgement(Verdict.NO_DATA, "no data in this window")
+        return Judgement(Verdict.STALE, f"no data for {_spoken(age_seconds)}")
+    if not allowed:
+        return Judgement(Verdict.NO_DATA, "wrong subject: simulated devices, not judged here")
     if target is None:
-        return Judgement(Verdict.NO_DATA, "no absolute target for this device class")
-    if age_seconds is not None and age_seconds > STALE_AFTER_SECONDS:
-        return Judgement(Verdict.STALE, f"the last reading is {age_seconds / 60:.0f} min old")
+        return Judgement(Verdict.NO_DATA, "no absolute target for these devices")
+    if age_seconds > STALE_AFTER_SECONDS:
+        return Judgement(Verdict.STALE, f"the last reading is {_spoken(age_seconds)} old")
     if count < minimum_sample:
         return Judgement(Verdict.INSUFFICIENT, f"{count} of {minimum_sample} samples")
     met = target.comparator.holds(value, target.threshold)
