@@ -22,6 +22,8 @@ from hawkops.core.live import Listener
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 15.0
+# Said aloud, not as an SSE comment: the page must be able to tell a quiet stream from a dead one.
+STILL = b'data: {"topic":"still"}\n\n'
 RECHECK_SECONDS = 30.0
 QUEUE_EVENTS = 256
 # After these facts a person may see more or less than before.
@@ -127,7 +129,7 @@ class LiveStream:
             )
             if getter not in done:
                 getter.cancel()
-                data: bytes | None = b": keep-alive\n\n"
+                data: bytes | None = STILL
             else:
                 data = getter.result()
             if data is None or gone in done:

@@ -33,6 +33,12 @@ STYLES: dict[str, dict[str, str]] = {
 }
 PLAIN = STYLES["treatment"]
 WIDTH, THIN = 1.75, 1
+# Day and month as everywhere on the pages, at whatever scale the axis has.
+TICKS = [
+    {"dtickrange": [None, 60_000], "value": "%H:%M:%S\n%d %b"},
+    {"dtickrange": [60_000, 86_400_000], "value": "%H:%M\n%d %b"},
+    {"dtickrange": [86_400_000, None], "value": "%d %b\n%Y"},
+]
 MARKS_MOST = len(string.ascii_uppercase)
 
 
@@ -139,7 +145,7 @@ def figure(chart: Chart) -> Figure:
     """Build what Plotly draws (`data`, `layout`) and what the page says beside it."""
     marks = _lettered(chart)
     hover = f"%{{y:,.4~g}} {chart.unit}".rstrip()
-    xaxis: dict[str, Any] = {"type": "category" if chart.categories else "date"}
+    xaxis: dict[str, Any] = {"type": "category"} if chart.categories else {"type": "date", "tickformatstops": TICKS}
     if chart.since and chart.until:
         xaxis["range"] = [_moment(chart.since), _moment(chart.until)]
     return {

@@ -1,118 +1,213 @@
 // Charts: each .plot asks its address for plain arrays and draws them in the page's own colours. It asks again when its
 // topics change, when the stream comes back and when the tab becomes visible; a hidden tab asks nothing.
+//
+// <figure class="chart"><div class="plot" id=… data-src=… data-topics="telemetry history" data-marks="#marks"></div></figure>
+// The answer is what hawkops/core/charts.py builds, or {"empty": sentence, "brings": sentence}.
 "use strict";
 
 (() => {
   const own = document.currentScript;
+  const TOPICS = ["telemetry", "history", "census", "run"];
+  const EVERY = 1000; // ms: a chart asks at most once in this time
+  const states = new WeakMap(); // .plot → { running, again, timer, last, figure, drawn }
+  const stateOf = (plot) => states.get(plot) ?? states.set(plot, { last: -EVERY }).get(plot);
   const plots = () => [...document.querySelectorAll(".plot[data-src]")];
-  const dark = () => {
-    const chosen = document.documentElement.dataset.theme;
-    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  };
-  const asked = new WeakMap(); // element → { running, again, drawn, last }
-  let theme = null;
 
-  const needs = Promise.all([
-    fetch(own.dataset.theme).then((answer) => answer.json()).then((found) => { theme = found; }),
+  // ---- what drawing needs, fetched when the first chart wants to draw ----
+
+  let loading = null;
+  const load = () => (loading ??= Promise.all([
+    fetch(own.dataset.theme).then((answer) => answer.json()),
     new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = own.dataset.plotly;
       script.onload = resolve;
-      script.onerror = reject;
+      script.onerror = () => reject(new Error("the chart library did not arrive"));
       document.head.append(script);
     }),
-  ]);
+  ]).then(([theme]) => theme).catch((error) => { loading = null; throw error; }));
 
-  const template = () => theme.templates[dark() ? "dark" : "light"];
-  const role = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  // Colours come as roles ("cpu", "target"); a role is looked up in a probe, because light-dark() is computed.
-  const probe = document.createElement("i");
+  // ---- colours: a role ("gpu", "target") is looked up in the page's theme ----
+
+  const darkness = matchMedia("(prefers-color-scheme: dark)");
+  const fingers = matchMedia("(pointer: coarse)");
+  const dark = () => {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen ? chosen === "dark" : darkness.matches;
+  };
+  const probe = document.createElement("i"); // light-dark() is only resolved on an element
   probe.hidden = true;
-  const colour = (name) => {
-    if (!/^[a-z][a-z0-9-]*$/.test(name)) return name;
-    if (!role(name)) return name;
-    probe.style.color = `var(--${name})`;
+  const colour = (role) => {
+    if (!/^[a-z][a-z0-9-]*$/.test(role) || !getComputedStyle(document.documentElement).getPropertyValue(`--${role}`)) return role;
     if (!probe.isConnected) document.body.append(probe);
+    probe.style.color = `var(--${role})`;
     return getComputedStyle(probe).color;
   };
-  const paint = (node) => {
-    if (Array.isArray(node)) { node.forEach(paint); return; }
-    if (node === null || typeof node !== "object") return;
-    for (const [key, value] of Object.entries(node)) {
-      if (typeof value === "string" && /color$/i.test(key)) node[key] = colour(value);
-      else if (key !== "x" && key !== "y" && key !== "text") paint(value);
+  const painted = (node, key = "") => {
+    if (Array.isArray(node)) return ["x", "y", "text"].includes(key) ? node : node.map((one) => painted(one, key));
+    if (node && typeof node === "object") {
+      return Object.fromEntries(Object.entries(node).map(([name, value]) => [name, painted(value, name)]));
     }
+    return typeof node === "string" && /color$/i.test(key) ? colour(node) : node;
   };
 
-  const say = (element, kind, words) => {
-    let note = element.nextElementSibling;
-    if (!note || !note.classList.contains("plot-note")) {
-      note = document.createElement("p");
-      note.className = "plot-note meta";
-      element.after(note);
+  // ---- small pieces of the page beside the drawing ----
+
+  const make = (tag, attributes = {}, ...children) => {
+    const svg = ["svg", "path", "rect", "use"].includes(tag);
+    const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+  const beside = (plot, css, tag) => {
+    const figure = plot.closest("figure") ?? plot.parentElement;
+    let found = figure.querySelector(`:scope > .${css}`);
+    if (!found) {
+      found = make(tag, { class: css });
+      (figure.querySelector(":scope > .plot-legend") ?? plot).after(found);
     }
-    note.dataset.kind = kind;
-    note.textContent = words;
+    return found;
+  };
+
+  const legend = (plot, figure) => {
+    const shown = figure.data.filter((trace) => trace.name && !trace.meta?.silent);
+    beside(plot, "plot-legend", plot.closest("figure") ? "figcaption" : "p").replaceChildren(...shown.map((trace) => {
+      const { style = "", thin = false, bar = false } = trace.meta ?? {};
+      const sample = bar
+        ? make("rect", { class: `bar ${style}`, x: 6, width: 8, height: 8, rx: 1 })
+        : make("path", { class: `ln ${style} ${thin ? "thin" : ""}`, d: "M0 4h20" });
+      return make("span", {}, make("svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, sample), trace.name);
+    }));
+  };
+
+  const marks = (plot, figure) => {
+    const list = plot.dataset.marks && document.querySelector(plot.dataset.marks);
+    if (!list) return;
+    list.replaceChildren(...(figure.marks ?? []).map((mark) => make(
+      "li", {}, make("b", {}, mark.letter),
+      mark.url ? make("a", { href: mark.url }, mark.text) : make("span", {}, mark.text),
+    )));
+    list.hidden = !figure.marks?.length;
+  };
+
+  // The same readings as a table, built only when somebody opens it.
+  const numbers = (plot) => {
+    const details = beside(plot, "plot-numbers", "details");
+    const write = () => {
+      const { figure } = stateOf(plot);
+      if (!details.open || !figure?.data) return;
+      const series = figure.data.filter((trace) => trace.name && !trace.meta?.silent);
+      const times = [...new Set(series.flatMap((trace) => trace.x))].sort().reverse().slice(0, 200);
+      const at = series.map((trace) => new Map(trace.x.map((x, index) => [x, trace.y[index]])));
+      const figureOf = (value) => (value == null ? "–" : Number(value.toPrecision(6)).toLocaleString("en-GB").replaceAll(",", "\u202f"));
+      const head = make("tr", {}, make("th", { scope: "col" }, figure.layout.xaxis?.type === "date" ? "Time, UTC" : "Run"),
+        ...series.map((trace) => make("th", { scope: "col", class: "num" }, `${trace.name}${figure.unit ? `, ${figure.unit}` : ""}`)));
+      const rows = times.map((time) => make("tr", {}, make("th", { scope: "row" }, String(time).replace(/\.000$/, "")),
+        ...at.map((values) => make("td", { class: "num" }, figureOf(values.get(time))))));
+      details.querySelector(".scroll").replaceChildren(
+        make("table", { class: "table dense-numbers" }, make("thead", {}, head), make("tbody", {}, ...rows)),
+      );
+    };
+    if (!details.firstChild) {
+      details.append(make("summary", {}, "Numbers"), make("div", { class: "scroll", tabindex: "0" }));
+      details.addEventListener("toggle", write);
+    }
+    details.hidden = false;
+    write();
+  };
+
+  const complain = (plot, words) => {
+    const note = beside(plot, "plot-error", "div");
     note.hidden = !words;
+    if (!words) return;
+    const again = make("button", { class: "btn small", type: "button" }, "Try again");
+    again.addEventListener("click", () => refresh(plot));
+    note.className = "note err plot-error";
+    const icon = make("svg", { class: "ico", "aria-hidden": "true" }, make("use", { href: `${own.dataset.icons}#error` }));
+    note.replaceChildren(icon, make("span", {}, words), again);
   };
 
-  const draw = async (element, figure) => {
+  const nothing = (plot, figure) => {
+    const box = beside(plot, "plot-empty", "div");
+    box.hidden = !figure.empty;
+    if (!figure.empty) return;
+    box.className = "empty plot-empty";
+    const icon = make("svg", { class: "ico", "aria-hidden": "true" }, make("use", { href: `${own.dataset.icons}#nodata` }));
+    box.replaceChildren(icon, make("h3", {}, figure.empty), ...(figure.brings ? [make("p", {}, figure.brings)] : []));
+  };
+
+  // ---- drawing ----
+
+  const draw = async (plot, figure) => {
+    const state = stateOf(plot);
+    const frame = plot.closest(".chart") ?? plot;
+    state.figure = figure;
+    nothing(plot, figure);
+    plot.hidden = Boolean(figure.empty);
+    marks(plot, figure);
     if (figure.empty) {
-      if (asked.get(element).drawn) { window.Plotly.purge(element); asked.get(element).drawn = false; }
-      element.classList.add("is-empty");
-      say(element, "empty", figure.empty);
+      if (state.drawn) window.Plotly.purge(plot);
+      state.drawn = false;
+      frame.classList.remove("missed");
+      for (const css of ["plot-legend", "plot-numbers"]) beside(plot, css, css === "plot-numbers" ? "details" : "figcaption").hidden = true;
+      plot.dataset.points = "0";
       return;
     }
-    element.classList.remove("is-empty");
-    say(element, "", "");
-    paint(figure.data);
-    paint(figure.layout);
-    const layout = { ...figure.layout, template: template(), autosize: true, uirevision: element.id };
-    await window.Plotly.react(element, figure.data, layout, theme.config);
-    const state = asked.get(element);
+    const theme = await load();
+    const layout = { ...painted(figure.layout), template: theme.templates[dark() ? "dark" : "light"], autosize: true, uirevision: plot.id };
+    if (fingers.matches) layout.dragmode = false; // a finger on a chart scrolls the page
+    await window.Plotly.react(plot, painted(figure.data), layout, { ...theme.config, displayModeBar: fingers.matches ? false : "hover" });
     state.drawn = true;
-    element.dataset.drawnAt = String(Date.now());
-    element.dataset.points = String(figure.data.reduce((sum, trace) => sum + (trace.x?.length || 0), 0));
+    frame.classList.toggle("missed", Boolean(figure.missed));
+    if (figure.sentence) { plot.setAttribute("role", "figure"); plot.setAttribute("aria-label", figure.sentence); }
+    legend(plot, figure);
+    beside(plot, "plot-legend", "figcaption").hidden = false;
+    numbers(plot);
+    plot.dataset.drawnAt = String(Date.now());
+    plot.dataset.points = String(figure.data.reduce((sum, trace) => sum + (trace.x?.length ?? 0), 0));
+    plot.dispatchEvent(new CustomEvent("chart:drawn", { bubbles: true }));
   };
 
-  const refresh = async (element) => {
-    const state = asked.get(element) || {};
-    asked.set(element, state);
+  const refresh = async (plot) => {
+    const state = stateOf(plot);
     if (state.running) { state.again = true; return; }
     state.running = true;
+    state.last = performance.now();
     try {
-      await needs;
-      const answer = await fetch(element.dataset.src, { headers: { Accept: "application/json" } });
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      await draw(element, await answer.json());
+      const answer = await fetch(plot.dataset.src, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) });
+      if (!answer.ok || answer.redirected) throw new Error(answer.redirected ? "you are signed out" : `status ${answer.status}`);
+      await draw(plot, await answer.json());
+      complain(plot, "");
     } catch (error) {
-      say(element, "err", `The chart could not be renewed (${error.message}); what you see is the last good reading.`);
+      complain(plot, `This chart could not be read anew: ${error.message}.${state.drawn ? " It shows the last good reading." : ""}`);
     } finally {
       state.running = false;
-      state.last = performance.now();
-      if (state.again) { state.again = false; later(element); }
+      if (state.again) { state.again = false; later(plot); }
     }
   };
 
-  const timers = new WeakMap();
-  const later = (element) => {
-    if (timers.has(element)) return;
-    const since = performance.now() - (asked.get(element)?.last || 0);
-    timers.set(element, setTimeout(() => {
-      timers.delete(element);
-      if (!document.hidden && element.isConnected) refresh(element);
-    }, Math.max(0, 1000 - since)));
+  const later = (plot) => {
+    const state = stateOf(plot);
+    if (state.timer) return;
+    state.timer = setTimeout(() => {
+      state.timer = 0;
+      if (!document.hidden && plot.isConnected) refresh(plot);
+    }, Math.max(0, EVERY - (performance.now() - state.last)));
   };
 
   const all = () => plots().forEach(later);
-  for (const topic of ["telemetry", "history", "census", "run"]) {
+  const recolour = () => plots().forEach((plot) => { if (stateOf(plot).drawn) draw(plot, stateOf(plot).figure); });
+
+  for (const topic of TOPICS) {
     document.addEventListener(`live:${topic}`, () => {
-      plots().filter((element) => (element.dataset.topics || "").split(" ").includes(topic)).forEach(later);
+      plots().filter((plot) => (plot.dataset.topics ?? "").split(" ").includes(topic)).forEach(later);
     });
   }
   document.addEventListener("live:resync", all);
-  document.addEventListener("htmx:afterSettle", () => plots().filter((element) => !asked.has(element)).forEach(later));
   document.addEventListener("visibilitychange", () => { if (!document.hidden) all(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
+  document.addEventListener("htmx:afterSettle", () => plots().filter((plot) => !states.has(plot)).forEach(later));
+  document.addEventListener("theme:chosen", recolour);
+  darkness.addEventListener("change", recolour);
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", all); else all();
 })();
