@@ -26,7 +26,7 @@ class Identity:
             "device.soc": self.soc,
             "device.model.identifier": self.model_identifier,
             "app.version": self.app_version,
-            "simulated": self.simulated,
+            "hawkops.simulated": self.simulated,
         }
 
     def resource(self) -> dict[str, str | bool]:

@@ -201,5 +201,6 @@ class FlagKeeper:
             finally:
                 self._connected.discard(address)
             failures += 1
-            longest = min(LONGEST_RETRY_SECONDS * 2, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 8))
+            longest = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 8))
             await asyncio.sleep(longest * self._chance.uniform(0.5, 1.0))
+            self.wake()  # without a stream nobody says what changes; spread, as all devices lose it together

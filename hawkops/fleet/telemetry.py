@@ -22,11 +22,40 @@ from hawkops.fleet.identity import Identity
 from hawkops.fleet.inference import Inference
 
 EXPORT_SECONDS = 2.0
+REPEAT_SECONDS = 60.0
 SKETCH_SCALE = 5  # relative error of at most 1.1 %
 TICKS = os.sysconf("SC_CLK_TCK")
 DELTA: dict[type, AggregationTemporality] = dict.fromkeys(
     (Counter, Histogram, ObservableCounter), AggregationTemporality.DELTA
 )
+
+
+class Seldom(logging.Filter):
+    """Lets the same complaint of the exporter through once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is news."""
+        now = time.monotonic()
+        if now - self._said_at.get(record.msg, float("-inf")) < REPEAT_SECONDS:
+            return False
+        self._said_at[record.msg] = now
+        return True
+
+
+def complain_seldom() -> None:
+    """Let the exporter's errors through now and then, and its retries not at all."""
+    sdk = logging.getLogger("opentelemetry")
+    if any(isinstance(known, Seldom) for handler in sdk.handlers for known in handler.filters):
+        return
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)
+    handler.addFilter(Seldom())
+    sdk.addHandler(handler)
+    sdk.propagate = False
 
 
 class ProcessorTime:
@@ -71,7 +100,7 @@ class Telemetry:
         child_pid: Callable[[], int | None],
         storage: Path,
     ) -> None:
-        logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # retries are not news
+        complain_seldom()
         exporter = OTLPMetricExporter(
             endpoint=f"{gateway.rstrip('/')}/v1/metrics",
             headers={"Authorization": f"Bearer {key}"},

@@ -143,6 +143,7 @@ def serving(application: Any) -> Iterator[int]:
     server = uvicorn.Server(uvicorn.Config(application, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
+    wait_for(lambda: server.started)
     try:
         yield listener.getsockname()[1]
     finally:

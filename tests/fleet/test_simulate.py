@@ -1,0 +1,59 @@
+"""The simulated fleet: every class, everything marked, bounded streams, and a kill that reaches all of it."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from hawkops.fleet.classes import CLASSES, WARM_SECONDS, Body
+from tests.fleet.standin import KEY, gateway, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_class__reference__is_near_its_published_speed() -> None:
+    body = Body(CLASSES[0], random.Random(1), memory_bytes=1e9)
+    samples = [body.infer("cpu", now=0.0).prefill for _ in range(500)]
+    assert abs(sum(samples) / len(samples) - 243.24) < 10
+
+
+def test_class__warm__is_slower() -> None:
+    body = Body(CLASSES[0], random.Random(1), memory_bytes=1e9)
+    cold = sum(body.infer("cpu", now=0.0).prefill for _ in range(200))
+    warm = sum(body.infer("cpu", now=WARM_SECONDS + 1).prefill for _ in range(200))
+    assert warm < cold * 0.9
+
+
+def test_class__silent_fallback_or_missing_backend__is_told_apart() -> None:
+    body = Body(CLASSES[0], random.Random(1), memory_bytes=1e9, falls_back_silently=True)
+    sample = body.infer("gpu", now=0.0)
+    assert (sample.requested, sample.actual) == ("gpu", "cpu")
+    assert Body(CLASSES[-1], random.Random(1)).actual("npu") == "cpu"
+    assert Body(CLASSES[0], random.Random(1)).actual("npu") == "npu"
+
+
+def test_fleet__kill__reaches_streaming_and_polling_devices() -> None:
+    with gateway(flags={"litert_enabled": True, "ai_fallback_to_cloud": True}) as standin:
+        environment = {**os.environ, "HAWKOPS_GATEWAY": standin.url, "HAWKOPS_DEVICE_KEY": KEY}
+        options = {"--devices": "40", "--streams": "10", "--poll": "1", "--report": "1"}
+        command = ["-m", "hawkops.fleet.simulate", *(word for pair in options.items() for word in pair)]
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: len({who for _, who, status in standin.evaluations if status == 304}) == 40, 20)
+            wait_for(lambda: len(standin.streams) == 10)
+            seen = len(standin.evaluations)
+            standin.change(litert_enabled=False)
+            wait_for(lambda: len({who for _, who, status in standin.evaluations[seen:] if status == 304}) == 40)
+            actual = "litert.backend.actual"
+            wait_for(lambda: any(found[actual] == "cloud" for found, _ in standin.points("litert.inferences")))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+    assert all(context["hawkops.simulated"] is True for context in standin.contexts)
+    assert {context["device.soc"] for context in standin.contexts} == {device.soc for device in CLASSES}
+    for payload in standin.payloads:
+        (resource,) = payload.resource_metrics
+        marks = {pair.key: pair.value.bool_value for pair in resource.resource.attributes}
+        assert marks["hawkops.simulated"] is True
