@@ -1,6 +1,8 @@
 """Readings from LiteRT's children: what passes for a measurement, and every way it lies."""
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from hawkops.fleet import model
 from hawkops.scripts.probes import measuring
 from hawkops.scripts.probes.measuring import Child, Subject, Unmeasurable
+from tests.fleet.standin import wait_for
 from tests.fleet.test_accelerators import LAVAPIPE, NO_VULKAN, PHONE
 
 SUBJECT = Subject(model.PATH, model.SHA256, True)
@@ -186,3 +189,18 @@ def test_fallback__no_cloud__is_a_lack_and_an_unreachable_one_a_failure(monkeypa
     monkeypatch.setenv("CLOUD_AI_URL", "file:///etc/passwd")
     assert measuring.fallback(SUBJECT).broken
     assert Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_probe__ended_by_force__takes_litert_with_it(number: signal.Signals) -> None:
+    program = (
+        "from hawkops.scripts.probes.measuring import run_child; from hawkops.fleet.model import PATH;"
+        "run_child({'kind': 'occupied', 'model': str(PATH), 'configuration': 'cpu:1', 'max_tokens': 512})"
+    )
+    probe = subprocess.Popen([sys.executable, "-c", program], cwd=measuring.ROOT)
+    listed = Path(f"/proc/{probe.pid}/task/{probe.pid}/children")
+    (child,) = wait_for(lambda: listed.read_text().split(), 20)
+    wait_for(lambda: "liblitert" in Path(f"/proc/{child}/maps").read_text())
+    probe.send_signal(number)
+    probe.wait()
+    wait_for(lambda: not Path(f"/proc/{child}").exists())

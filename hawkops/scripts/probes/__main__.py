@@ -46,13 +46,13 @@ def probe(name: str) -> Exit:
     outcome = limits.judged(reading, limit)
     results.append(reading, limit, outcome, what)
     if reading.value is None:
+        print(0, flush=True)
         say(f"{name}: {'failed' if reading.broken else 'could not measure'}: {reading.sentence}")
-        print(0)
         return outcome
     about = f"{what.name} on this host" if what else "this host"
     worth = "; the model is synthetic, so this says nothing about a phone" if what and what.synthetic else ""
+    print(limit.shown(reading.value), flush=True)
     say(f"{name}: {limit.shown(reading.value)} {limit.unit} ({limit.goal}), {about}{worth}")
-    print(limit.shown(reading.value))
     return outcome
 
 

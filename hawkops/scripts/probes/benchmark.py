@@ -9,7 +9,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import fmean, median
 
@@ -115,15 +115,26 @@ def benchmark(environment: str, duration_seconds: float, declared: tuple[str, ..
             news_at = time.monotonic()
             done = len(next(iter(rounds.values())))
             print(f"{done} rounds in {elapsed:.0f} of {duration_seconds:.0f} s", file=sys.stderr, flush=True)
-    outcomes: list[Exit] = []
+    outcomes: dict[str, Exit] = {}
     for name, (limit, measure) in lines.items():
         if measure is None:
             print(f"{OUT_OF_SCOPE} {limit.title}: {limit.goal} · not declared by this release, not judged", flush=True)
             continue
         reading = together(rounds[name], limit)
-        outcomes.append(limits.judged(reading, limit))
-        results.append(reading, limit, outcomes[-1], what, environment=environment)
-        print(line(limit, reading, outcomes[-1]), flush=True)
-    if Exit.FAILED in outcomes:
+        outcomes[limit.title] = limits.judged(reading, limit)
+        results.append(reading, limit, outcomes[limit.title], what, environment=environment)
+        print(line(limit, reading, outcomes[limit.title]), flush=True)
+    print(f"{summary(outcomes)}; {kind} {what.name} on this host", file=sys.stderr, flush=True)
+    if Exit.FAILED in outcomes.values():
         return Exit.FAILED
-    return Exit.UNMEASURED if Exit.UNMEASURED in outcomes else Exit.PASSED
+    return Exit.UNMEASURED if Exit.UNMEASURED in outcomes.values() else Exit.PASSED
+
+
+def summary(outcomes: Mapping[str, Exit]) -> str:
+    """Say in one sentence how the judged results came out."""
+    passed = sum(outcome is Exit.PASSED for outcome in outcomes.values())
+    words = f"{passed} of {len(outcomes)} judged results passed"
+    for outcome, what in ((Exit.FAILED, "failed"), (Exit.UNMEASURED, "not measured")):
+        if titles := [title for title, found in outcomes.items() if found is outcome]:
+            words += f"; {what}: {', '.join(titles)}"
+    return words

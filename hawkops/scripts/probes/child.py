@@ -1,10 +1,13 @@
 """One measurement of real LiteRT in a process of its own, so that a native crash or hang is only a failed measurement.
 
-Takes a job as JSON on the command line and prints one JSON line. LiteRT's log goes to standard error, for the parent.
+Takes its parent's process id and a job as JSON on the command line and prints one JSON line. LiteRT's log goes to
+standard error, for the parent.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,6 +15,8 @@ from statistics import median
 from typing import Any
 
 import litert_lm
+
+PR_SET_PDEATHSIG = 1
 
 
 class Refused(Exception):
@@ -102,8 +107,11 @@ KINDS = {"throughput": throughput, "switching": switching, "occupied": occupied}
 
 
 def main() -> None:
-    """Run one job."""
-    job = json.loads(sys.argv[1])
+    """Run one job for the parent whose process id comes first."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever ends the parent ends this measurement
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit("the parent is gone")
+    job = json.loads(sys.argv[2])
     litert_lm.set_min_log_severity(litert_lm.LogSeverity.INFO)  # the adapter's line is at INFO
     print(json.dumps(KINDS[job["kind"]](job)), flush=True)
     os._exit(0)  # skip native destructors

@@ -116,7 +116,7 @@ class Child:
 
 
 def _command(job: Mapping[str, Any]) -> list[str]:
-    return [sys.executable, "-m", "hawkops.scripts.probes.child", json.dumps(job)]
+    return [sys.executable, "-m", "hawkops.scripts.probes.child", str(os.getpid()), json.dumps(job)]
 
 
 def _environment() -> dict[str, str]:
@@ -132,16 +132,15 @@ def run_child(job: Mapping[str, Any], timeout_seconds: float = LONGEST_SECONDS) 
         text=True,
         errors="replace",
         env=_environment(),
-        start_new_session=True,
     )
     try:
         out, log = process.communicate(timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         _, log = process.communicate()
         return Child(None, log, f"LiteRT hung: no result within {timeout_seconds:.0f} s")
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         raise
     if process.returncode < 0:
         return Child(None, log, f"LiteRT crashed: {signal.Signals(-process.returncode).name}")
@@ -246,15 +245,13 @@ def fallback(what: Subject) -> Reading:
     if not address.startswith(("http://", "https://")):
         return Reading(name, unit, "cloud", None, "CLOUD_AI_URL must begin with http:// or https://", broken=True)
     job = {"kind": "occupied", "model": str(what.path), "configuration": "cpu:1", "max_tokens": 512}
-    local = subprocess.Popen(
-        _command(job), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(), start_new_session=True
-    )
+    local = subprocess.Popen(_command(job), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
     try:
         assert local.stdout is not None
         if b"ready" not in local.stdout.readline():
             return Reading(name, unit, "cloud", None, "LiteRT could not be started to fall back from", broken=True)
         began = time.perf_counter()
-        os.killpg(local.pid, signal.SIGKILL)
+        local.kill()
         local.wait()
         body = json.dumps({"prompt": "Report the hazards in this photograph.", "max_tokens": 64}).encode()
         request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
@@ -267,9 +264,8 @@ def fallback(what: Subject) -> Reading:
         reason = getattr(error, "reason", error)
         return Reading(name, unit, "cloud", None, f"cloud AI gave no answer: {reason}", broken=True)
     finally:
-        if local.poll() is None:
-            os.killpg(local.pid, signal.SIGKILL)
-            local.wait()
+        local.kill()
+        local.wait()
     if not isinstance(given, dict) or not given.get("text"):
         return Reading(name, unit, "cloud", None, "cloud AI's answer holds no text", broken=True)
     simulated = given.get("simulated") is True
