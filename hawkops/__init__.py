@@ -1,0 +1,1 @@
+"""The roof and the ground floor of HawkOps."""

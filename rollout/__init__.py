@@ -1,1 +1,1 @@
-"""To be filled by its builder."""
+"""Flags and their evaluation, OFREP, releases, gates and evidence."""

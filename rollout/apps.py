@@ -1,10 +1,18 @@
-"""rollout as a Django app."""
+"""The rollout as a Django app."""
 
 from django.apps import AppConfig
 
 
 class RolloutConfig(AppConfig):
-    """rollout."""
+    """Flags, releases, gates and evidence."""
 
     name = "rollout"
     label = "rollout"
+
+    def ready(self) -> None:
+        """Look at the evidence again as soon as a script run has ended."""
+        # models must be loaded before this import
+        from hawkops.scripts.events import run_finished
+        from rollout.services.releases import EVIDENCE_REFRESH
+
+        run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())

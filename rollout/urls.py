@@ -1,6 +1,18 @@
-"""Addresses of rollout."""
+"""Pages of flags and releases."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from rollout.views import flags, releases
 
 app_name = "rollout"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("flags", flags.flags, name="flags"),
+    path("flags/<str:key>", flags.flag, name="flag"),
+    path("flags/<str:key>/percentage", flags.percentage, name="flag_percentage"),
+    path("flags/<str:key>/override", flags.override, name="flag_override"),
+    path("releases", releases.releases, name="releases"),
+    path("releases/create", releases.create, name="release_create"),
+    path("releases/<int:pk>/checklist", releases.checklist, name="checklist"),
+    path("releases/<int:pk>/checklist/refresh", releases.refresh, name="evidence_refresh"),
+    path("releases/<int:pk>/checklist/<str:check>", releases.tick, name="tick"),
+]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -57,14 +58,10 @@ def group_end(process: "subprocess.Popen[bytes]", *, first: signal.Signals, wait
     """End a child and its whole group: `first` politely, SIGKILL when it does not go."""
     if process.poll() is None:
         process.send_signal(first)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(wait_seconds)
-        except subprocess.TimeoutExpired:
-            pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -1,6 +1,5 @@
 """The embedded Valkey, on a unix socket, with an append-only file so that queued jobs outlive a restart."""
 
-import os
 import signal
 import subprocess
 import time
@@ -74,4 +73,4 @@ class Valkey:
             processes.group_end(self.process, first=signal.SIGTERM, wait_seconds=10)
             self.process = None
             if self.socket.exists():
-                os.unlink(self.socket)
+                self.socket.unlink()

@@ -1,1 +1,1 @@
-"""To be filled by its builder."""
+"""The runbook's scripts: what there is, running them by Celery, and what they said. `bin/` mirrors the runbook's paths."""

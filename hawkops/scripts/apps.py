@@ -1,10 +1,10 @@
-"""scripts as a Django app."""
+"""The scripts as a Django app."""
 
 from django.apps import AppConfig
 
 
 class ScriptsConfig(AppConfig):
-    """scripts."""
+    """Catalogue and runner."""
 
     name = "hawkops.scripts"
     label = "scripts"

@@ -1,6 +1,15 @@
-"""Addresses of scripts."""
+"""Pages of scripts and their runs."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from hawkops.scripts import views
 
 app_name = "scripts"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("scripts", views.catalogue, name="catalogue"),
+    path("scripts/<path:name>/trend/<str:measurement>.json", views.trend, name="trend"),
+    path("scripts/<path:name>", views.script, name="script"),
+    path("runs/<int:pk>", views.run, name="run"),
+    path("runs/<int:pk>/cancel", views.cancel, name="cancel"),
+    path("runs/<int:pk>/output.txt", views.raw, name="raw"),
+]

@@ -2,5 +2,6 @@
 
 from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
+from rollout.models.release import Attestation, Evidence, Release, RunbookVersion
 
-__all__ = ["CensusDevice", "EnvironmentFlags", "Flag"]
+__all__ = ["Attestation", "CensusDevice", "EnvironmentFlags", "Evidence", "Flag", "Release", "RunbookVersion"]

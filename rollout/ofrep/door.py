@@ -6,11 +6,6 @@ from typing import Any
 
 import orjson
 
-from hawkops.core.bounded import Malformed, TooLarge, json_loads
-from hawkops.core.errors import HawkOpsError
-from rollout.domain.evaluation import Evaluation, KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
-from rollout.domain.flags import ON, Snapshot
-from rollout.ofrep.census import CensusRecorder
 from hawkops.core.asgi import (
     CORS,
     JSON,
@@ -23,6 +18,11 @@ from hawkops.core.asgi import (
     matches,
     read_body,
 )
+from hawkops.core.bounded import Malformed, TooLarge, json_loads
+from hawkops.core.errors import HawkOpsError
+from rollout.domain.evaluation import Evaluation, KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
+from rollout.domain.flags import ON, Snapshot
+from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.store import KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
 

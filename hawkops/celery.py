@@ -1,0 +1,39 @@
+"""Celery: two queues with workers of their own, and beat for sweepers. Rows in PostgreSQL are the truth."""
+
+import os
+from typing import Any
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hawkops.settings")
+
+app = Celery("hawkops")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=False,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"visibility_timeout": 6 * 3600},
+    task_default_queue="critical",
+    task_routes={"scripts.run": {"queue": "scripts"}},
+)
+
+
+def periodic(name: str, seconds: float) -> dict[str, Any]:
+    """A message every `seconds` that expires before the next one: a backlog never piles up."""
+    return {"task": name, "schedule": seconds, "options": {"expires": seconds, "queue": "critical"}}
+
+
+app.conf.beat_schedule = {
+    "heartbeat": periodic("history.heartbeat", 30.0),
+    "reap": periodic("scripts.reap", 10.0),
+    "evidence": periodic("rollout.evidence_refresh", 60.0),
+    "verify": periodic("history.verify", 3600.0),
+    "digests": periodic("monitoring.digests_prune", 300.0),
+}
+app.autodiscover_tasks()

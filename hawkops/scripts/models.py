@@ -1,0 +1,120 @@
+"""Runs of scripts. These rows are the truth; the broker only carries word of them."""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+
+from django.db import models
+
+from hawkops.core.environments import Environment
+from hawkops.core.verdicts import Verdict
+
+
+class State(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    NO_DATA = "no_data"
+    ERROR = "error"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+# The only moves there are; each happens by compare-and-set.
+MOVES: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+    State.RUNNING: frozenset(set(State) - {State.RUNNING}),
+    **{s: frozenset() for s in State if s not in (State.QUEUED, State.RUNNING)},
+}
+VERDICTS = {
+    State.PASSED: Verdict.PASS,
+    State.FAILED: Verdict.FAIL,
+    State.TIMED_OUT: Verdict.FAIL,
+    State.NO_DATA: Verdict.NO_DATA,
+    State.ERROR: Verdict.ERROR,
+    State.LOST: Verdict.ERROR,
+    State.CANCELLED: Verdict.NO_DATA,
+}
+
+
+class Run(models.Model):
+    """One run of one script. `token` names the attempt that may write; an older one is refused."""
+
+    environment = models.CharField(max_length=20, choices=[(e.value, e.value) for e in Environment])
+    script = models.CharField(max_length=120)
+    arguments = models.JSONField(default=dict)
+    subject = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
+    token = models.UUIDField(default=uuid.uuid4)
+    attempt = models.SmallIntegerField(default=0)
+    requested_by = models.CharField(max_length=150)
+    requested_at = models.DateTimeField()
+    request_entry = models.BigIntegerField(null=True)
+    started_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    exit_code = models.IntegerField(null=True)
+    summary = models.CharField(max_length=500, blank=True)
+    results = models.JSONField(default=list)
+    cancel_wanted = models.BooleanField(default=False)
+    output_lines = models.IntegerField(default=0)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            # the newest runs of a script in an environment: script page, gates
+            models.Index(fields=["environment", "script", "-id"], name="scripts_run_newest"),
+            # what the sweeper looks after
+            models.Index(
+                fields=["state", "lease_until"],
+                name="scripts_run_open",
+                condition=models.Q(state__in=["queued", "running"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} {self.script} {self.state}"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the run says; None while it has not ended."""
+        return VERDICTS.get(State(self.state))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still queued or running."""
+        return self.state in (State.QUEUED, State.RUNNING)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran; None before it ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any result is of the generated model, not of a product's."""
+        return any(result.get("synthetic") for result in self.results)
+
+
+class RunOutput(models.Model):
+    """A line of output, as it came."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="lines")
+    number = models.IntegerField()
+    at = models.DateTimeField()
+    stream = models.CharField(max_length=6, choices=[("stdout", "stdout"), ("stderr", "stderr")])
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["run", "number"]
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="scripts_output_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.number}"

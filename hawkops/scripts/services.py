@@ -1,0 +1,197 @@
+"""Writes on runs: requested, started, told, finished, reaped. Every move is a compare-and-set on state and token."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from hawkops.core import clock
+from hawkops.core.environments import Environment
+from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.live import announce
+from hawkops.history.actors import Actor
+from hawkops.history.services import change
+from hawkops.scripts.catalogue import script
+from hawkops.scripts.errors import StaleToken
+from hawkops.scripts.events import run_finished
+from hawkops.scripts.jobs import RUN
+from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, State
+
+LEASE = timedelta(seconds=30)
+# A queued run that nobody took within this time is sent to the broker again.
+FORGOTTEN = timedelta(seconds=45)
+ATTEMPTS_MOST = 2
+RUNNER = Actor.rule("script runner")
+
+
+def run_request(
+    *,
+    environment: str,
+    name: str,
+    arguments: dict[str, str],
+    actor: Actor,
+    subject: dict[str, Any] | None = None,
+    request_id: str = "",
+) -> Run:
+    """Queue a run. Raises InvalidInput or NotFound, and then nothing is queued."""
+    if environment not in list(Environment):
+        raise InvalidInput(f"There is no environment {environment!r}.")
+    entry = script(name)
+    given = {key: value.strip() for key, value in arguments.items() if value.strip()}
+    entry.command_arguments(given)
+    if not entry.path.is_file():
+        raise NotFound(f"The program {entry.path} is missing. HAWKOPS_SCRIPTS_DIR names the folder.")
+    with change(actor=actor, environment=environment, request_id=request_id) as this:
+        run = Run.objects.create(
+            environment=environment,
+            script=name,
+            arguments=given,
+            subject=subject or {},
+            requested_by=actor.label,
+            requested_at=clock.now(),
+        )
+        this.record("run.requested", subject=f"run:{run.pk}", after={"script": name, "arguments": given})
+        RUN.enqueue(run_id=run.pk)
+    Run.objects.filter(pk=run.pk).update(request_entry=this.entries[0].seq)
+    run.request_entry = this.entries[0].seq
+    return run
+
+
+def run_start(*, run_id: int) -> Run | None:
+    """Take a queued run: a fresh token and a lease. None when somebody else has it, or it is gone."""
+    now = clock.now()
+    token = uuid.uuid4()
+    with transaction.atomic():
+        taken = Run.objects.filter(pk=run_id, state=State.QUEUED.value).update(
+            state=State.RUNNING.value,
+            token=token,
+            attempt=F("attempt") + 1,
+            started_at=now,
+            lease_until=now + LEASE,
+        )
+        if not taken:
+            return None
+        RunOutput.objects.filter(run_id=run_id).delete()
+        run = Run.objects.get(pk=run_id)
+        announce("run", run.environment, id=run_id)
+    return run
+
+
+def run_heartbeat(*, run: Run) -> bool:
+    """Renew the lease; say whether the run should go on (False: cancelled, or another attempt took over)."""
+    renewed = Run.objects.filter(pk=run.pk, token=run.token, state=State.RUNNING.value, cancel_wanted=False).update(
+        lease_until=clock.now() + LEASE
+    )
+    return bool(renewed)
+
+
+def run_output_append(*, run: Run, lines: Iterable[tuple[int, datetime, str, str]]) -> None:
+    """Store lines (number, time, stream, text) and tell the pages. Raises StaleToken."""
+    rows = [RunOutput(run=run, number=n, at=at, stream=stream, text=text) for n, at, stream, text in lines]
+    if not rows:
+        return
+    with transaction.atomic():
+        current = Run.objects.filter(pk=run.pk, token=run.token, state=State.RUNNING.value)
+        if not current.update(output_lines=rows[-1].number):
+            raise StaleToken(f"Run {run.pk} is not this attempt's any more.")
+        RunOutput.objects.bulk_create(rows)
+        announce("run", run.environment, id=run.pk)
+
+
+def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, results: list[dict[str, Any]]) -> None:
+    """End a run with what it found. Raises StaleToken when the run is no longer this attempt's."""
+    assert state in MOVES[State.RUNNING]
+    cause = run.request_entry
+    with change(actor=RUNNER, environment=run.environment, cause=cause) as this:
+        moved = Run.objects.filter(pk=run.pk, token=run.token, state=State.RUNNING.value).update(
+            state=state.value,
+            exit_code=exit_code,
+            summary=summary[:500],
+            results=results,
+            finished_at=clock.now(),
+            lease_until=None,
+        )
+        if not moved:
+            raise StaleToken(f"Run {run.pk} is not this attempt's any more.")
+        this.record(
+            "run.finished",
+            subject=f"run:{run.pk}",
+            before={"state": State.RUNNING.value},
+            after={
+                "script": run.script,
+                "state": state.value,
+                "verdict": VERDICTS[state].value,
+                "exit_code": exit_code,
+                "summary": summary[:500],
+                "measured": {
+                    f"{result.get('name')} {result.get('backend', '')}".strip(): result.get("value")
+                    for result in results
+                },
+            },
+        )
+        announce("run", run.environment, id=run.pk)
+        transaction.on_commit(lambda: run_finished.publish(run.pk))
+
+
+def run_cancel(*, run: Run, actor: Actor, request_id: str = "") -> None:
+    """Ask a run to end: a queued one is cancelled at once, a running one by its worker within seconds."""
+    with change(actor=actor, environment=run.environment, cause=run.request_entry, request_id=request_id) as this:
+        queued = Run.objects.filter(pk=run.pk, state=State.QUEUED.value).update(
+            state=State.CANCELLED.value, finished_at=clock.now(), summary="Cancelled before it started."
+        )
+        asked = queued or Run.objects.filter(pk=run.pk, state=State.RUNNING.value, cancel_wanted=False).update(
+            cancel_wanted=True
+        )
+        if not asked:
+            return
+        this.record("run.cancelled", subject=f"run:{run.pk}", after={"script": run.script})
+        announce("run", run.environment, id=run.pk)
+
+
+def runs_reap() -> tuple[int, int]:
+    """End runs whose worker is gone, and send forgotten ones again; return (lost, sent again).
+
+    An idempotent run gets one more attempt; nothing says "running" for ever.
+    """
+    now = clock.now()
+    lost = again = 0
+    for run in Run.objects.filter(state=State.RUNNING.value, lease_until__lt=now):
+        retry = script(run.script).idempotent and run.attempt < ATTEMPTS_MOST and not run.cancel_wanted
+        state = State.QUEUED if retry else State.LOST
+        summary = "Its worker ended without a word; the lease ran out."
+        with change(actor=Actor.rule("run sweeper"), environment=run.environment, cause=run.request_entry) as this:
+            moved = Run.objects.filter(
+                pk=run.pk, token=run.token, state=State.RUNNING.value, lease_until__lt=now
+            ).update(
+                state=state.value,
+                token=uuid.uuid4(),
+                lease_until=None,
+                summary="" if retry else summary,
+                finished_at=None if retry else now,
+            )
+            if not moved:
+                continue
+            this.record(
+                "run.requeued" if retry else "run.lost",
+                subject=f"run:{run.pk}",
+                before={"state": State.RUNNING.value, "attempt": run.attempt},
+                after={"state": state.value},
+                reason=summary,
+            )
+            announce("run", run.environment, id=run.pk)
+            if retry:
+                RUN.enqueue(run_id=run.pk)
+                again += 1
+            else:
+                lost += 1
+                pk = run.pk
+                transaction.on_commit(lambda pk=pk: run_finished.publish(pk))  # type: ignore[misc]
+    for pk in Run.objects.filter(state=State.QUEUED.value, requested_at__lt=now - FORGOTTEN).values_list(
+        "pk", flat=True
+    ):
+        RUN.enqueue(run_id=pk)
+        again += 1
+    return lost, again

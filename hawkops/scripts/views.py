@@ -1,0 +1,171 @@
+"""Pages of scripts: the catalogue, one script with its trend, one run with its live output."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from hawkops.core.access import Role, can, requires
+from hawkops.core.errors import HawkOpsError, NotFound
+from hawkops.core.htmx import render_page
+from hawkops.core.verdicts import Verdict
+from hawkops.history.actors import Actor
+from hawkops.scripts import catalogue as entries
+from hawkops.scripts import selectors, services
+from hawkops.scripts.models import Run
+
+MAY_RUN = (Role.RELEASER, Role.OPERATOR)
+OUTCOMES = {"pass": Verdict.PASS, "fail": Verdict.FAIL, "no_data": Verdict.NO_DATA}
+BACKEND_DASHES = {"cpu": "solid", "gpu": "7px,2px", "npu": "2px,2px", "cloud": "6px,2px,1px,2px"}
+
+
+@require_safe
+@requires()
+def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
+    """Every script with its newest run."""
+    latest = selectors.runs_latest(environment)
+    rows = [{"script": script, "run": latest.get(script.name)} for script in entries.CATALOGUE.values()]
+    context = {"rows": rows, "runs": selectors.runs(environment, limit=12)}
+    return render_page(request, "scripts/catalogue.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@requires()
+def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
+    """One script: what it means, its form, its runs. POST runs it."""
+    try:
+        entry = entries.script(name)
+    except NotFound as missing:
+        raise Http404(missing.message) from missing
+    refusal = ""
+    if request.method == "POST":
+        if not can(request.user, environment, *MAY_RUN):
+            refusal = "Running a script needs the role releaser or operator."
+        else:
+            given = {argument.name: request.POST.get(argument.name, "") for argument in entry.arguments}
+            try:
+                run = services.run_request(
+                    environment=environment,
+                    name=name,
+                    arguments=given,
+                    actor=Actor.person(request.user),
+                    request_id=str(getattr(request, "request_id", "")),
+                )
+            except HawkOpsError as error:
+                refusal = error.message
+            else:
+                response = redirect("scripts:run", environment=environment, pk=run.pk)
+                response.status_code = 303
+                return response
+    context = {
+        "script": entry,
+        "runs": selectors.runs(environment, name),
+        "may_run": can(request.user, environment, *MAY_RUN),
+        "refusal": refusal,
+        "given": request.POST,
+    }
+    return render_page(request, "scripts/script.html", context, status=422 if refusal else 200)
+
+
+@require_safe
+@requires()
+def trend(request: HttpRequest, environment: str, name: str, measurement: str) -> JsonResponse:
+    """The figure of one measurement over the runs."""
+    try:
+        entry = entries.script(name)
+    except NotFound as missing:
+        raise Http404(missing.message) from missing
+    kind = next((m for m in entry.measurements if m.name == measurement), None)
+    if kind is None:
+        raise Http404(f"{name} does not measure {measurement}.")
+    rows = selectors.trend(environment, name, measurement)
+    if not rows:
+        return JsonResponse({"empty": "No run has measured this yet. Run the script, and its result stands here."})
+    lines: dict[str, tuple[list[str], list[float], list[str]]] = {}
+    for pk, at, backend, value in rows:
+        x, y, text = lines.setdefault(backend, ([], [], []))
+        x.append(at.isoformat(timespec="seconds"))
+        y.append(round(value * kind.factor, 4))
+        text.append(f"run {pk}")
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": backend or "all",
+            "x": x,
+            "y": y,
+            "text": text,
+            "line": {"color": backend or "treatment", "dash": BACKEND_DASHES.get(backend, "solid")},
+            "marker": {"color": backend or "treatment", "size": 6},
+        }
+        for backend, (x, y, text) in lines.items()
+    ]
+    layout = {
+        "height": 200,
+        "showlegend": len(data) > 1,
+        "yaxis": {"rangemode": "tozero", "title": {"text": kind.unit}},
+        "xaxis": {"type": "date"},
+    }
+    return JsonResponse({"data": data, "layout": layout})
+
+
+@require_safe
+@requires()
+def run(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """One run: verdict, measurements, and output that grows while it runs."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    return render_page(request, "scripts/run.html", _run_context(request, found))
+
+
+def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
+    entry = entries.CATALOGUE.get(found.script)
+    kinds = {m.name: m for m in entry.measurements} if entry else {}
+    results = []
+    for result in found.results:
+        kind = kinds.get(str(result.get("name")))
+        factor = kind.factor if kind else 1.0
+        value, threshold = result.get("value"), result.get("threshold")
+        results.append(
+            {
+                "title": kind.title if kind else result.get("name"),
+                "unit": kind.unit if kind else result.get("unit", ""),
+                "backend": result.get("backend", ""),
+                "value": value * factor if isinstance(value, int | float) else None,
+                "threshold": threshold * factor if isinstance(threshold, int | float) else None,
+                "sign": "≥" if result.get("comparison") == "at_least" else "≤",
+                "verdict": OUTCOMES.get(str(result.get("outcome"))),
+                "note": result.get("note", ""),
+                "subject": f"{result.get('model', '')} on {result.get('host', '')}",
+                "synthetic": bool(result.get("synthetic")),
+            }
+        )
+    return {
+        "run": found,
+        "script": entry,
+        "results": results,
+        "lines": selectors.output(found),
+        "may_run": can(request.user, found.environment, *MAY_RUN),
+    }
+
+
+@require_POST
+@requires(*MAY_RUN)
+def cancel(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """End a queued or running script."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    services.run_cancel(run=found, actor=Actor.person(request.user), request_id=str(getattr(request, "request_id", "")))
+    messages.info(request, "The run is told to end." if found.is_open else "The run had ended already.")
+    response = redirect("scripts:run", environment=environment, pk=pk)
+    response.status_code = 303
+    return response
+
+
+@require_safe
+@requires()
+def raw(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """The output as plain text."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    text = "".join(f"{line.text}\n" for line in selectors.output(found, limit=30_000))
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,1 @@
+"""Automatic checks: small functions `(release) -> Finding`, registered by name in `registry`."""
