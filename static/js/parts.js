@@ -6,8 +6,8 @@
   const asking = new Map(); // id of a part whose answer is under way → whether something changed meanwhile
 
   document.addEventListener("htmx:beforeRequest", (event) => {
-    const { elt, requestConfig } = event.detail;
-    if (requestConfig.verb !== "get") return;
+    const { elt, verb } = event.detail.requestConfig;
+    if (verb !== "get") return;
     if (document.hidden) event.preventDefault(); // the tab asks when it is seen again
     else if (elt.id) asking.set(elt.id, false);
   });
@@ -22,7 +22,7 @@
     document.addEventListener(`live:${topic}`, note, { capture: true }); // before htmx hears it and asks
   }
   document.addEventListener("htmx:afterRequest", (event) => {
-    const { id } = event.detail.elt;
+    const { id } = event.detail.requestConfig.elt; // not detail.elt: a replaced part tells its parent
     const changed = asking.get(id);
     asking.delete(id);
     const part = changed && document.getElementById(id);

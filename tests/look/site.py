@@ -16,7 +16,7 @@ from django.conf import settings
 from django.contrib.messages import constants
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.test import override_settings
 from django.urls import include, path
 from django.utils.functional import SimpleLazyObject
@@ -44,6 +44,7 @@ class Stage:
         self.count = 0
         self.refuse_charts = False
         self.slow_seconds = 0.0
+        self.signed_out = False
         self.chart: dict[str, Any] = charts.figure(example())
 
     def say(self, topic: str, environment: str = "demo", **fields: Any) -> None:
@@ -77,6 +78,8 @@ def context(environment: str) -> dict[str, Any]:
 
 def page(request: HttpRequest, environment: str) -> HttpResponse:
     """Show the part that counts, a chart and a form."""
+    if STAGE.signed_out:
+        return redirect("/plain")
     part = request.GET.get("part")
     STAGE.asked.append(f"part:{part}" if part else "page")
     count = STAGE.count
@@ -102,7 +105,8 @@ def figure(request: HttpRequest, environment: str) -> HttpResponse:
 
 def empty(request: HttpRequest, environment: str) -> HttpResponse:
     """Show any other page."""
-    return render(request, "look/page.html", {**context(environment), "elsewhere": True})
+    name = "look/page.html#census" if request.GET.get("part") else "look/page.html"
+    return render(request, name, {**context(environment), "elsewhere": True})
 
 
 def plain(request: HttpRequest) -> HttpResponse:
