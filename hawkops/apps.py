@@ -1,6 +1,10 @@
-"""The roof as a Django app: it brings the commands that see everything (seed, bench)."""
+"""The roof as a Django app: it brings the commands that see everything, and Celery's app to whoever enqueues a job."""
 
 from django.apps import AppConfig
+
+from hawkops.celery import app as celery_app
+
+__all__ = ["RoofConfig", "celery_app"]
 
 
 class RoofConfig(AppConfig):

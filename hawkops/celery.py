@@ -37,3 +37,5 @@ app.conf.beat_schedule = {
     "digests": periodic("monitoring.digests_prune", 300.0),
 }
 app.autodiscover_tasks()
+# for every thread: the console sends tasks from its pool
+app.set_default()
