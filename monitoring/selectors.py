@@ -237,7 +237,7 @@ class Reading:
     metric: str
     backend: str
     value: float | None
-    p50: float | None
+    median: float | None
     mean: float | None
     maximum: float | None
     count: int
@@ -290,7 +290,7 @@ def readings(
             metric=name,
             backend=backend,
             value=judged,
-            p50=sketch.quantile(0.5),
+            median=sketch.quantile(0.5),
             mean=sketch.mean,
             maximum=sketch.high if sketch.count else None,
             count=sketch.count,
@@ -341,8 +341,74 @@ def _last_by(
     return found
 
 
-def throughput_now(environment: str) -> list[Reading]:
-    """Return prefill readings by actual backend, of real devices whenever there are any, for the overview."""
+def throughput_now(environment: str) -> Reading | None:
+    """Return the prefill reading of the backend that runs most inferences now, None when none ran in five minutes.
+
+    Of real devices whenever there are any; for the overview.
+    """
     population = populations(device_classes(environment))[0]
     found = readings(environment=environment, population=population)
-    return [found[metrics.PREFILL, backend] for backend in BACKENDS if (metrics.PREFILL, backend) in found]
+    live = [found[metrics.PREFILL, backend] for backend in BACKENDS if (metrics.PREFILL, backend) in found]
+    return max((one for one in live if one.count), key=lambda one: one.count, default=None)
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One device class on one backend: its numbers of the last five minutes."""
+
+    device_class: str
+    simulated: bool
+    backend: str
+    devices: int
+    guaranteed: float | None
+    median: float | None
+    latency: float | None
+    memory_peak: float | None
+    target: Target | None
+    judgement: Judgement
+
+
+def class_rows(*, environment: str, classes: Sequence[DeviceClass], now: datetime | None = None) -> list[ClassRow]:
+    """Return every device class that reported within the hour, by actual backend. Two queries."""
+    now = now or clock.now()
+    window = Window(now - READING_SPAN, 1, READING_SPAN + timedelta(seconds=10))
+
+    def group(series: Series) -> tuple[str, bool, str, str] | None:
+        if not series.backend_actual:
+            return None
+        return series.device_class, series.simulated, series.backend_actual, series.metric
+
+    names = (metrics.PREFILL, metrics.OPERATION, metrics.MEMORY_PEAK)
+    found = lines(environment=environment, names=names, window=window, group=group)
+    rows: list[ClassRow] = []
+    for one in classes:
+        used = {key[2] for key in found if key[:2] == (one.name, one.simulated)}
+        for backend in sorted(used, key=BACKENDS.index) or [""]:
+            whole = {key[3]: line for key, line in found.items() if key[:3] == (one.name, one.simulated, backend)}
+            prefill = whole[metrics.PREFILL].whole if metrics.PREFILL in whole else Sketch()
+            latency = whole[metrics.OPERATION].whole if metrics.OPERATION in whole else Sketch()
+            peak = whole[metrics.MEMORY_PEAK].whole if metrics.MEMORY_PEAK in whole else Sketch()
+            last = max((line.last_at for line in whole.values() if line.last_at), default=None)
+            target = _target(environment, metrics.PREFILL, backend, [one.name])
+            value = prefill.quantile(0.05)
+            rows.append(
+                ClassRow(
+                    device_class=one.name,
+                    simulated=one.simulated,
+                    backend=backend,
+                    devices=one.devices,
+                    guaranteed=value,
+                    median=prefill.quantile(0.5),
+                    latency=latency.quantile(0.95),
+                    memory_peak=peak.high if peak.count else None,
+                    target=target,
+                    judgement=targets.judge(
+                        value=value,
+                        count=prefill.count,
+                        age_seconds=(now - last).total_seconds() if last else None,
+                        target=target,
+                        allowed=may_judge(environment, simulated=one.simulated),
+                    ),
+                )
+            )
+    return rows
