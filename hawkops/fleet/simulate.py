@@ -26,6 +26,7 @@ from hawkops.fleet.otlp import Payload, wall_clock
 
 MOST_STREAMS = 200
 MOST_REQUESTS = 32
+MOST_REPORTS_A_SECOND, MOST_LOOKS_A_SECOND = 50, 100  # of the whole fleet, so that it leaves a small host room
 NEWS_SECONDS = 10.0
 INFERENCES_PER_REPORT = 3
 
@@ -91,7 +92,7 @@ class SimulatedDevice:
             tasks.create_task(self._report())
 
     async def _keep_flags(self) -> None:
-        await asyncio.sleep(self.body.chance.uniform(0, min(5.0, self._settings.devices / 50)))
+        await asyncio.sleep(self.body.chance.uniform(0, self._settings.devices / MOST_LOOKS_A_SECOND))
         await self.keeper.run()
 
     async def _report(self) -> None:
@@ -257,8 +258,8 @@ def main() -> int:
     parser.add_argument("--devices", type=int, required=True)
     parser.add_argument("--gateway", default=os.environ.get("HAWKOPS_GATEWAY", "http://127.0.0.1:4318"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", type=float, default=10.0, help="seconds between two reports of one device")
-    parser.add_argument("--poll", type=float, default=30.0, help="seconds between two looks of a device without stream")
+    parser.add_argument("--report", type=float, help="seconds between two reports of one device; 10, more if many")
+    parser.add_argument("--poll", type=float, help="seconds between two looks without a stream; 30, more if many")
     parser.add_argument("--streams", type=int, default=MOST_STREAMS, help=f"streams to hold, at most {MOST_STREAMS}")
     given = parser.parse_args()
     key = os.environ.get("HAWKOPS_DEVICE_KEY")
@@ -267,9 +268,9 @@ def main() -> int:
     if given.devices < 1:
         parser.exit(2, "--devices must be 1 or more.\n")
     streams = max(0, min(given.streams, MOST_STREAMS))
-    settings = Settings(
-        given.gateway, key, given.devices, given.seed, max(0.5, given.report), max(1.0, given.poll), streams
-    )
+    report_seconds = max(0.5, given.report or max(10.0, given.devices / MOST_REPORTS_A_SECOND))
+    poll_seconds = max(1.0, given.poll or max(30.0, given.devices / MOST_LOOKS_A_SECOND))
+    settings = Settings(given.gateway, key, given.devices, given.seed, report_seconds, poll_seconds, streams)
     asyncio.run(run(settings))
     return 0
 
