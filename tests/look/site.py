@@ -170,11 +170,12 @@ def _live(start_response: Any) -> Iterable[bytes]:
 @contextlib.contextmanager
 def serve() -> Iterator[str]:
     """Serve the site on a free port and give its address."""
+    usual: dict[str, Any] = settings.TEMPLATES[0]
     templates = [
         {
-            **settings.TEMPLATES[0],
+            **usual,
             "DIRS": [settings.ROOT / "templates", settings.ROOT / "tests" / "look" / "templates"],
-            "OPTIONS": {**settings.TEMPLATES[0]["OPTIONS"], "context_processors": []},
+            "OPTIONS": {**usual["OPTIONS"], "context_processors": []},
         }
     ]
     middleware = [

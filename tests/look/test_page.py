@@ -158,7 +158,7 @@ def test_without_scripts__everything_is_there(browser: Browser, address: str, st
 def test_first_load__before_charts__is_small() -> None:
     """Weighed without compression, so that it holds on any server: styles, scripts, icons."""
     static = Path(settings.ROOT) / "static"
-    names = ["css/tokens", "css/base", "css/layout", "css/parts", "css/page"]
+    names = [f"css/{name}" for name in ("tokens", "base", "layout", "controls", "parts", "flow")]
     files = [static / f"{name}.css" for name in names]
     files += [static / "js" / f"{name}.js" for name in ("theme", "app", "parts", "live")]
     files += [static / "icons.svg", *static.glob("vendor/htmx-*.min.js")]
