@@ -35,6 +35,10 @@ class Console:
         else:
             await self.pages(scope, receive, send)
 
+    def close_streams(self) -> None:
+        """End every open stream; browsers come back by themselves."""
+        self.live.close()
+
     async def _lifespan(self, receive: Any, send: Any) -> None:
         while True:
             message = await receive()

@@ -33,6 +33,10 @@ class Gateway:
         self.flags = OfrepDoor(self.store, self.census, self.streams)
         self.metrics = MetricsDoor(dsn=dsn, authenticate=self.store.key, on_report=self._on_report)
 
+    def close_streams(self) -> None:
+        """End every open stream; devices come back to whoever listens next."""
+        self.streams.close()
+
     def _on_report(self, report: Any) -> None:
         """A telemetry payload is a contact too, and its revision gauge proves what the device obeys."""
         snapshot = self.store.snapshot(report.environment)

@@ -70,9 +70,13 @@ class LiveStream:
 
     async def stop(self) -> None:
         """Stop listening and end every stream."""
+        self.close()
+        await self._listener.stop()
+
+    def close(self) -> None:
+        """End every stream."""
         for viewer in list(self._viewers):
             viewer.push(None)
-        await self._listener.stop()
 
     async def _on_connect(self) -> None:
         for viewer in list(self._viewers):

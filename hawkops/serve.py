@@ -1,6 +1,9 @@
 """`python -m hawkops.serve console|gateway`: one process behind one port."""
 
 import argparse
+import socket
+from importlib import import_module
+from typing import Any
 
 import uvicorn
 
@@ -14,8 +17,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
-    uvicorn.run(
-        APPLICATIONS[options.door],
+    module, _, name = APPLICATIONS[options.door].partition(":")
+    application = getattr(import_module(module), name)
+    config = uvicorn.Config(
+        application,
         host=options.host,
         port=options.port,
         loop="uvloop",
@@ -27,6 +32,20 @@ def main() -> None:
         server_header=False,
         backlog=2048,
     )
+    _Server(config, application).run()
+
+
+class _Server(uvicorn.Server):
+    """Ends open streams first: they would otherwise be cut in the middle when the grace period is over."""
+
+    def __init__(self, config: uvicorn.Config, application: Any) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close streams, then what uvicorn does."""
+        self._application.close_streams()
+        await super().shutdown(sockets)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,18 @@ HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
 FILE_BYTES = 2_000_000_000
 RESULT_BYTES = 2_000_000
-ALLOWED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "ANDROID_SERIAL", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH")
+ALLOWED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "ANDROID_SERIAL",
+    "VK_ICD_FILENAMES",
+    "LD_LIBRARY_PATH",
+    "LITERT_DISPATCH_DIR",
+)
 SECRET = re.compile(r"(hk_[a-z]+_[A-Za-z0-9_-]{8})[A-Za-z0-9_-]+|(?i:(authorization:\s*bearer\s+|password=|token=))\S+")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*(?:\x07|\x1b\\)")
 PR_SET_PDEATHSIG = 1

@@ -6,6 +6,8 @@ Source of the arithmetic: flagd's fractional evaluation, version 2 (multiply and
 import mmh3
 
 BUCKETS = 100_000
+# Keys that begin so are asked with by checks, not by devices: the census leaves them out.
+PROBE_PREFIX = "hawkops.probe/"
 
 
 def bucket(salt: str, targeting_key: str) -> int:

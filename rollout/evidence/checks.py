@@ -18,7 +18,7 @@ from hawkops.scripts import selectors as scripts
 from hawkops.scripts.models import Run
 from monitoring import selectors as monitoring
 from monitoring.domain.targets import SYNTHETIC_HOST
-from rollout.domain.bucketing import bucket
+from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.gates import Finding
 from rollout.models import Release
 from rollout.selectors.flags import flag_percentages, flags
@@ -34,7 +34,7 @@ FALLBACK_SECONDS = 2.0
 FRESH_SECONDS = 300.0
 VERIFY_AGAIN = timedelta(minutes=15)
 # Published vectors: (salt, targeting key, bucket), see tests/rollout/test_bucketing.py.
-VECTORS = (("litert_enabled-1", "device-1"), ("litert_enabled-1", "device-2"), ("litert_enabled-1", "Gerät-ü"))
+VECTORS = tuple(("litert_enabled-1", f"{PROBE_PREFIX}{name}") for name in ("1", "2", "3", "Gerät-ü"))
 
 
 def check(name: str) -> Callable[[Check], Check]:

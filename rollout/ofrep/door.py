@@ -20,6 +20,7 @@ from hawkops.core.asgi import (
 )
 from hawkops.core.bounded import Malformed, TooLarge, json_loads
 from hawkops.core.errors import HawkOpsError
+from rollout.domain.bucketing import PROBE_PREFIX
 from rollout.domain.evaluation import Evaluation, KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
 from rollout.domain.flags import ON, Snapshot
 from rollout.ofrep.census import CensusRecorder
@@ -220,6 +221,8 @@ class OfrepDoor:
         obeyed: int,
         served: list[str] | None,
     ) -> None:
+        if targeting_key.startswith(PROBE_PREFIX):
+            return
         device_class = next((str(context[name])[:80] for name in CLASS_ATTRIBUTES if context.get(name)), "")
         simulated = context.get("hawkops.simulated") is True
         self._census.note(

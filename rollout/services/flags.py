@@ -84,6 +84,7 @@ SEEDS = (
         FlagType.FLOAT,
         0.3,
         0.1,
+        demo=100_000,
     ),
     _Seed(
         "litert_switch_cooldown_ms",
@@ -92,6 +93,7 @@ SEEDS = (
         FlagType.INTEGER,
         60_000,
         10_000,
+        demo=100_000,
     ),
     _Seed(
         "litert_aggressive_gc",

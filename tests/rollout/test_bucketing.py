@@ -1,0 +1,78 @@
+"""Buckets: published vectors, nested percentages, and an even spread."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.domain.bucketing import BUCKETS, bucket, included
+
+# bucket = (murmur3_x86_32(utf8(salt + ":" + key), 0) * 100000) >> 32, cross-checked with a second implementation below
+VECTORS = [
+    ("litert_enabled-1", "device-1"),
+    ("litert_enabled-1", "device-2"),
+    ("litert_gpu_backend-1", "device-1"),
+    ("s1", "9f2c-71e4-ab03"),
+    ("s1", ""),
+    ("s1", "Gerät-ü"),
+    ("s1", "设备"),
+    ("", "a"),
+]
+
+
+def murmur3(data: bytes) -> int:
+    """MurmurHash3 x86 32 as its author wrote it down, seed 0."""
+
+    def rotated(value: int, by: int) -> int:
+        return ((value << by) | (value >> (32 - by))) & 0xFFFFFFFF
+
+    h = 0
+    whole = len(data) // 4 * 4
+    for start in range(0, whole, 4):
+        k = int.from_bytes(data[start : start + 4], "little") * 0xCC9E2D51 & 0xFFFFFFFF
+        h = (rotated(h ^ rotated(k, 15) * 0x1B873593 & 0xFFFFFFFF, 13) * 5 + 0xE6546B64) & 0xFFFFFFFF
+    if rest := data[whole:]:
+        k = int.from_bytes(rest, "little") * 0xCC9E2D51 & 0xFFFFFFFF
+        h ^= rotated(k, 15) * 0x1B873593 & 0xFFFFFFFF
+    h ^= len(data)
+    h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return h ^ h >> 16
+
+
+@pytest.mark.parametrize("salt,key", VECTORS)
+def test_bucket__published_vector__equals_the_formula(salt: str, key: str) -> None:
+    assert bucket(salt, key) == murmur3(f"{salt}:{key}".encode()) * 100_000 >> 32
+
+
+@pytest.mark.parametrize(
+    "text,expected", [("ejOoVL", 0), ("bY9fO-", 1), ("SI7p-", 2**31 - 1), ("6LvT0", 2**31), ("ceQdGm", 2**32 - 1)]
+)
+def test_murmur3__preimages_published_by_flagd__give_their_hash(text: str, expected: int) -> None:
+    assert murmur3(text.encode()) == expected
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_bucket__any_key__is_within_range_and_stable(salt: str, key: str) -> None:
+    salt, key = (text.encode("utf-8", "ignore").decode() for text in (salt, key))
+    assert 0 <= bucket(salt, key) < BUCKETS
+    assert bucket(salt, key) == bucket(salt, key)
+
+
+@given(st.integers(0, BUCKETS), st.integers(0, BUCKETS), st.uuids())
+def test_included__raised__never_removes_a_device(one: int, other: int, device: object) -> None:
+    low, high = sorted((one, other))
+    assert not included("salt", str(device), low) or included("salt", str(device), high)
+
+
+def test_included__everybody_and_nobody() -> None:
+    keys = [f"device-{number}" for number in range(5_000)]
+    assert all(included("s", key, BUCKETS) for key in keys)
+    assert not any(included("s", key, 0) for key in keys)
+
+
+def test_bucket__many_devices__spreads_evenly() -> None:
+    counts = [0] * 100
+    for number in range(100_000):
+        counts[bucket("even", f"device-{number}") // 1_000] += 1
+    chi_square = sum((count - 1_000) ** 2 / 1_000 for count in counts)
+    assert chi_square < 149.4  # 99.9 % of the distribution with 99 degrees of freedom

@@ -1,0 +1,107 @@
+"""Evaluation as a table: what wins over what, and what a device without a key gets."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.domain.evaluation import KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
+from rollout.domain.flags import Flag, FlagType, Override, Snapshot, raises_exposure
+
+LITERT = Flag("litert_enabled", FlagType.BOOLEAN, True, False, "off", 100_000, "l")
+GPU = Flag("litert_gpu_backend", FlagType.BOOLEAN, True, False, "off", 100_000, "g", requires=("litert_enabled",))
+CLOUD = Flag("ai_fallback_to_cloud", FlagType.BOOLEAN, True, False, "on", 0, "c")
+RATIO = Flag("ratio", FlagType.FLOAT, 2, 1, "off", 100_000, "r")
+COUNT = Flag("count", FlagType.INTEGER, 2.0, 4, "off", 0, "n")
+
+
+def snapshot(*flags: Flag, **more: Any) -> Snapshot:
+    """An environment with these flags."""
+    return Snapshot("demo", 7, {flag.key: flag for flag in flags}, **more)
+
+
+@pytest.mark.parametrize(
+    "flags,key,variant,reason",
+    [
+        ((LITERT,), "litert_enabled", "on", "STATIC"),
+        ((replace(LITERT, thousandths=0),), "litert_enabled", "off", "STATIC"),
+        ((replace(LITERT, override=Override("off", "incident")),), "litert_enabled", "off", "DISABLED"),
+        ((replace(CLOUD, override=Override("on", "incident")),), "ai_fallback_to_cloud", "on", "STATIC"),
+        ((LITERT, GPU), "litert_gpu_backend", "on", "STATIC"),
+        ((replace(LITERT, override=Override("off", "x")), GPU), "litert_gpu_backend", "off", "DISABLED"),
+        ((GPU,), "litert_gpu_backend", "off", "DISABLED"),
+        ((LITERT, replace(GPU, override=Override("on", "x"))), "litert_gpu_backend", "on", "STATIC"),
+    ],
+)
+def test_evaluate__order__first_match_wins(flags: tuple[Flag, ...], key: str, variant: str, reason: str) -> None:
+    found = evaluate(snapshot(*flags), key, "device-1")
+    assert (found.variant, found.reason) == (variant, reason)
+
+
+def test_evaluate__lockdown__serves_safe_values_over_everything() -> None:
+    locked = snapshot(LITERT, replace(CLOUD, override=Override("off", "x")), lockdown=True)
+    assert [found.variant for found in evaluate_all(locked, "device-1")] == ["off", "on"]
+
+
+def test_evaluate__without_targeting_key__is_an_error_only_where_the_answer_depends_on_it() -> None:
+    half = replace(LITERT, thousandths=50_000)
+    assert evaluate(snapshot(LITERT), "litert_enabled", None).value is True
+    with pytest.raises(KeyMissing):
+        evaluate(snapshot(half), "litert_enabled", None)
+    assert evaluate_all(snapshot(half), None)[0].variant == "off"
+
+
+def test_evaluate__unknown_flag__is_said() -> None:
+    with pytest.raises(UnknownFlag):
+        evaluate(snapshot(), "nope", "device-1")
+
+
+def test_value__declared_type__decides_the_number() -> None:
+    found = evaluate(snapshot(RATIO), "ratio", "d").value
+    assert isinstance(found, float) and found == 2.0
+    found = evaluate(snapshot(replace(COUNT, thousandths=100_000)), "count", "d").value
+    assert isinstance(found, int) and found == 2
+
+
+def test_safe__gateway_cut_off__serves_each_flags_safe_variant() -> None:
+    assert safe(LITERT).value is False
+    assert safe(CLOUD).value is True
+
+
+@given(st.integers(0, 100_000), st.uuids())
+def test_evaluate__lowered_and_raised_again__returns_the_same_devices(thousandths: int, device: object) -> None:
+    before = evaluate(snapshot(replace(LITERT, thousandths=thousandths)), "litert_enabled", str(device)).variant
+    lowered = replace(LITERT, thousandths=0)
+    again = replace(lowered, thousandths=thousandths)
+    assert evaluate(snapshot(again), "litert_enabled", str(device)).variant == before
+
+
+@given(st.integers(0, 100_000), st.uuids())
+def test_evaluate__single_and_bulk__agree(thousandths: int, device: object) -> None:
+    shot = snapshot(replace(LITERT, thousandths=thousandths), GPU, CLOUD, RATIO, COUNT)
+    assert evaluate_all(shot, str(device)) == [evaluate(shot, key, str(device)) for key in shot.flags]
+
+
+ON, OFF = Override("on", "x"), Override("off", "x")
+
+
+@pytest.mark.parametrize(
+    "flag,thousandths,override,raises",
+    [
+        (replace(LITERT, thousandths=10), 20, None, True),
+        (replace(LITERT, thousandths=20), 10, None, False),
+        (LITERT, None, OFF, False),
+        (replace(LITERT, override=OFF), None, None, True),
+        (replace(LITERT, override=OFF), 0, None, False),
+        (replace(CLOUD, thousandths=100_000), 50_000, None, True),
+        (CLOUD, 100_000, None, False),
+        (CLOUD, None, ON, False),
+        (replace(CLOUD, override=ON), None, None, True),
+    ],
+)
+def test_raises_exposure__judged_by_the_safe_value(
+    flag: Flag, thousandths: int | None, override: Override | None, raises: bool
+) -> None:
+    assert raises_exposure(flag, thousandths=thousandths, override=override) is raises
