@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.urls import reverse
@@ -10,7 +10,7 @@ from django.urls import reverse
 from hawkops.core import charts
 from hawkops.core.charts import Chart, Figure, Mark, Trace
 from hawkops.core.templatetags.look import number, percent
-from hawkops.core.verdicts import Verdict
+from hawkops.core.verdicts import Verdict, worst
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 from monitoring import selectors
@@ -19,12 +19,13 @@ from monitoring.domain.sketch import Sketch
 from monitoring.domain.targets import Comparator, Judgement, Stage, Target
 from monitoring.domain.windows import Window
 from monitoring.models import Series
+from monitoring.selectors import BACKEND_WORDS as WORDS
 from monitoring.selectors import BACKENDS, Population, Reading
 
 NBSP = "\u202f"
 # A ceiling far above everything measured would flatten the lines; the caption still says it.
-FAR = 8.0
-WORDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "cloud": "cloud", "": "unknown"}
+FAR = 3.0
+BANDS_MOST = 12
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------
@@ -128,35 +129,45 @@ def tiles(
         f", cloud {_together(seconds_words(cloud.value))}" if cloud and cloud.value is not None else ""
     )
     made.append(_tile("Latency, p95", latency, seconds_words, beside))
-    made.append(_tile("Memory, peak", found.get((metrics.MEMORY_PEAK, "")), bytes_words, f"limit 2{NBSP}GB"))
-    made.append(_tile("Memory, average", found.get((metrics.MEMORY, "")), bytes_words, f"limit 1.8{NBSP}GB"))
+    made.append(_memory_tile(found.get((metrics.MEMORY_PEAK, "")), found.get((metrics.MEMORY, ""))))
     made.append(
         _tile(
             "Switch time, mean", found.get((metrics.SWITCH_DURATION, "")), seconds_words, f"limit 500{NBSP}ms", few=True
         )
     )
-    age = None if switches is None else 0.0
+    judgement = targets.judge(
+        value=switches,
+        count=1,
+        age_seconds=None if switches is None else 0.0,
+        target=targets.SWITCHES_PER_HOUR,
+        minimum_sample=1,
+        allowed=allowed,
+    )
     made.append(
         Tile(
             title="Switches, last hour",
-            figure="–" if switches is None else f"{switches:.1f}".removesuffix(".0"),
+            figure="–" if switches is None else number(round(switches, 1)),
             unit="per device",
-            meta="limit 10 an hour",
-            detail="",
+            meta="limit 10",
+            detail=judgement.sentence,
             at=switches_at,
-            judgement=targets.judge(
-                value=switches,
-                count=1,
-                age_seconds=age,
-                target=targets.SWITCHES_PER_HOUR,
-                minimum_sample=1,
-                allowed=allowed,
-            ),
+            judgement=judgement,
             judged=True,
             simulated=bool(population.simulated),
         )
     )
     return made
+
+
+def _memory_tile(peak: Reading | None, average: Reading | None) -> Tile:
+    """One tile for both limits of memory; its verdict is the worse one."""
+    mean = f", average {_together(bytes_words(average.value))} of 1.8{NBSP}GB" if average and average.count else ""
+    tile = _tile("Memory, peak", peak, bytes_words, f"limit 2{NBSP}GB{mean}")
+    if average and average.count and average.judgement.verdict is not tile.judgement.verdict:
+        verdict = worst([tile.judgement.verdict, average.judgement.verdict])
+        judgement = tile.judgement if verdict is tile.judgement.verdict else average.judgement
+        return replace(tile, judgement=judgement, detail=judgement.sentence)
+    return tile
 
 
 def _throughput_tile(reading: Reading | None, backend: str) -> Tile:
@@ -186,7 +197,7 @@ def _tile(
         judgement = Judgement(Verdict.NO_DATA, "no switch in the last 5 min")
     detail = judgement.sentence
     if reading.count:
-        detail = f"{judgement.sentence}, n = {number(reading.count)}"
+        detail = f"{judgement.sentence}, {number(reading.count)} samples"
     return Tile(
         title=title,
         figure=figure,
@@ -262,12 +273,23 @@ def _pair(asked: Asked, line: selectors.Line[str], metric: metrics.Metric, *, sc
     name = "p5, 95 % reach it" if q < 0.5 else "p95"
     # A single step with data between two without would be an invisible line: markers show it.
     dots = sum(value is not None for value in median) < 12
-    band = [] if simulated or not alone else charts.band(x, guaranteed, median, style=style)
     return [
-        *band,
+        *(_bands(x, guaranteed, median, style) if alone and not simulated else ()),
         charts.line(x, median, name=f"{label}p50", style=style, thin=True, simulated=simulated, markers=dots),
         charts.line(x, guaranteed, name=f"{label}{name}", style=style, simulated=simulated, markers=dots),
     ]
+
+
+def _bands(x: Sequence[datetime], low: Sequence[float | None], high: Sequence[float | None], style: str) -> list[Trace]:
+    """Fill between two lines, one piece for each stretch without a gap: Plotly would bridge the gaps."""
+    made: list[Trace] = []
+    start = 0
+    for step in range(len(x) + 1):
+        if step == len(x) or low[step] is None or high[step] is None:
+            if step - start > 1:
+                made += charts.band(x[start:step], low[start:step], high[start:step], style=style)
+            start = step + 1
+    return made if len(made) <= 2 * BANDS_MOST else []
 
 
 def _throughput(asked: Asked, name: str, *, backend: str = "") -> Figure:
@@ -465,12 +487,12 @@ def switches(asked: Asked) -> Figure:
 
 
 PANELS = (
-    Panel("prefill-cpu", "CPU prefill, tok/s", "p5: 95 % of inferences are faster; thin: p50", prefill_cpu, "cpu"),
-    Panel("prefill-gpu", "GPU prefill, tok/s", "p5: 95 % of inferences are faster; thin: p50", prefill_gpu, "gpu"),
-    Panel("prefill-npu", "NPU prefill, tok/s", "p5: 95 % of inferences are faster; thin: p50", prefill_npu, "npu"),
-    Panel("decode", "Decode, tok/s", "p5 by actual backend; thin: p50", decode),
-    Panel("latency", "Inference latency", "p95 by where it ran; thin: p50. Gate 3 s, alert 5 s", latency),
-    Panel("memory", "Memory", "peak; thin: average. Limits 2 GB and 1.8 GB", memory),
-    Panel("switches", "Switches an hour, per device", "in the hour before each moment; limit 10", switches),
+    Panel("prefill-cpu", "CPU prefill, tok/s", "p5: 95 % of inferences are faster", prefill_cpu, "cpu"),
+    Panel("prefill-gpu", "GPU prefill, tok/s", "p5: 95 % of inferences are faster", prefill_gpu, "gpu"),
+    Panel("prefill-npu", "NPU prefill, tok/s", "p5: 95 % of inferences are faster", prefill_npu, "npu"),
+    Panel("decode", "Decode, tok/s", "p5 by the backend that really ran", decode),
+    Panel("latency", "Inference latency", "By where it really ran. Gate 3 s, alert 5 s at p95", latency),
+    Panel("memory", "Memory", "Limits: 2 GB peak, 1.8 GB average", memory),
+    Panel("switches", "Switches an hour, per device", "In the hour before each moment. Limit 10", switches),
 )
 CHARTS: dict[str, Callable[[Asked], Figure]] = {"prefill": prefill, **{panel.name: panel.draw for panel in PANELS}}

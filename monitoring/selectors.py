@@ -15,6 +15,7 @@ from monitoring.domain.windows import Window
 from monitoring.models import DeviceHour, RollupPartial, Series
 
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
+BACKEND_WORDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "cloud": "cloud", "": "unknown"}
 READING_SPAN = timedelta(minutes=5)
 ACTIVE_SPAN = timedelta(hours=1)
 REAL, SIMULATED = "real", "simulated"
@@ -191,6 +192,23 @@ def switches_per_hour(
     return values, last
 
 
+def switches_last_hour(
+    *, environment: str, population: Population, devices: int, now: datetime | None = None
+) -> tuple[float | None, datetime | None]:
+    """Return the switches per device in the last hour, and when anything was last reported. Two queries."""
+    now = now or clock.now()
+    window = Window(now - ACTIVE_SPAN, 1, ACTIVE_SPAN + timedelta(seconds=10))
+
+    def only(series: Series) -> str | None:
+        return series.metric if population.holds(series) else None
+
+    found = lines(environment=environment, names=(metrics.SWITCHES, metrics.INFERENCES), window=window, group=only)
+    last_at = max((line.last_at for line in found.values() if line.last_at), default=None)
+    if not found or not devices:
+        return None, last_at
+    return (found[metrics.SWITCHES].whole.total if metrics.SWITCHES in found else 0.0) / devices, last_at
+
+
 @dataclass(frozen=True)
 class BackendUse:
     """How many inferences asked for one backend and ran on another."""
@@ -200,6 +218,16 @@ class BackendUse:
     inferences: int
     failed: int
     of_requested: int
+
+    @property
+    def requested_word(self) -> str:
+        """What was asked for, as pages write it."""
+        return BACKEND_WORDS[self.requested]
+
+    @property
+    def actual_word(self) -> str:
+        """Where it ran, as pages write it."""
+        return BACKEND_WORDS[self.actual]
 
     @property
     def differs(self) -> bool:
@@ -366,6 +394,11 @@ class ClassRow:
     memory_peak: float | None
     target: Target | None
     judgement: Judgement
+
+    @property
+    def backend_word(self) -> str:
+        """Where it ran, as pages write it."""
+        return BACKEND_WORDS[self.backend]
 
 
 def class_rows(*, environment: str, classes: Sequence[DeviceClass], now: datetime | None = None) -> list[ClassRow]:
