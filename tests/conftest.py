@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import django
 import psycopg
 import pytest
 from psycopg import sql
@@ -68,6 +69,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ and "HAWKOPS_TEST_OWNER_URL" not in o
 os.environ["HAWKOPS_TEST_WORKER"] = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 # Said here and not in pyproject.toml: pytest-django would read the settings before the servers run.
 os.environ["DJANGO_SETTINGS_MODULE"] = "hawkops.settings"
+# Conftests of folders import models.
+django.setup()
 
 
 def _clone(name: str) -> None:
