@@ -254,7 +254,9 @@ def _grouped(asked: Asked, name: str, *, backend: str = "") -> dict[str, selecto
     return selectors.lines(environment=asked.environment, names=(name,), window=asked.window, group=group)
 
 
-def _pair(asked: Asked, line: selectors.Line[str], metric: metrics.Metric, *, scale: float, alone: bool) -> list[Trace]:
+def _pair(
+    asked: Asked, line: selectors.Line[str], metric: metrics.Metric, *, scale: float, unit: str, alone: bool
+) -> list[Trace]:
     """Draw the guaranteed percentile thick and the median thin; alone, with the band between them."""
     x = asked.window.starts()
     q = metric.guaranteed
@@ -271,12 +273,13 @@ def _pair(asked: Asked, line: selectors.Line[str], metric: metrics.Metric, *, sc
     style = line.group or "treatment"
     label = f"{WORDS.get(line.group, line.group)} " if not alone else ""
     name = "p5, 95 % reach it" if q < 0.5 else "p95"
+    measure = f", {unit}" if unit else ""
     # A single step with data between two without would be an invisible line: markers show it.
     dots = sum(value is not None for value in median) < 12
     return [
         *(_bands(x, guaranteed, median, style) if alone and not simulated else ()),
-        charts.line(x, median, name=f"{label}p50", style=style, thin=True, simulated=simulated, markers=dots),
-        charts.line(x, guaranteed, name=f"{label}{name}", style=style, simulated=simulated, markers=dots),
+        charts.line(x, median, name=f"{label}p50{measure}", style=style, thin=True, simulated=simulated, markers=dots),
+        charts.line(x, guaranteed, name=f"{label}{name}{measure}", style=style, simulated=simulated, markers=dots),
     ]
 
 
@@ -305,7 +308,7 @@ def _throughput(asked: Asked, name: str, *, backend: str = "") -> Figure:
     said: list[str] = []
     for actual in [one for one in BACKENDS if one in found]:
         line = found[actual]
-        traces += _pair(asked, line, metric, scale=1.0, alone=len(found) == 1)
+        traces += _pair(asked, line, metric, scale=1.0, unit="", alone=len(found) == 1)
         profile = targets.common_profile(line.device_classes, environment=asked.environment)
         target = profile.target(stage, actual) if profile else None
         value = line.whole.quantile(metric.guaranteed)
@@ -402,7 +405,7 @@ def latency(asked: Asked) -> Figure:
     traces: list[Trace] = []
     said: list[str] = []
     for actual in [one for one in (*BACKENDS, "") if one in found]:
-        traces += _pair(asked, found[actual], metric, scale=scale, alone=len(found) == 1)
+        traces += _pair(asked, found[actual], metric, scale=scale, unit=unit, alone=len(found) == 1)
         said.append(f"{WORDS[actual]} p95 {_together(seconds_words(found[actual].whole.quantile(0.95)))}")
     local = [line for actual, line in found.items() if actual != "cloud"]
     worst = max((value for line in local if (value := _last(line, metric)) is not None), default=None)
@@ -447,7 +450,7 @@ def memory(asked: Asked) -> Figure:
         y = line.values(asked.window, read)
         dots = sum(value is not None for value in y) < 12
         thin = name == metrics.MEMORY
-        traces.append(charts.line(x, y, name=label, thin=thin, simulated=simulated, markers=dots))
+        traces.append(charts.line(x, y, name=f"{label}, {unit}", thin=thin, simulated=simulated, markers=dots))
         now = line.whole.high if name == metrics.MEMORY_PEAK else line.whole.mean
         said.append(f"{label} {_together(bytes_words(now))}")
         if _near(target, highest):

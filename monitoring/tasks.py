@@ -1,0 +1,19 @@
+"""Sweepers of stored telemetry. Each calls one service; running twice or late does no harm."""
+
+from celery import shared_task
+
+from monitoring import services
+
+
+@shared_task(name="monitoring.digests_prune")
+def digests_prune() -> None:
+    """Forget old payload digests, and which devices reported long ago."""
+    services.digests_prune()
+    services.device_hours_prune()
+
+
+@shared_task(name="monitoring.rollups_compact", soft_time_limit=50, time_limit=60)
+def rollups_compact() -> None:
+    """Make old rows wider and drop what is past its retention."""
+    services.rollups_compact()
+    services.rollups_prune()

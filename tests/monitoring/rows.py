@@ -1,0 +1,67 @@
+"""Stored telemetry for tests, without the door."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from monitoring.domain.sketch import Sketch
+from monitoring.models import DeviceHour, RollupPartial, Series
+
+
+def stored(
+    metric: str,
+    values: Sequence[float],
+    at: datetime,
+    *,
+    environment: str = "demo",
+    requested: str = "cpu",
+    actual: str = "cpu",
+    device_class: str = "synthetic-host",
+    simulated: bool = False,
+    outcome: str = "",
+    width: int = 10,
+) -> RollupPartial:
+    """Store one row as the door would."""
+    series, _ = Series.objects.get_or_create(
+        environment=environment,
+        metric=metric,
+        backend_requested=requested,
+        backend_actual=actual,
+        device_class=device_class,
+        simulated=simulated,
+        outcome=outcome,
+    )
+    sketch = Sketch()
+    for value in values:
+        sketch.add(value)
+    start = datetime.fromtimestamp(int(at.timestamp()) // width * width, tz=at.tzinfo)
+    return RollupPartial.objects.create(
+        series=series,
+        bucket_at=start,
+        width_seconds=width,
+        count=sketch.count,
+        total=sketch.total,
+        squares=sketch.squares,
+        low=sketch.low,
+        high=sketch.high,
+        buckets=sketch.buckets_bytes(),
+    )
+
+
+def seen(
+    device_id: str,
+    at: datetime,
+    *,
+    environment: str = "demo",
+    device_class: str = "synthetic-host",
+    simulated: bool = False,
+) -> DeviceHour:
+    """Note a device as the door would."""
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    return DeviceHour.objects.create(
+        environment=environment, hour_at=hour, device_id=device_id, device_class=device_class, simulated=simulated
+    )
+
+
+def steps(end: datetime, count: int, seconds: int = 10) -> list[datetime]:
+    """Return moments before the end, oldest first."""
+    return [end - timedelta(seconds=seconds * step) for step in reversed(range(count))]

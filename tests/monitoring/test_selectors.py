@@ -1,0 +1,197 @@
+"""Reading windows: merged lines, populations, switches, backends, readings with their age, and compaction."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from hawkops.core.verdicts import Verdict
+from monitoring import selectors, services
+from monitoring.domain import metrics, windows
+from monitoring.domain.sketch import Sketch
+from monitoring.models import DeviceHour, PayloadDigest, RollupPartial, Series
+from monitoring.selectors import REAL, SIMULATED, Population
+from tests.monitoring.rows import seen, steps, stored
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 24, 12, 30, 4, tzinfo=UTC)
+REAL_DEVICES = Population(REAL, "Real devices", simulated=False)
+SIMULATED_DEVICES = Population(SIMULATED, "Simulated devices", simulated=True)
+
+
+def by_backend(series: Series) -> str:
+    return series.backend_actual
+
+
+def test_windows_hold_now_in_their_last_step() -> None:
+    for choice in windows.CHOICES:
+        window = windows.window(choice, NOW)
+        assert window.index(NOW) == window.steps - 1
+        assert window.span == choice.span
+        assert window.starts()[0] == window.since
+        assert len(window.starts()) == window.steps
+    assert windows.chosen("nonsense").key == "15m"
+    earlier = windows.window(windows.CHOICES[0], NOW).earlier(timedelta(hours=1))
+    assert earlier.index(NOW) == earlier.steps - 1
+
+
+def test_lines_merge_partial_rows_of_one_bucket_in_two_queries(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for moment in steps(NOW, 60):
+        stored(metrics.PREFILL, [200.0, 300.0], moment)
+        stored(metrics.PREFILL, [400.0], moment)  # as another process saw it
+        stored(metrics.PREFILL, [1_900.0], moment, actual="gpu", requested="gpu")
+        stored(metrics.PREFILL, [9.0], moment, environment="production")
+    window = windows.window(windows.CHOICES[0], NOW)
+    with django_assert_num_queries(2):
+        found = selectors.lines(environment="demo", names=(metrics.PREFILL,), window=window, group=by_backend)
+    assert set(found) == {"cpu", "gpu"}
+    assert found["cpu"].whole.count == 180
+    assert found["cpu"].steps[window.steps - 1].count == 3
+    medians = found["cpu"].values(window, lambda sketch: sketch.quantile(0.5))
+    assert medians[0] is None
+    assert medians[-1] == pytest.approx(300, rel=0.011)
+    assert found["cpu"].last_at == NOW.replace(second=0)
+
+
+def test_real_devices_come_first_and_simulated_ones_stand_apart() -> None:
+    seen("a", NOW)
+    seen("b", NOW - timedelta(hours=1))
+    seen("c", NOW - timedelta(hours=3))
+    for number in range(3):
+        seen(f"s{number}", NOW, device_class="tensor-g4", simulated=True)
+    seen("s9", NOW, device_class="exynos-1480", simulated=True)
+    classes = selectors.device_classes("demo", now=NOW)
+    assert [(one.name, one.devices, one.simulated) for one in classes] == [
+        ("synthetic-host", 2, False),
+        ("exynos-1480", 1, True),
+        ("tensor-g4", 3, True),
+    ]
+    offered = selectors.populations(classes)
+    assert [one.key for one in offered] == ["real", "simulated", "simulated:exynos-1480", "simulated:tensor-g4"]
+    assert [selectors.devices_in(classes, one) for one in offered] == [2, 4, 1, 3]
+    assert selectors.populations([])[0].key == "real"
+    assert selectors.device_classes("production", now=NOW) == []
+
+
+def test_readings_carry_value_sample_age_target_and_verdict() -> None:
+    for moment in steps(NOW - timedelta(seconds=10), 20):
+        stored(metrics.PREFILL, [30_000.0, 32_000.0, 31_000.0], moment)
+        stored(metrics.OPERATION, [0.05, 0.06], moment)
+        stored(metrics.OPERATION, [0.9], moment, actual="cloud")
+        stored(metrics.MEMORY, [1.2e8], moment)
+        stored(metrics.MEMORY_PEAK, [1.3e8], moment)
+    stored(metrics.DECODE, [5_000.0], NOW - timedelta(minutes=20))
+    found = selectors.readings(environment="demo", population=REAL_DEVICES, now=NOW)
+    prefill = found[metrics.PREFILL, "cpu"]
+    assert prefill.value == pytest.approx(30_000, rel=0.011)
+    assert prefill.median == pytest.approx(31_000, rel=0.011)
+    assert prefill.count == 60
+    assert prefill.target is not None
+    assert prefill.judgement.verdict is Verdict.PASS
+    assert prefill.at is not None and NOW - prefill.at < timedelta(seconds=20)
+    assert found[metrics.OPERATION, ""].count == 40
+    assert found[metrics.OPERATION, "cloud"].judgement.verdict is not Verdict.PASS
+    assert found[metrics.MEMORY, ""].value == pytest.approx(1.2e8)
+    assert found[metrics.MEMORY_PEAK, ""].value == pytest.approx(1.3e8)
+    stale = found[metrics.DECODE, "cpu"]
+    assert (stale.value, stale.judgement.verdict) == (None, Verdict.STALE)
+    # the same numbers in staging have no profile, so nothing passes
+    assert selectors.readings(environment="staging", population=REAL_DEVICES, now=NOW) == {}
+
+
+@pytest.mark.parametrize(("environment", "verdict"), [("demo", Verdict.PASS), ("staging", Verdict.NO_DATA)])
+def test_simulated_devices_count_in_demo_only(environment: str, verdict: Verdict) -> None:
+    for moment in steps(NOW, 20):
+        stored(
+            metrics.PREFILL,
+            [250.0, 260.0],
+            moment,
+            environment=environment,
+            device_class="snapdragon-8-gen3",
+            simulated=True,
+        )
+    found = selectors.readings(environment=environment, population=SIMULATED_DEVICES, now=NOW)
+    assert found[metrics.PREFILL, "cpu"].judgement.verdict is verdict
+    assert selectors.readings(environment=environment, population=REAL_DEVICES, now=NOW) == {}
+
+
+def test_switches_are_counted_per_device_over_the_hour_before() -> None:
+    seen("a", NOW)
+    seen("b", NOW)
+    for minutes in (50, 40, 2):
+        stored(metrics.SWITCHES, [2.0], NOW - timedelta(minutes=minutes))
+    stored(metrics.SWITCHES, [8.0], NOW - timedelta(minutes=70))
+    stored(metrics.INFERENCES, [5.0], NOW)
+    window = windows.window(windows.CHOICES[0], NOW)
+    values, last_at = selectors.switches_per_hour(environment="demo", window=window, population=REAL_DEVICES, devices=2)
+    assert values[-1] == 3.0
+    assert values[0] == 6.0  # 15 minutes ago the early eight still count
+    assert last_at is not None
+    now, _ = selectors.switches_last_hour(environment="demo", population=REAL_DEVICES, devices=2, now=NOW)
+    assert now == 3.0
+    nothing, _ = selectors.switches_last_hour(environment="demo", population=SIMULATED_DEVICES, devices=0, now=NOW)
+    assert nothing is None
+
+
+def test_backends_asked_and_used() -> None:
+    stored(metrics.INFERENCES, [30.0], NOW, requested="gpu", actual="cpu")
+    stored(metrics.INFERENCES, [60.0], NOW, requested="gpu", actual="gpu")
+    stored(metrics.INFERENCES, [10.0], NOW, requested="gpu", actual="gpu", outcome="timeout")
+    stored(metrics.INFERENCES, [5.0], NOW, requested="cpu", actual="cpu")
+    window = windows.window(windows.CHOICES[0], NOW)
+    rows = selectors.backend_use(environment="demo", window=window, population=REAL_DEVICES)
+    assert [(row.requested, row.actual, row.inferences, row.failed, row.of_requested, row.differs) for row in rows] == [
+        ("gpu", "gpu", 70, 10, 100, False),
+        ("gpu", "cpu", 30, 0, 100, True),
+        ("cpu", "cpu", 5, 0, 5, False),
+    ]
+
+
+def test_the_overview_gets_one_number_or_none() -> None:
+    assert selectors.throughput_now("demo") is None
+    assert selectors.last_data_at("demo") is None
+    stored(metrics.PREFILL, [100.0] * 5, datetime.now(tz=UTC))
+    stored(metrics.PREFILL, [900.0], datetime.now(tz=UTC), actual="gpu")
+    found = selectors.throughput_now("demo")
+    assert found is not None
+    assert (found.backend, found.count) == ("cpu", 5)
+    assert selectors.last_data_at("demo") is not None
+
+
+def test_compaction_loses_nothing_but_resolution() -> None:
+    old, ancient = NOW - timedelta(hours=5), NOW - timedelta(days=3)
+    for step in range(180):
+        stored(metrics.PREFILL, [200.0 + step], old + timedelta(seconds=10 * step))
+        stored(metrics.PREFILL, [200.0 + step], old + timedelta(seconds=10 * step), actual="gpu")
+    for step in range(30):
+        stored(metrics.PREFILL, [5.0], ancient + timedelta(seconds=60 * step), width=60)
+    recent = stored(metrics.PREFILL, [1.0], NOW - timedelta(minutes=5))
+
+    def everything() -> dict[str, tuple[int, float, float | None]]:
+        sketches: dict[str, Sketch] = {}
+        for row in RollupPartial.objects.select_related("series"):
+            sketch = sketches.setdefault(row.series.backend_actual, Sketch())
+            sketch.merge_row(row.count, row.total, row.squares, row.low, row.high, row.buckets)
+        return {name: (s.count, s.total, s.quantile(0.05)) for name, s in sketches.items()}
+
+    before, rows = everything(), RollupPartial.objects.count()
+    assert services.rollups_compact(now=NOW) > 0
+    assert everything() == before
+    assert RollupPartial.objects.count() < rows / 4
+    assert set(RollupPartial.objects.values_list("width_seconds", flat=True)) == {10, 60, 600}
+    assert RollupPartial.objects.filter(pk=recent.pk, width_seconds=10).exists()
+    assert services.rollups_compact(now=NOW) == 0
+
+
+def test_sweepers_forget_what_is_too_old() -> None:
+    PayloadDigest.objects.create(digest=b"a" * 32, seen_at=NOW - timedelta(minutes=61))
+    PayloadDigest.objects.create(digest=b"b" * 32, seen_at=NOW - timedelta(minutes=59))
+    seen("a", NOW - timedelta(days=9))
+    seen("b", NOW)
+    stored(metrics.PREFILL, [1.0], NOW - timedelta(days=500), width=3_600)
+    assert services.digests_prune(now=NOW) == 1
+    assert services.device_hours_prune(now=NOW) == 1
+    assert services.rollups_prune(now=NOW) == 1
+    assert DeviceHour.objects.get().device_id == "b"

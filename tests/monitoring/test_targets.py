@@ -1,0 +1,75 @@
+"""Target profiles and verdicts: the right class, the right environment, and never a pass by lack of data."""
+
+import pytest
+
+from hawkops.core.verdicts import Verdict
+from monitoring.domain.targets import (
+    LATENCY_GATE,
+    SWITCHES_PER_HOUR,
+    Comparator,
+    Stage,
+    Target,
+    common_profile,
+    judge,
+    profile_for,
+)
+
+FLOOR = Target(243.0, Comparator.AT_LEAST, "target")
+
+
+def test_the_runbooks_numbers_belong_to_the_reference_class_and_to_prefill() -> None:
+    for environment in ("production", "staging", "demo"):
+        profile = profile_for(device_class="snapdragon-8-gen3", environment=environment)
+        assert profile is not None
+        found = [profile.target(Stage.PREFILL, backend) for backend in ("cpu", "gpu", "npu")]
+        assert [target.threshold for target in found if target] == [243, 1_876, 5_836]
+        assert profile.target(Stage.DECODE, "cpu") is None
+        assert profile.target(Stage.PREFILL, "cloud") is None
+
+
+def test_the_synthetic_profile_holds_in_demo_only() -> None:
+    demo = profile_for(device_class="synthetic-host", environment="demo")
+    assert demo is not None
+    assert demo.synthetic
+    assert "synthetic" in demo.title
+    assert demo.target(Stage.PREFILL, "gpu") is None
+    for environment in ("production", "staging"):
+        assert profile_for(device_class="synthetic-host", environment=environment) is None
+
+
+def test_no_target_spans_two_kinds_of_device() -> None:
+    assert common_profile(["snapdragon-8-gen3"], environment="demo") is not None
+    assert common_profile(["snapdragon-8-gen3", "tensor-g4"], environment="demo") is None
+    assert common_profile(["tensor-g4"], environment="demo") is None
+    assert common_profile([], environment="demo") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "age", "target", "allowed", "verdict"),
+    [
+        (268.0, 100, 5.0, FLOOR, True, Verdict.PASS),
+        (243.0, 100, 5.0, FLOOR, True, Verdict.PASS),
+        (242.9, 100, 5.0, FLOOR, True, Verdict.FAIL),
+        (2.99, 100, 5.0, LATENCY_GATE, True, Verdict.PASS),
+        (3.0, 100, 5.0, LATENCY_GATE, True, Verdict.FAIL),
+        (10.0, 100, 5.0, SWITCHES_PER_HOUR, True, Verdict.FAIL),
+        (268.0, 29, 5.0, FLOOR, True, Verdict.INSUFFICIENT),
+        (268.0, 100, 400.0, FLOOR, True, Verdict.STALE),
+        (None, 0, 400.0, FLOOR, True, Verdict.STALE),
+        (None, 0, None, FLOOR, True, Verdict.NO_DATA),
+        (268.0, 100, 5.0, None, True, Verdict.NO_DATA),
+        (268.0, 100, 5.0, FLOOR, False, Verdict.NO_DATA),
+    ],
+)
+def test_verdicts(
+    value: float | None, count: int, age: float | None, target: Target | None, allowed: bool, verdict: Verdict
+) -> None:
+    judgement = judge(value=value, count=count, age_seconds=age, target=target, allowed=allowed)
+    assert judgement.verdict is verdict
+    assert judgement.sentence
+
+
+def test_a_sentence_carries_its_numbers() -> None:
+    assert judge(
+        value=1_688.4, count=99, age_seconds=1, target=Target(1_876, Comparator.AT_LEAST, "target")
+    ).sentence == ("10.0\u202f% below")
