@@ -35,6 +35,7 @@ app.conf.beat_schedule = {
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
     "digests": periodic("monitoring.digests_prune", 300.0),
+    "compact": periodic("monitoring.rollups_compact", 120.0),
 }
 app.autodiscover_tasks()
 # for every thread: the console sends tasks from its pool
