@@ -1,0 +1,114 @@
+"""A whole installation by `manage.py up`, in a folder of its own, ended by Ctrl-C."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "CLOUD_AI_URL", "HAWKOPS_DATA")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on just now."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the test bed's addresses: `up` brings its own servers."""
+    return {name: value for name, value in os.environ.items() if name not in OURS}
+
+
+@dataclass
+class Installation:
+    """A running `manage.py up`."""
+
+    process: "subprocess.Popen[str]"
+    data: Path
+    console: str
+    gateway: str
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def login(self) -> str:
+        """The one-time link it printed."""
+        found = re.search(r"Sign in\s+(\S+)", "\n".join(self.said))
+        assert found is not None
+        return found.group(1)
+
+    def wait_for(self, words: str, seconds: float) -> None:
+        """Wait until it has printed something."""
+        end = time.monotonic() + seconds
+        while not any(words in line for line in self.said):
+            if self.process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"`up` never said {words!r}:\n" + "\n".join(self.said))
+            time.sleep(0.1)
+
+    def log(self, name: str) -> str:
+        """What one of its programs printed."""
+        return (self.data / "log" / f"{name}.log").read_text(errors="replace")
+
+    def end(self) -> int:
+        """Press Ctrl-C and wait."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(40)
+
+
+@contextmanager
+def up(data: Path, *options: str) -> Iterator[Installation]:
+    """Start an installation and end it, whatever happens."""
+    console, gateway = free_ports(2)
+    command = [sys.executable, str(ROOT / "manage.py"), "up", "--data", str(data)]
+    process = subprocess.Popen(
+        [*command, "--port", str(console), "--gateway-port", str(gateway), *options],
+        env=clean_environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    running = Installation(process, data, f"http://localhost:{console}", f"http://127.0.0.1:{gateway}")
+
+    reader = threading.Thread(target=lambda: _collect(process, running.said), daemon=True)
+    reader.start()
+    try:
+        yield running
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        reader.join(5)
+
+
+def _collect(process: "subprocess.Popen[str]", said: list[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.append(line.rstrip("\n"))
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A short folder for an installation's data; what PostgreSQL keeps outside goes with it."""
+    with tempfile.TemporaryDirectory(prefix="hk-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve() / "d"
