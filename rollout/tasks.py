@@ -2,12 +2,13 @@
 
 from celery import shared_task
 
-from rollout.models import Release
-from rollout.services.releases import evidence_refresh
+from rollout.evidence.refreshing import release_refresh
+from rollout.selectors.releases import releases_running
 
 
 @shared_task(name="rollout.evidence_refresh", ignore_result=True)
-def refresh() -> None:
-    """Run the automatic checks of every running release."""
-    for release in Release.objects.select_related("runbook").filter(running=True):
-        evidence_refresh(release=release)
+def refresh(release_id: int | None = None, at_once: bool = False) -> None:
+    """Ask the checks of every running release, or of one."""
+    for release in releases_running():
+        if release_id in (None, release.pk):
+            release_refresh(release=release, at_once=at_once)

@@ -15,4 +15,5 @@ urlpatterns = [
     path("releases/<int:pk>/checklist", releases.checklist, name="checklist"),
     path("releases/<int:pk>/checklist/refresh", releases.refresh, name="evidence_refresh"),
     path("releases/<int:pk>/checklist/<str:check>", releases.tick, name="tick"),
+    path("releases/<int:pk>/checklist/<str:check>/run", releases.run, name="check_run"),
 ]

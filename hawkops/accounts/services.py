@@ -1,9 +1,12 @@
 """Writes on people, roles, login links and device keys; each is a history entry."""
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+
+from django.conf import settings
 
 from hawkops.accounts.models import DeviceKey, LoginLink, RoleGrant, User
 from hawkops.core import clock
@@ -128,6 +131,30 @@ def device_key_create(
         )
         this.record("key.created", subject=f"device_key:{key.pk}", after={"name": key.name, "expires_at": expires_at})
     return key, secret
+
+
+def probe_key_ensure(*, environment: str) -> str:
+    """Return the key that HawkOps itself presents at the devices' door, for checks that ask as a device would.
+
+    Derived from SECRET_KEY, so that every process knows it and no file holds it. A revoked one stays revoked.
+    """
+    digest = hmac.new(settings.SECRET_KEY.encode(), f"probe:{environment}".encode(), hashlib.sha256).hexdigest()
+    secret = f"hk_{environment}_{digest[:32]}"
+    if DeviceKey.objects.filter(key_hash=secret_hash(secret)).exists():
+        return secret
+    with change(actor=Actor.rule("probe"), environment=environment) as this:
+        key, made = DeviceKey.objects.get_or_create(
+            key_hash=secret_hash(secret),
+            defaults={
+                "environment": Environment(environment).value,
+                "name": "HawkOps' own probe",
+                "prefix": secret[: len(environment) + 8],
+                "created_at": clock.now(),
+            },
+        )
+        if made:
+            this.record("key.created", subject=f"device_key:{key.pk}", after={"name": key.name, "expires_at": None})
+    return secret
 
 
 def device_key_revoke(*, key: DeviceKey, actor: Actor, reason: str = "", request_id: str = "") -> None:

@@ -1,92 +1,261 @@
-"""What a box of the checklist says: evidence, a person's word, and the subject it speaks of, put together."""
+"""What a box of the checklist says: evidence, a person's tick and the release's subject, combined into one verdict.
 
-from dataclasses import dataclass
+Rule of the house: what was measured on a synthetic model, on the dashboard's own host or by simulated devices speaks in
+`demo` only. Evidence is bound to its subject and expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from hawkops.core.verdicts import Verdict
+from hawkops.core.verdicts import Verdict, worst
+from rollout.domain.runbook import Box, Limit
 
-# Evidence older than this no longer covers its subject.
-EVIDENCE_LIFETIME = timedelta(hours=24)
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the release is now: evidence that covers something else no longer counts."""
+
+    environment: str
+    model_digest: str
+    flag_revision: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a check found, when, about what, and until when it speaks."""
+
+    verdict: Verdict
+    sentence: str
+    subject: Mapping[str, Any]
+    at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sub-result: what was wanted, what was measured, what that is worth. Without verdict it is out of scope."""
+
+    title: str
+    verdict: Verdict | None
+    sentence: str
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: verdict, sentence with its numbers, and the subject it speaks of.
-
-    `synthetic` marks results of the generated model, of this host, or of simulated devices.
-    """
+    """What a check says now. `measured_at` is None for now; `expires_at` None leaves the box's own span."""
 
     verdict: Verdict
     sentence: str
-    subject: dict[str, Any]
-    synthetic: bool = False
+    subject: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+    source: str = ""
+    measured_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Word:
-    """A person's attestation."""
+class Tick:
+    """A person's word on a box."""
 
     ticked: bool
     by: str
     at: datetime
-    note: str
-    link: str
+    note: str = ""
+    link: str = ""
+
+
+class Basis(StrEnum):
+    """What a verdict stands on."""
+
+    EVIDENCE = "evidence"
+    ATTESTATION = "attestation"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a box stands: verdict, why, and who or what made it so."""
+    """The verdict of one box with its sentence."""
 
     verdict: Verdict
     sentence: str
-    source: str
+    basis: Basis
+    synthetic: bool = False
+    at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Only PASS lets a release advance."""
+        return self.verdict is Verdict.PASS
 
 
-def right_subject(finding: Finding, environment: str) -> Finding:
-    """Refuse evidence about the wrong subject: a synthetic result never ticks a box outside `demo`."""
-    if not finding.synthetic or environment == "demo" or finding.verdict is Verdict.NO_DATA:
-        return finding
-    host = finding.subject.get("host", "this host")
-    sentence = (
-        f"Wrong subject: {finding.subject.get('model', 'synthetic model')}, {host}. It says nothing of {environment}."
+def stand(box: Box, *, evidence: Evidence | None, tick: Tick | None, subject: Subject, now: datetime) -> Standing:
+    """Say where a box stands. A box that ticks itself hears its evidence only; any other hears a person only."""
+    if box.automatic:
+        return _by_evidence(box, evidence, subject, now)
+    return _by_person(box, tick, now)
+
+
+def _by_evidence(box: Box, evidence: Evidence | None, subject: Subject, now: datetime) -> Standing:
+    if evidence is None:
+        return Standing(Verdict.NO_DATA, "Not checked yet.", Basis.NOTHING)
+    said = Standing(
+        evidence.verdict,
+        evidence.sentence,
+        Basis.EVIDENCE,
+        synthetic=bool(unreal(evidence.subject)),
+        at=evidence.at,
+        expires_at=evidence.expires_at,
     )
-    return Finding(Verdict.NO_DATA, sentence, finding.subject, synthetic=True)
+    if evidence.verdict is Verdict.NO_DATA:
+        return said
+    if reason := wrong_subject(evidence.subject, subject.environment):
+        return replace(said, verdict=Verdict.NO_DATA, sentence=f"Wrong subject: {reason}. {evidence.sentence}")
+    if moved := _moved(evidence.subject, subject):
+        return replace(said, verdict=Verdict.STALE, sentence=f"{moved}. {evidence.sentence}")
+    if now >= evidence.expires_at:
+        old = f"Good for {span(box.valid_for)}, and older than that."
+        return replace(said, verdict=Verdict.STALE, sentence=f"{old} {evidence.sentence}")
+    return said
 
 
-def standing(
-    *,
-    automatic: bool,
-    comes_with: str,
-    evidence: tuple[Finding, datetime] | None,
-    word: Word | None,
-    subject: dict[str, Any],
-    now: datetime,
-) -> Standing:
-    """Put evidence and a person's word together.
-
-    A box with a working check ticks itself and nothing else does; the others stand on a person's word until their
-    check comes. Evidence that no longer covers the subject, or is too old, is STALE.
-    """
-    if automatic:
-        if evidence is None:
-            return Standing(Verdict.NO_DATA, "Not checked yet.", "automatic")
-        finding, at = evidence
-        if changed := _changed(finding.subject, subject):
-            return Standing(Verdict.STALE, f"The evidence covers another {changed}. {finding.sentence}", "automatic")
-        if now - at > EVIDENCE_LIFETIME and finding.verdict is Verdict.PASS:
-            return Standing(Verdict.STALE, f"The evidence is older than 24 h. {finding.sentence}", "automatic")
-        return Standing(finding.verdict, finding.sentence, "automatic")
-    if word is not None and word.ticked:
-        note = f": {word.note}" if word.note else ""
-        return Standing(Verdict.PASS, f"{word.by} answers for it{note}", "person")
-    return Standing(Verdict.NO_DATA, f"Its check comes with {comes_with}; until then a person answers.", "person")
+def rightful(finding: Finding, environment: str) -> Finding:
+    """Turn what was found on the wrong subject into NO_DATA before it is ever kept."""
+    reason = wrong_subject(finding.subject, environment)
+    if not reason or finding.verdict is Verdict.NO_DATA:
+        return finding
+    return replace(finding, verdict=Verdict.NO_DATA, sentence=f"Wrong subject: {reason}. {finding.sentence}")
 
 
-def _changed(covered: dict[str, Any], subject: dict[str, Any]) -> str:
-    """Return the first named part of the subject that the evidence does not cover; empty when it covers all it names."""
-    names = {"model_digest": "model", "app_version": "app version"}
-    for name, title in names.items():
-        if covered.get(name) and subject.get(name) and covered[name] != subject[name]:
-            return title
+def _by_person(box: Box, tick: Tick | None, now: datetime) -> Standing:
+    waits = f"Comes with {box.comes_with}; until then a person ticks it." if box.comes_with else "A person ticks it."
+    if tick is None:
+        return Standing(Verdict.NO_DATA, waits, Basis.NOTHING)
+    if not tick.ticked:
+        why = f": {tick.note}" if tick.note else ""
+        return Standing(Verdict.NO_DATA, f"Unticked by {tick.by}{why}. {waits}", Basis.ATTESTATION, at=tick.at)
+    expires_at = tick.at + box.valid_for
+    words = tick.note or "see the link"
+    if now >= expires_at:
+        sentence = f"Attested by {tick.by}, good for {span(box.valid_for)}, and older than that: {words}"
+        return Standing(Verdict.STALE, sentence, Basis.ATTESTATION, at=tick.at, expires_at=expires_at)
+    return Standing(
+        Verdict.PASS, f"Attested by {tick.by}: {words}", Basis.ATTESTATION, at=tick.at, expires_at=expires_at
+    )
+
+
+def unreal(subject: Mapping[str, Any]) -> list[str]:
+    """List what makes a subject speak in `demo` only; empty for a real one."""
+    found = []
+    if subject.get("synthetic"):
+        found.append("synthetic model")
+    if subject.get("target") == "host":
+        found.append(f"{machine(subject)} host")
+    if subject.get("emulated"):
+        found.append("software-emulated GPU")
+    if subject.get("simulated"):
+        found.append(str(subject.get("simulated_what") or "simulated devices"))
+    return found
+
+
+def wrong_subject(subject: Mapping[str, Any], environment: str) -> str:
+    """Say why evidence may not count in this environment; empty when it may."""
+    return "" if environment == DEMO else ", ".join(unreal(subject))
+
+
+def machine(subject: Mapping[str, Any]) -> str:
+    """Name the host's architecture: `linux x86_64, 2 cores` is an x86 host."""
+    host = str(subject.get("host", ""))
+    if "x86" in host or "amd64" in host:
+        return "x86"
+    return "ARM" if "arm" in host or "aarch64" in host else "dashboard"
+
+
+def _moved(covered: Mapping[str, Any], subject: Subject) -> str:
+    """Say what changed under the evidence; empty when nothing did."""
+    digest = str(covered.get("model_digest", ""))
+    if digest and digest != subject.model_digest:
+        return f"It covered model {short(digest)}, the release has {short(subject.model_digest)}"
+    revision = covered.get("flag_revision")
+    if isinstance(revision, int) and revision != subject.flag_revision:
+        return f"It covered flag revision {revision}, the flags are at {subject.flag_revision}"
     return ""
+
+
+def short(digest: str) -> str:
+    """Return the first eight digits of a digest."""
+    return digest.removeprefix("sha256:")[:8]
+
+
+def span(value: timedelta) -> str:
+    """Say how long evidence is good for."""
+    minutes = int(value.total_seconds() // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
+def measured(title: str, value: float | None, limit: Limit, *, unit: str, lack: str = "", failed: bool = False) -> Line:
+    """Judge one measurement in base units against its limit."""
+    if value is None:
+        return Line(title, Verdict.FAIL if failed else Verdict.NO_DATA, lack or "not measured")
+    goal = bound(limit, unit)
+    sentence = f"{amount(value, unit)}, wanted {goal}" if goal else amount(value, unit)
+    return Line(title, Verdict.PASS if limit.kept(value) else Verdict.FAIL, sentence)
+
+
+def bound(limit: Limit, unit: str) -> str:
+    """Say a limit: `≥ 243 tok/s`, `< 500 ms`; empty when there is none."""
+    parts = []
+    if limit.at_least is not None:
+        parts.append(f"≥ {amount(limit.at_least, unit)}")
+    if limit.below is not None:
+        parts.append(f"< {amount(limit.below, unit)}")
+    return " and ".join(parts)
+
+
+def amount(value: float, unit: str) -> str:
+    """Write a value in the unit people use: MB, ms below a second, tokens per second."""
+    if unit == "By":
+        return f"{grouped(value / 1e6)} MB"
+    if unit == "s":
+        return f"{grouped(value * 1000)} ms" if value < 1 else f"{value:.2f}".rstrip("0").rstrip(".") + " s"
+    if unit == "{token}/s":
+        return f"{grouped(value)} tok/s"
+    return f"{grouped(value)} {unit}".strip()
+
+
+def grouped(value: float) -> str:
+    """Write 1262.4 as 1 262, small numbers with two digits."""
+    if value and abs(value) < 10 and value != int(value):
+        return f"{value:.2g}"
+    return f"{value:,.0f}".replace(",", "\u202f")
+
+
+def together(lines: Iterable[Line]) -> Verdict:
+    """Return the worst verdict in scope; nothing in scope is NO_DATA, never a pass."""
+    return worst([line.verdict for line in lines if line.verdict is not None])
+
+
+def headline(counts: Mapping[Verdict, int]) -> str:
+    """Say the whole checklist in one sentence: `7 of 22 pass; 1 fails, 9 have no data`."""
+    total = sum(counts.values())
+    passed = counts.get(Verdict.PASS, 0)
+    if passed == total:
+        return f"All {total} pass"
+    words = {
+        Verdict.FAIL: ("fails", "fail"),
+        Verdict.ERROR: ("could not be checked", "could not be checked"),
+        Verdict.STALE: ("is stale", "are stale"),
+        Verdict.INSUFFICIENT: ("has too little data", "have too little data"),
+        Verdict.NO_DATA: ("has no data", "have no data"),
+    }
+    rest = [f"{counts[v]} {one if counts[v] == 1 else many}" for v, (one, many) in words.items() if counts.get(v)]
+    return f"{passed} of {total} pass; {', '.join(rest)}"

@@ -1,1 +1,1 @@
-"""Automatic checks: small functions `(release) -> Finding`, registered by name in `registry`."""
+"""What ticks boxes by itself: one check a function, gathered in `registry`. Run by the sweeper, never by a page."""

@@ -11,6 +11,7 @@ class RunbookVersion(models.Model):
 
     version = models.CharField(max_length=20, unique=True)
     document = models.JSONField()
+    digest = models.CharField(max_length=64, blank=True)
     imported_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -50,7 +51,7 @@ class Release(models.Model):
 
 
 class Evidence(models.Model):
-    """What the check of one box found last."""
+    """What the check of one box found last. `since` is when its verdict became what it is; the history has the rest."""
 
     release = models.ForeignKey(Release, on_delete=models.CASCADE, related_name="evidence")
     box = models.CharField(max_length=60)
@@ -58,6 +59,10 @@ class Evidence(models.Model):
     sentence = models.TextField()
     subject = models.JSONField(default=dict)
     synthetic = models.BooleanField(default=False)
+    lines = models.JSONField(default=list)
+    source = models.CharField(max_length=60, blank=True)
+    measured_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
     checked_at = models.DateTimeField()
     since = models.DateTimeField()
 

@@ -20,7 +20,7 @@ from hawkops.core.asgi import (
 )
 from hawkops.core.bounded import Malformed, TooLarge, json_loads
 from hawkops.core.errors import HawkOpsError
-from rollout.domain.bucketing import PROBE_PREFIX
+from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.evaluation import Evaluation, KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
 from rollout.domain.flags import ON, Snapshot
 from rollout.ofrep.census import CensusRecorder
@@ -125,7 +125,10 @@ class OfrepDoor:
         if targeting_key:
             # A single-flag client asks whenever it needs the value: told counts as obeyed.
             self._note(info, targeting_key, context, told=snapshot.revision, obeyed=snapshot.revision, served=None)
-        await answer(send, 200, orjson.dumps(self._item(found, snapshot)), [JSON, *headers])
+        item = self._item(found, snapshot)
+        if targeting_key and targeting_key.startswith(PROBE_PREFIX):  # a check that compares with the published vectors
+            item["metadata"]["bucket"] = bucket(snapshot.flags[found.key].salt, targeting_key)
+        await answer(send, 200, orjson.dumps(item), [JSON, *headers])
 
     async def _bulk(
         self, scope: Any, send: Any, info: KeyInfo, snapshot: Snapshot, context: dict[str, Any], _key: str

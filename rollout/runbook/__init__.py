@@ -1,1 +1,1 @@
-"""The runbook as data, and its loader. Bad data is refused with the place it stands at."""
+"""The runbook as data: one YAML file a version, in our own words, its facts and numbers carried over; and its loader."""

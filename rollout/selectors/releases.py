@@ -1,44 +1,53 @@
-"""Reading releases: the checklist as it stands, and its summary for other pages."""
+"""Reading releases: the checklist as it stands, and its summary for other pages. Stored evidence only, never a probe."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from django.urls import reverse
 
 from hawkops.core import clock
-from hawkops.core.verdicts import Verdict
-from rollout.domain.gates import Finding, Standing, Word, standing
+from hawkops.core.environments import Environment
+from hawkops.core.verdicts import Verdict, worst
+from hawkops.scripts import selectors as scripts
+from hawkops.scripts.models import Run
+from rollout.domain import gates
+from rollout.domain import runbook as domain
+from rollout.domain.gates import Standing
 from rollout.models import Attestation, Evidence, Release, RunbookVersion
-
-
-@dataclass(frozen=True)
-class Box:
-    """One box of the checklist, as the runbook's data says it."""
-
-    key: str
-    text: str
-    stands_on: str
-    check: str
-    comes_with: str
-    group: str
-    expects: tuple[str, ...] = ()
+from rollout.selectors import flags
 
 
 @dataclass(frozen=True)
 class Row:
-    """A box with where it stands."""
+    """A box with where it stands, and what there is to see and press."""
 
-    box: Box
+    box: domain.Box
     standing: Standing
     evidence: Evidence | None
     word: Attestation | None
+    chip: str
+    run: Run | None = None
 
     @property
-    def checked_at(self) -> datetime | None:
-        """When evidence or a person last spoke."""
-        if self.evidence is not None and self.box.check:
-            return self.evidence.checked_at
-        return self.word.at if self.word else None
+    def left_percent(self) -> int:
+        """How much of its span the evidence still has, for the ring."""
+        at, expires_at = self.standing.at, self.standing.expires_at
+        if at is None or expires_at is None or expires_at <= at:
+            return 0
+        left = (expires_at - clock.now()) / (expires_at - at)
+        return max(0, min(100, round(100 * left)))
+
+    @property
+    def good_for(self) -> str:
+        """The span of its evidence in words."""
+        return gates.span(self.box.valid_for)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it keeps the release from phase 1."""
+        return not self.standing.passes
 
 
 @dataclass
@@ -47,6 +56,7 @@ class Group:
 
     key: str
     title: str
+    measured_in: str
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -57,7 +67,7 @@ class Group:
     @property
     def passed(self) -> int:
         """How many of them pass."""
-        return sum(row.standing.verdict is Verdict.PASS for row in self.rows)
+        return sum(row.standing.passes for row in self.rows)
 
     @property
     def open(self) -> int:
@@ -67,8 +77,13 @@ class Group:
     @property
     def worst(self) -> Verdict:
         """The verdict that the group's line shows."""
-        order = (Verdict.FAIL, Verdict.ERROR, Verdict.STALE, Verdict.INSUFFICIENT, Verdict.NO_DATA, Verdict.PASS)
-        return min((row.standing.verdict for row in self.rows), key=order.index, default=Verdict.NO_DATA)
+        return worst([row.standing.verdict for row in self.rows])
+
+    @property
+    def badge(self) -> str:
+        """The words of its badge: `5 of 5 PASS`, `2 of 5 NO DATA`."""
+        count = sum(row.standing.verdict is self.worst for row in self.rows)
+        return f"{count} of {self.total} {self.worst.label}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,7 @@ class Summary:
     release: Release | None
     groups: list[Group]
     url: str
+    phase: int | None = None
 
     @property
     def gates_total(self) -> int:
@@ -90,18 +106,16 @@ class Summary:
         return sum(group.open for group in self.groups)
 
     @property
+    def counts(self) -> Counter[Verdict]:
+        """How many boxes have each verdict."""
+        return Counter(row.standing.verdict for group in self.groups for row in group.rows)
+
+    @property
     def headline(self) -> str:
         """One sentence for a manager."""
         if self.release is None:
             return "No release walks through the runbook here."
-        counts: dict[Verdict, int] = {}
-        for group in self.groups:
-            for row in group.rows:
-                counts[row.standing.verdict] = counts.get(row.standing.verdict, 0) + 1
-        blocked = [f"{n} {verdict.label}" for verdict, n in counts.items() if verdict is not Verdict.PASS]
-        passed = counts.get(Verdict.PASS, 0)
-        rest = f"; {', '.join(blocked)}" if blocked else ""
-        return f"{self.release.name} {self.release.app_version}: {passed} of {self.gates_total} boxes pass{rest}."
+        return f"{self.release.name} {self.release.app_version}: {gates.headline(self.counts)}."
 
     @property
     def strip_headline(self) -> str:
@@ -116,58 +130,85 @@ class Summary:
         return f"{self.release.app_version}, before phase 1" if self.release else "nothing to gate"
 
 
-def boxes(runbook: RunbookVersion) -> list[Box]:
-    """Return every box and gate in the runbook's order."""
-    found = []
-    for group in runbook.document["groups"]:
-        found += [_box(box, group["key"]) for box in group["boxes"]]
-    return found + [_box(gate, "gates") for gate in runbook.document["gates"]]
+def runbook(release: Release) -> domain.Runbook:
+    """Return the runbook that the release pins."""
+    return runbook_of(release.runbook)
 
 
-def _box(data: dict[str, object], group: str) -> Box:
-    expects = data.get("expects", [])
-    return Box(
-        key=str(data["key"]),
-        text=str(data["text"]),
-        stands_on=str(data["stands_on"]),
-        check=str(data.get("check", "")),
-        comes_with=str(data.get("comes_with", "")),
-        group=group,
-        expects=tuple(map(str, expects if isinstance(expects, list) else [])),
-    )
+def runbook_of(version: RunbookVersion) -> domain.Runbook:
+    """Return a version's runbook; each text is read once a process."""
+    return _read(version.pk, version.digest)
+
+
+@lru_cache(maxsize=8)
+def _read(pk: int, _digest: str) -> domain.Runbook:
+    return domain.runbook(RunbookVersion.objects.values_list("document", flat=True).get(pk=pk))
+
+
+def measured_in(release: Release, group: domain.Group) -> str:
+    """Return the environment whose measurements speak for a group: staging for production's first, else the own."""
+    if release.environment == Environment.PRODUCTION and group.measured_in:
+        return group.measured_in
+    return release.environment
 
 
 def checklist(release: Release) -> list[Group]:
-    """Return the checklist as it stands. Two queries."""
+    """Return the checklist as it stands, in the runbook's order. A handful of queries."""
     evidence = {one.box: one for one in Evidence.objects.filter(release=release)}
     words = {one.box: one for one in Attestation.objects.filter(release=release)}
-    titles = {group["key"]: group["title"] for group in release.runbook.document["groups"]}
-    titles["gates"] = "Code quality gates"
-    groups: dict[str, Group] = {}
+    subject = gates.Subject(release.environment, release.model_digest, flags.revision(release.environment))
+    runs = {environment: scripts.runs_latest(environment) for environment in _environments(release)}
     now = clock.now()
-    for box in boxes(release.runbook):
-        found, word = evidence.get(box.key), words.get(box.key)
-        stands = standing(
-            automatic=bool(box.check),
-            comes_with=box.comes_with,
-            evidence=(
-                Finding(Verdict(found.verdict), found.sentence, found.subject, found.synthetic),
-                found.checked_at,
+    groups = []
+    for group in runbook(release).checklist:
+        where = measured_in(release, group)
+        found = Group(group.key, group.title, where if where != release.environment else "")
+        for box in group.boxes:
+            kept, word = evidence.get(box.key), words.get(box.key)
+            standing = gates.stand(
+                box,
+                evidence=_evidence(kept, box) if kept else None,
+                tick=gates.Tick(word.ticked, word.by, word.at, word.note, word.link) if word else None,
+                subject=subject,
+                now=now,
             )
-            if found
-            else None,
-            word=Word(word.ticked, word.by, word.at, word.note, word.link) if word else None,
-            subject=release.subject,
-            now=now,
-        )
-        group = groups.setdefault(box.group, Group(box.group, titles[box.group]))
-        group.rows.append(Row(box, stands, found, word))
-    return list(groups.values())
+            run = next((runs[where][name] for name in box.scripts if box.automatic and name in runs[where]), None)
+            found.rows.append(Row(box, standing, kept, word, _chip(kept, box, release), run))
+        groups.append(found)
+    return groups
 
 
-def running(environment: str) -> Release | None:
+def _environments(release: Release) -> set[str]:
+    return {measured_in(release, group) for group in runbook(release).checklist}
+
+
+def _evidence(kept: Evidence, box: domain.Box) -> gates.Evidence:
+    at = kept.measured_at or kept.checked_at
+    return gates.Evidence(Verdict(kept.verdict), kept.sentence, kept.subject, at, kept.expires_at or at + box.valid_for)
+
+
+def _chip(kept: Evidence | None, box: domain.Box, release: Release) -> str:
+    """Say what the evidence is bound to; empty when nothing but the release itself."""
+    if not box.automatic:
+        return f"app {release.version_code}"
+    subject = kept.subject if kept else {}
+    if digest := subject.get("model_digest"):
+        return f"model {gates.short(str(digest))}"
+    if revision := subject.get("flag_revision"):
+        return f"revision {revision}"
+    if chain := subject.get("chain"):
+        return f"chain {gates.grouped(chain)}"
+    return ""
+
+
+def release_running(environment: str) -> Release | None:
     """Return the release that is under way, or None."""
     return Release.objects.select_related("runbook").filter(environment=environment, running=True).first()
+
+
+def releases_running() -> list[Release]:
+    """Return every release that is under way, of all environments."""
+    return list(Release.objects.select_related("runbook").filter(running=True))
 
 
 def releases(environment: str) -> list[Release]:
@@ -175,9 +216,19 @@ def releases(environment: str) -> list[Release]:
     return list(Release.objects.select_related("runbook").filter(environment=environment))
 
 
+def runbook_latest() -> RunbookVersion | None:
+    """Return the newest runbook, which the next release will pin."""
+    return RunbookVersion.objects.order_by("-pk").first()
+
+
+def evidence_checked_at(release: Release) -> datetime | None:
+    """Return when a check last answered; None before the first."""
+    return Evidence.objects.filter(release=release).order_by("-checked_at").values_list("checked_at", flat=True).first()
+
+
 def release_summary(environment: str) -> Summary:
-    """Return where the environment's release stands. Three queries."""
-    release = running(environment)
+    """Return where the environment's release stands."""
+    release = release_running(environment)
     if release is None:
         return Summary(None, [], reverse("rollout:releases", kwargs={"environment": environment}))
     url = reverse("rollout:checklist", kwargs={"environment": environment, "pk": release.pk})

@@ -1,6 +1,7 @@
-"""Writes on releases: imported runbooks, new releases, evidence, and people's ticks."""
+"""Writes on releases: imported runbooks, new releases, people's ticks, and what checks found."""
 
-import logging
+import re
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,36 +10,46 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.core.jobs import Job
 from hawkops.core.verdicts import Verdict
+from hawkops.fleet import model as synthetic
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
-from rollout.domain.gates import Finding, right_subject
-from rollout.evidence.checks import REGISTRY
+from hawkops.scripts.models import Run
+from hawkops.scripts.services import run_request
+from rollout.domain import gates
+from rollout.domain.runbook import Box
 from rollout.models import Attestation, Evidence, Release, RunbookVersion
 from rollout.runbook.loading import load
-from rollout.selectors.releases import boxes
-
-log = logging.getLogger(__name__)
+from rollout.selectors.releases import measured_in, runbook
 
 EVIDENCE_REFRESH = Job("rollout.evidence_refresh", "critical")
 CHECKER = Actor.rule("evidence")
 BACKENDS = ("cpu", "gpu", "npu")
-SYNTHETIC_DIGEST = "sha256:b6ea5fe33c543c4db05b78ddb7343c878a44dcbeb8817b763e1613408c827410"
+DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+VERSION_CODE_MOST = 2_100_000_000  # Google Play's own limit
+BY_ITSELF = "“{}” ticks itself from evidence, so it can't be ticked by hand. Waivers come with the rollout in full."
 
 
 def runbook_import(*, actor: Actor) -> RunbookVersion:
-    """Import the bundled runbook once; return its version."""
-    document = load()
+    """Import the bundled runbook; a text that was corrected since is taken over with an entry of its own."""
+    loaded = load()
+    counts = {
+        "boxes": len(list(loaded.runbook.boxes())),
+        "phases": len(loaded.runbook.phases),
+        "digest": loaded.digest,
+    }
     with change(actor=actor, reason="Installation") as this:
-        found = RunbookVersion.objects.filter(version=document["version"]).first()
-        if found is not None:
+        version = loaded.runbook.version
+        found = RunbookVersion.objects.select_for_update(no_key=True).filter(version=version).first()
+        if found is not None and found.digest == loaded.digest:
             return found
-        found = RunbookVersion.objects.create(version=document["version"], document=document, imported_at=clock.now())
-        count = sum(len(group["boxes"]) for group in document["groups"])
-        this.record(
-            "runbook.imported",
-            subject=f"runbook:{found.version}",
-            after={"boxes": count, "gates": len(document["gates"]), "phases": len(document["phases"])},
-        )
+        verb, before = "runbook.imported", None
+        if found is None:
+            found = RunbookVersion(version=version)
+        else:
+            verb, before = "runbook.corrected", {"digest": found.digest}
+        found.document, found.digest, found.imported_at = loaded.document, loaded.digest, clock.now()
+        found.save()
+        this.record(verb, subject=f"runbook:{version}", before=before, after=counts)
     return found
 
 
@@ -50,9 +61,9 @@ def release_seed(*, actor: Actor) -> None:
         environment=Environment.DEMO.value,
         name="Local device",
         app_version="0.1.0-demo",
-        version_code=1,
-        model_name="synthetic-0.8MB",
-        model_digest=SYNTHETIC_DIGEST,
+        version_code="1",
+        model_name=synthetic.NAME,
+        model_digest=synthetic.SHA256,
         backends=["cpu"],
         actor=actor,
         reason="Installation",
@@ -64,125 +75,176 @@ def release_create(
     environment: str,
     name: str,
     app_version: str,
-    version_code: int,
+    version_code: str,
     model_name: str,
     model_digest: str,
     backends: list[str],
     actor: Actor,
+    supersede: bool = False,
     reason: str = "",
     request_id: str = "",
 ) -> Release:
-    """Begin a release's walk; it pins the newest runbook. One release runs in an environment at a time."""
-    if not name.strip() or not app_version.strip():
-        raise InvalidInput("A release needs a name and an app version.")
-    if not backends or any(backend not in BACKENDS for backend in backends):
+    """Begin a release's walk; it pins the newest runbook.
+
+    One release walks in an environment at a time: another one is ended only by the explicit act `supersede`.
+    """
+    if not name.strip() or not app_version.strip() or not model_name.strip():
+        raise InvalidInput("A release needs a name, an app version and a model.")
+    code = version_code.strip()
+    if not code.isdecimal() or not 0 < int(code) <= VERSION_CODE_MOST:
+        raise InvalidInput("The version code is a whole number above 0, as in the app's manifest.")
+    digest = DIGEST.fullmatch(model_digest.strip().lower())
+    if digest is None:
+        raise InvalidInput("The model digest is its SHA-256: 64 hexadecimal digits. `sha256sum` prints it.")
+    declared = [backend for backend in BACKENDS if backend in backends]
+    if not declared or len(declared) != len(set(backends)):
         raise InvalidInput("Declare the backends the release uses: cpu, gpu, npu.")
-    runbook = RunbookVersion.objects.order_by("-pk").first()
-    if runbook is None:
+    pinned = RunbookVersion.objects.order_by("-pk").first()
+    if pinned is None:
         raise NotFound("No runbook is imported yet. Run `manage.py seed`.")
     with change(actor=actor, environment=environment, reason=reason, request_id=request_id) as this:
-        if running := Release.objects.filter(environment=environment, running=True).first():
-            raise Conflict(f"{running.name} {running.app_version} is running in {environment}; it must end first.")
+        running = Release.objects.select_for_update(no_key=True).filter(environment=environment, running=True).first()
+        if running is not None:
+            if not supersede:
+                raise Conflict(
+                    f"{running.name} {running.app_version} is under way in {environment}. "
+                    "Say that the new release supersedes it, or leave it."
+                )
+            running.running = False
+            running.save(update_fields=["running"])
+            this.record(
+                "release.superseded",
+                subject=f"release:{running.pk}",
+                before={"running": True},
+                after={"running": False, "by": f"{name.strip()} {app_version.strip()}"},
+            )
         release = Release.objects.create(
             environment=environment,
             name=name.strip()[:80],
             app_version=app_version.strip()[:40],
-            version_code=version_code,
+            version_code=int(code),
             model_name=model_name.strip()[:80],
-            model_digest=model_digest.strip()[:80],
-            backends=backends,
-            runbook=runbook,
+            model_digest=f"sha256:{digest[1]}",
+            backends=declared,
+            runbook=pinned,
             created_by=actor.label,
             created_at=clock.now(),
         )
         this.record(
             "release.created",
             subject=f"release:{release.pk}",
-            after={"name": release.name, **release.subject, "runbook": runbook.version},
+            after={"name": release.name, **release.subject, "runbook": pinned.version},
         )
-        EVIDENCE_REFRESH.enqueue()
+        EVIDENCE_REFRESH.enqueue(release_id=release.pk, at_once=True)
     return release
 
 
 def check_tick(
     *, release: Release, box: str, ticked: bool, note: str, link: str, actor: Actor, request_id: str = ""
-) -> None:
-    """Record a person's word on a box. Raises InvalidInput for a box that ticks itself."""
-    found = {one.key: one for one in boxes(release.runbook)}.get(box)
-    if found is None:
-        raise NotFound(f"The runbook has no box {box!r}.")
-    if found.check:
-        raise InvalidInput(
-            f"“{found.text}” ticks itself from evidence; a hand can't. Waivers come with the rollout in full."
-        )
-    note, link = note.strip()[:500], link.strip()[:500]
+) -> bool:
+    """Record a person's word on a box; False when it already says so. A box that ticks itself refuses."""
+    found = _box(release, box)
+    if found.automatic:
+        raise InvalidInput(BY_ITSELF.format(found.title))
+    note, link = note.strip().replace("\x00", "")[:500], link.strip()
     if ticked and not (note or link):
         raise InvalidInput("Say what you saw, or link to it: an auditor will read it.")
-    if link and urlsplit(link).scheme not in ("http", "https"):
-        raise InvalidInput("The link must begin with https:// or http://.")
+    if len(link) > 500 or (link and not _is_web(link)):
+        raise InvalidInput("The link must begin with https:// or http:// and have at most 500 characters.")
     with change(actor=actor, environment=release.environment, reason=note, request_id=request_id) as this:
-        before = Attestation.objects.select_for_update(no_key=True).filter(release=release, box=box).first()
-        was = before.ticked if before else False
-        if was == ticked and (not before or (before.note, before.link) == (note, link)):
-            return
-        Attestation.objects.update_or_create(
-            release=release,
-            box=box,
-            defaults={"ticked": ticked, "by": actor.label, "at": clock.now(), "note": note, "link": link},
-        )
+        Release.objects.select_for_update(no_key=True).get(pk=release.pk)
+        word = Attestation.objects.filter(release=release, box=box).first()
+        before = _said(word)
+        if word is None:
+            if not ticked:
+                return False
+            word = Attestation(release=release, box=box)
+        elif not ticked and not word.ticked:
+            return False
+        word.ticked, word.by, word.at = ticked, actor.label, clock.now()
+        word.note, word.link = note, link
+        word.save()
         this.record(
             "check.ticked" if ticked else "check.unticked",
             subject=f"check:{release.pk}:{box}",
-            before={"ticked": was},
-            after={"ticked": ticked, "link": link},
+            before=before,
+            after=_said(word),
         )
+    return True
 
 
-def evidence_refresh(*, release: Release) -> int:
-    """Run every automatic check of the release and keep what it found; return how many verdicts changed.
+def check_run(*, release: Release, box: str, actor: Actor, request_id: str = "") -> Run:
+    """Queue the script that ticks a box, where the box is measured and for the backends the release declares."""
+    group, found = runbook(release).box(box) or (None, None)
+    if group is None or found is None or not (found.automatic and found.scripts):
+        raise NotFound(f"No script ticks the box {box!r}.")
+    return run_request(
+        environment=measured_in(release, group),
+        name=found.scripts[0],
+        arguments={},
+        actor=actor,
+        subject={"release": release.pk, **release.subject},
+        request_id=request_id,
+    )
 
-    Probes run outside the transaction; only a changed verdict is a history entry.
+
+def evidence_record(*, release: Release, box: Box, finding: gates.Finding) -> bool:
+    """Keep what a check found; True when the verdict changed, which is one history entry.
+
+    The wrong subject is refused before anything is kept.
     """
-    changed = 0
-    for box in boxes(release.runbook):
-        if not box.check:
-            continue
-        changed += _evidence_record(release, box.key, _looked(release, box.check))
-    return changed
-
-
-def _looked(release: Release, name: str) -> Finding:
-    function = REGISTRY.get(name)
-    if function is None:
-        return Finding(Verdict.ERROR, f"There is no check named {name}.", {})
-    try:
-        return right_subject(function(release), release.environment)
-    except Exception as error:
-        log.exception("evidence.check_broken", extra={"check": name})
-        return Finding(Verdict.ERROR, f"The check broke: {type(error).__name__}.", {})
-
-
-def _evidence_record(release: Release, box: str, finding: Finding) -> int:
+    finding = gates.rightful(finding, release.environment)
     at = clock.now()
+    measured_at = finding.measured_at or at
     with change(actor=CHECKER, environment=release.environment, reason=finding.sentence[:300]) as this:
-        stored = Evidence.objects.select_for_update(no_key=True).filter(release=release, box=box).first()
+        stored = Evidence.objects.select_for_update(no_key=True).filter(release=release, box=box.key).first()
         before: dict[str, Any] | None = {"verdict": stored.verdict} if stored else None
         moved = stored is None or stored.verdict != finding.verdict
         if stored is None:
-            stored = Evidence(release=release, box=box, since=at)
+            stored = Evidence(release=release, box=box.key)
         if moved:
             stored.since = at
         stored.verdict = finding.verdict.value
         stored.sentence = finding.sentence
-        stored.subject = finding.subject
-        stored.synthetic = finding.synthetic
+        stored.subject = dict(finding.subject)
+        stored.synthetic = bool(gates.unreal(finding.subject))
+        stored.lines = [asdict(line) for line in finding.lines]
+        stored.source = finding.source[:60]
+        stored.measured_at = measured_at
+        stored.expires_at = finding.expires_at or measured_at + box.valid_for
         stored.checked_at = at
         stored.save()
-        if moved:
+        if moved and not (before is None and finding.verdict is Verdict.NO_DATA):
             this.record(
                 "evidence.recorded",
-                subject=f"check:{release.pk}:{box}",
+                subject=f"check:{release.pk}:{box.key}",
                 before=before,
-                after={"verdict": finding.verdict.value, "subject": finding.subject, "synthetic": finding.synthetic},
+                after={
+                    "verdict": finding.verdict.value,
+                    "subject": dict(finding.subject),
+                    "source": finding.source or "probe",
+                    "synthetic": stored.synthetic,
+                },
             )
-    return int(moved)
+    return moved
+
+
+def _box(release: Release, key: str) -> Box:
+    found = runbook(release).box(key)
+    if found is None:
+        raise NotFound(f"The runbook has no box {key!r}.")
+    return found[1]
+
+
+def _said(word: Attestation | None) -> dict[str, Any] | None:
+    if word is None:
+        return None
+    return {"ticked": word.ticked, "by": word.by, "note": word.note, "link": word.link}
+
+
+def _is_web(link: str) -> bool:
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and not re.search(r"[\s\x00-\x1f]", link)

@@ -1,85 +1,94 @@
-"""Pages of releases: the list, and the pre-deployment checklist."""
+"""Pages of releases: the list, and the pre-deployment checklist. They read what checks stored and never probe."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
+from rollout.domain import gates
 from rollout.models import Release
 from rollout.selectors import releases as selectors
 from rollout.services import releases as services
 
-MAY_TICK = (Role.RELEASER, Role.OPERATOR, Role.APPROVER)
-# Which script a box's check reads, so that the row can run it.
-SCRIPTS = {
-    "script.performance": "run_litert_performance_tests.sh",
-    "script.memory": "scripts/test-memory-usage.sh",
-    "script.switching": "scripts/test-backend-switching.sh",
-}
-
-
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
+MAY_TICK = (Role.RELEASER,)
+MAY_RUN = (Role.RELEASER, Role.OPERATOR)
 
 
 @require_safe
 @requires()
 def releases(request: HttpRequest, environment: str) -> HttpResponse:
     """The releases of the environment, and the form for a new one."""
-    found = selectors.releases(environment)
-    running = next((release for release in found if release.running), None)
-    context = {
-        "releases": found,
-        "running": running,
-        "backends": services.BACKENDS,
-        "may_change": can(request.user, environment, Role.RELEASER),
-    }
-    return render_page(request, "rollout/release_list.html", context)
+    return _list(request, environment)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @requires(Role.RELEASER)
 def create(request: HttpRequest, environment: str) -> HttpResponse:
-    """Begin a release."""
-    code = request.POST.get("version_code", "0").strip() or "0"
+    """Begin a release; what is refused comes back filled in, with the reason."""
+    if request.method != "POST":
+        return redirect("rollout:releases", environment=environment)
     try:
         release = services.release_create(
             environment=environment,
             name=request.POST.get("name", ""),
             app_version=request.POST.get("app_version", ""),
-            version_code=int(code) if code.isdigit() else 0,
+            version_code=request.POST.get("version_code", ""),
             model_name=request.POST.get("model_name", ""),
             model_digest=request.POST.get("model_digest", ""),
             backends=request.POST.getlist("backends"),
+            supersede=request.POST.get("supersede") == "1",
             actor=Actor.person(request.user),
             request_id=_request_id(request),
         )
     except HawkOpsError as refusal:
-        messages.error(request, refusal.message)
-        return _see("rollout:releases", environment=environment)
+        return _list(request, environment, refusal)
     messages.success(request, f"{release.name} {release.app_version} begins its walk through the runbook.")
     return _see("rollout:checklist", environment=environment, pk=release.pk)
+
+
+def _list(request: HttpRequest, environment: str, refusal: HawkOpsError | None = None) -> HttpResponse:
+    found = selectors.releases(environment)
+    version = selectors.runbook_latest()
+    document = selectors.runbook_of(version) if version else None
+    context = {
+        "releases": found,
+        "running": next((release for release in found if release.running), None),
+        "backends": services.BACKENDS,
+        "may_change": can(request.user, environment, Role.RELEASER),
+        "runbook": document,
+        "overdue": document is not None and document.next_review < clock.now().date(),
+        "refusal": refusal.message if refusal else "",
+        "given": request.POST,
+        "given_backends": request.POST.getlist("backends") if refusal else ["cpu"],
+    }
+    return render_page(request, "rollout/release_list.html", context, status=refusal.status if refusal else 200)
 
 
 @require_safe
 @requires()
 def checklist(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """The runbook's boxes and gates, each with what it stands on."""
-    release = get_object_or_404(Release.objects.select_related("runbook"), pk=pk, environment=environment)
+    release = _release(environment, pk)
     groups = selectors.checklist(release)
+    summary = selectors.Summary(release, groups, request.path)
+    document = selectors.runbook(release)
     context = {
         "release": release,
         "groups": groups,
-        "passed": sum(group.passed for group in groups),
-        "total": sum(group.total for group in groups),
-        "open": sum(group.open for group in groups),
+        "summary": summary,
+        "headline": gates.headline(summary.counts),
+        "digest": gates.short(release.model_digest),
+        "runbook": document,
+        "overdue": document.next_review < clock.now().date(),
+        "checked_at": selectors.evidence_checked_at(release),
         "may_tick": can(request.user, environment, *MAY_TICK),
-        "scripts": SCRIPTS,
-        "runbook": release.runbook.document,
+        "may_run": can(request.user, environment, *MAY_RUN),
     }
     return render_page(request, "rollout/checklist.html", context)
 
@@ -88,12 +97,13 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
 @requires(*MAY_TICK)
 def tick(request: HttpRequest, environment: str, pk: int, check: str) -> HttpResponse:
     """Tick or untick a box by hand, with a note or link."""
-    release = get_object_or_404(Release.objects.select_related("runbook"), pk=pk, environment=environment)
+    release = _release(environment, pk)
+    ticked = request.POST.get("ticked") == "1"
     try:
-        services.check_tick(
+        moved = services.check_tick(
             release=release,
             box=check,
-            ticked=request.POST.get("ticked") == "1",
+            ticked=ticked,
             note=request.POST.get("note", ""),
             link=request.POST.get("link", ""),
             actor=Actor.person(request.user),
@@ -101,21 +111,48 @@ def tick(request: HttpRequest, environment: str, pk: int, check: str) -> HttpRes
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
+    else:
+        if moved:
+            messages.success(request, "Ticked, in your name." if ticked else "Unticked, in your name.")
+        else:
+            messages.info(request, "It was not ticked, so nothing changed.")
     return _see("rollout:checklist", f"#{check}", environment=environment, pk=pk)
 
 
 @require_POST
-@requires(*MAY_TICK)
+@requires(*MAY_RUN)
+def run(request: HttpRequest, environment: str, pk: int, check: str) -> HttpResponse:
+    """Run the script that ticks a box, and watch it."""
+    release = _release(environment, pk)
+    try:
+        queued = services.check_run(
+            release=release, box=check, actor=Actor.person(request.user), request_id=_request_id(request)
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _see("rollout:checklist", f"#{check}", environment=environment, pk=pk)
+    return _see("scripts:run", environment=queued.environment, pk=queued.pk)
+
+
+@require_POST
+@requires(*MAY_RUN)
 def refresh(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
-    """Run every automatic check now."""
-    release = get_object_or_404(Release.objects.select_related("runbook"), pk=pk, environment=environment)
-    changed = services.evidence_refresh(release=release)
-    messages.success(request, f"Every automatic check ran; {changed} verdict{'' if changed == 1 else 's'} changed.")
+    """Have every automatic check asked now, by a worker."""
+    release = _release(environment, pk)
+    services.EVIDENCE_REFRESH.enqueue(release_id=release.pk, at_once=True)
+    messages.info(request, "Every automatic check is being asked; this page follows as they answer.")
     return _see("rollout:checklist", environment=environment, pk=pk)
 
 
-def _see(name: str, fragment: str = "", **kwargs: object) -> HttpResponse:
-    response = redirect(name, **kwargs)
-    response["Location"] += fragment
+def _release(environment: str, pk: int) -> Release:
+    return get_object_or_404(Release.objects.select_related("runbook"), pk=pk, environment=environment)
+
+
+def _request_id(request: HttpRequest) -> str:
+    return str(getattr(request, "request_id", ""))
+
+
+def _see(name: str, fragment: str = "", **kwargs: str | int) -> HttpResponse:
+    response = HttpResponseRedirect(reverse(name, kwargs=kwargs) + fragment)
     response.status_code = 303
     return response

@@ -18,7 +18,7 @@
       if (document.getElementById(id)?.getAttribute("hx-trigger")?.includes(event.type)) asking.set(id, true);
     }
   };
-  for (const topic of ["history", "telemetry", "census", "run", "resync"]) {
+  for (const topic of ["history", "telemetry", "census", "run", "evidence", "resync"]) {
     document.addEventListener(`live:${topic}`, note, { capture: true }); // before htmx hears it and asks
   }
   document.addEventListener("htmx:afterRequest", (event) => {
@@ -38,6 +38,19 @@
     if (xhr.responseURL && new URL(xhr.responseURL).pathname !== asked) {
       event.detail.shouldSwap = false;
       location.reload();
+    }
+  });
+
+  // A <details id> that somebody opened or closed stays so when its part is replaced.
+  const chosen = new Map();
+  document.addEventListener("click", (event) => {
+    const details = event.target.closest?.("summary")?.parentElement;
+    if (details?.id) chosen.set(details.id, !details.open);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const [id, open] of chosen) {
+      const details = document.getElementById(id);
+      if (details) details.open = open;
     }
   });
 

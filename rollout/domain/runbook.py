@@ -1,0 +1,393 @@
+"""The runbook's shape: checklist, gates, phases. Read from plain data; what is wrong with it is said with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+Path = tuple[str | int, ...]
+T = TypeVar("T")
+
+
+class Unfit(Exception):
+    """Something in the runbook can't be used as it is; `path` says where."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.message = message
+
+
+class Kind(StrEnum):
+    """What satisfies a box in the end."""
+
+    SCRIPT = "script"
+    CRITERION = "criterion"
+    FLAGS = "flags"
+    PROBE = "probe"
+    EVIDENCE = "evidence"
+    ATTESTATION = "attestation"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound in base units; both may be absent."""
+
+    at_least: float | None = None
+    below: float | None = None
+
+    def kept(self, value: float) -> bool:
+        """Say whether a value keeps the limit; a bound below is strict, as gates are."""
+        if self.at_least is not None and value < self.at_least:
+            return False
+        return self.below is None or value < self.below
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One of the lines a gate expects. `metric` is empty where nothing is measured yet."""
+
+    key: str
+    title: str
+    metric: str
+    backend: str
+    limit: Limit
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box of the checklist. `by` names the check that ticks it; without one a person does."""
+
+    key: str
+    title: str
+    means: str
+    kind: Kind
+    by: str
+    comes_with: str
+    valid_for: timedelta
+    scripts: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    reason: str = ""
+    limit: Limit = Limit()
+    expects: tuple[Expectation, ...] = ()
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it ticks itself."""
+        return bool(self.by)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Boxes under one heading. `measured_in` names whose measurements speak for a production release."""
+
+    key: str
+    title: str
+    measured_in: str
+    gates: bool
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of the rollout."""
+
+    number: int
+    title: str
+    flag: str
+    from_percent: float
+    to_percent: float
+    at_least: timedelta
+    at_most: timedelta
+    audience: str
+    strategy: str
+    groups: tuple[str, ...]
+    criteria: tuple[str, ...]
+
+    @property
+    def lasts(self) -> str:
+        """How long it takes, in words: `24 to 48 h`, `3 to 7 d`."""
+        unit, seconds = ("h", 3600) if self.at_most.total_seconds() <= 48 * 3600 else ("d", 86_400)
+        least, most = (int(span.total_seconds() // seconds) for span in (self.at_least, self.at_most))
+        return f"{least} to {most} {unit}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A line of the document's own history. `dated` is None for a draft."""
+
+    version: str
+    dated: date | None
+    author: str
+    changes: str
+
+
+@dataclass(frozen=True)
+class Runbook:
+    """A whole version of the runbook."""
+
+    version: str
+    title: str
+    product: str
+    author: str
+    dated: date
+    updated: date
+    next_review: date
+    owner: str
+    approvers: tuple[str, ...]
+    changes: str
+    versions: tuple[Version, ...]
+    checklist: tuple[Group, ...]
+    phases: tuple[Phase, ...]
+
+    def boxes(self) -> Iterator[tuple[Group, Box]]:
+        """Go through all boxes in the runbook's order."""
+        for group in self.checklist:
+            for box in group.boxes:
+                yield group, box
+
+    def box(self, key: str) -> tuple[Group, Box] | None:
+        """Find a box by its key."""
+        return next(((group, box) for group, box in self.boxes() if box.key == key), None)
+
+
+ENVIRONMENTS = ("production", "staging", "demo")
+STRATEGIES = ("TARGET_GROUPS", "HASH_BASED", "CAPABILITY_BASED", "GRADUAL")
+KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
+SPAN = re.compile(r"([1-9]\d{0,3})([smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class _Reader:
+    """Takes members out of a mapping by type, and refuses what is left over: a misspelt name is never ignored."""
+
+    def __init__(self, value: Any, path: Path) -> None:
+        if not isinstance(value, Mapping):
+            raise Unfit(path, "must be a mapping")
+        self._value = value
+        self._path = path
+        self._left = set(value)
+
+    def take(self, name: str) -> tuple[Any, Path]:
+        self._left.discard(name)
+        return self._value.get(name), (*self._path, name)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value, path = self.take(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str) or not value.strip():
+            raise Unfit(path if name in self._value else self._path, f"needs {name}, a text")
+        return value
+
+    def key(self, name: str = "key") -> str:
+        value = self.text(name)
+        if not KEY.fullmatch(value):
+            raise Unfit((*self._path, name), f"{value!r} is not a key: small letters, digits and _")
+        return value
+
+    def one_of(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+        value = self.text(name, default)
+        if value and value not in allowed:
+            raise Unfit((*self._path, name), f"{value!r} is not one of {', '.join(allowed)}")
+        return value
+
+    def number(self, name: str) -> float | None:
+        value, path = self.take(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise Unfit(path, f"{name} must be a number, 0 or more")
+        return float(value)
+
+    def percent(self, name: str) -> float:
+        value = self.number(name)
+        if value is None or value > 100:
+            raise Unfit((*self._path, name) if name in self._value else self._path, f"needs {name}, from 0 to 100")
+        return value
+
+    def yes(self, name: str) -> bool:
+        value, path = self.take(name)
+        if value not in (None, True, False):
+            raise Unfit(path, f"{name} is true or false")
+        return bool(value)
+
+    def day(self, name: str) -> date:
+        value = self.text(name)
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise Unfit((*self._path, name), f"{value!r} is not a date; write 2025-01-09") from None
+
+    def span(self, name: str) -> timedelta:
+        value = self.text(name)
+        found = SPAN.fullmatch(value)
+        if found is None:
+            raise Unfit((*self._path, name), f"{value!r} is not a span; write 30m, 24h or 14d")
+        return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value, path = self.take(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+            raise Unfit(path, f"{name} must be a list of texts")
+        return tuple(value)
+
+    def items(self, name: str, read: Callable[[Any, Path], T], *, needed: bool = True) -> tuple[T, ...]:
+        value, path = self.take(name)
+        if value is None and not needed:
+            return ()
+        if not isinstance(value, list) or (needed and not value):
+            raise Unfit(path if name in self._value else self._path, f"needs {name}, a list")
+        return tuple(read(one, (*path, index)) for index, one in enumerate(value))
+
+    def limit(self, name: str = "") -> Limit:
+        if not name:
+            return Limit(self.number("at_least"), self.number("below"))
+        value, path = self.take(name)
+        if value is None:
+            return Limit()
+        inner = _Reader(value, path)
+        found = inner.limit()
+        inner.end()
+        return found
+
+    def end(self) -> None:
+        """Refuse members that nobody took."""
+        if self._left:
+            name = min(str(one) for one in self._left)
+            raise Unfit((*self._path, name), f"{name!r} is not known here")
+
+
+def runbook(document: Any) -> Runbook:
+    """Read a runbook from plain data. Raises Unfit with the path of the first thing that is wrong."""
+    whole = _Reader(document, ())
+    value, path = whole.take("runbook")
+    about = _Reader(value, path)
+    found = Runbook(
+        version=about.text("version"),
+        title=about.text("title"),
+        product=about.text("product"),
+        author=about.text("author"),
+        dated=about.day("dated"),
+        updated=about.day("updated"),
+        next_review=about.day("next_review"),
+        owner=about.text("owner"),
+        approvers=about.texts("approvers"),
+        changes=about.text("changes"),
+        versions=whole.items("versions", _version),
+        checklist=whole.items("checklist", _group),
+        phases=whole.items("phases", _phase),
+    )
+    about.end()
+    whole.end()
+    _distinct(found)
+    return found
+
+
+def _version(value: Any, path: Path) -> Version:
+    reader = _Reader(value, path)
+    dated = reader.day("dated") if "dated" in value else None
+    found = Version(reader.text("version"), dated, reader.text("author", ""), reader.text("changes"))
+    reader.end()
+    return found
+
+
+def _group(value: Any, path: Path) -> Group:
+    reader = _Reader(value, path)
+    found = Group(
+        key=reader.key(),
+        title=reader.text("title"),
+        measured_in=reader.one_of("measured_in", ENVIRONMENTS, ""),
+        gates=reader.yes("gates"),
+        boxes=reader.items("boxes", _box),
+    )
+    reader.end()
+    return found
+
+
+def _box(value: Any, path: Path) -> Box:
+    reader = _Reader(value, path)
+    found = Box(
+        key=reader.key(),
+        title=reader.text("title"),
+        means=reader.text("means"),
+        kind=Kind(reader.one_of("kind", tuple(Kind))),
+        by=reader.text("by", ""),
+        comes_with=reader.text("comes_with", ""),
+        valid_for=reader.span("valid_for"),
+        scripts=reader.texts("scripts"),
+        flags=reader.texts("flags"),
+        metrics=reader.texts("metrics"),
+        reason=reader.text("reason", ""),
+        limit=reader.limit("limits"),
+        expects=reader.items("expects", _expectation, needed=False),
+    )
+    reader.end()
+    if found.by and found.comes_with:
+        raise Unfit((*path, "comes_with"), "a box that ticks itself (`by`) does not wait for anything (`comes_with`)")
+    if not found.by and not found.comes_with and found.kind is not Kind.ATTESTATION:
+        raise Unfit(path, f"the box {found.key} needs `by`, or `comes_with` until its check is there")
+    return found
+
+
+def _expectation(value: Any, path: Path) -> Expectation:
+    reader = _Reader(value, path)
+    found = Expectation(
+        key=reader.key(),
+        title=reader.text("title"),
+        metric=reader.text("metric", ""),
+        backend=reader.one_of("backend", ("cpu", "gpu", "npu"), ""),
+        limit=reader.limit(),
+    )
+    reader.end()
+    return found
+
+
+def _phase(value: Any, path: Path) -> Phase:
+    reader = _Reader(value, path)
+    number = reader.number("number")
+    span_value, span_path = reader.take("lasts")
+    spans = _Reader(span_value, span_path)
+    found = Phase(
+        number=int(number or 0),
+        title=reader.text("title"),
+        flag=reader.text("flag"),
+        from_percent=reader.percent("from_percent"),
+        to_percent=reader.percent("to_percent"),
+        at_least=spans.span("at_least"),
+        at_most=spans.span("at_most"),
+        audience=reader.text("audience"),
+        strategy=reader.one_of("strategy", STRATEGIES),
+        groups=reader.texts("groups"),
+        criteria=reader.texts("criteria"),
+    )
+    spans.end()
+    reader.end()
+    if found.number != path[-1] + 1:  # type: ignore[operator]
+        raise Unfit((*path, "number"), "phases are numbered 1, 2, 3, … in their order")
+    if found.to_percent <= found.from_percent:
+        raise Unfit((*path, "to_percent"), f"phase {found.number} must end above where it begins")
+    if found.at_most < found.at_least:
+        raise Unfit((*path, "lasts"), f"phase {found.number} may not end before its minimum time")
+    return found
+
+
+def _distinct(found: Runbook) -> None:
+    seen: set[str] = set()
+    for index, group in enumerate(found.checklist):
+        if group.key in {other.key for other in found.checklist[:index]}:
+            raise Unfit(("checklist", index, "key"), f"there are two groups {group.key!r}")
+        for place, box in enumerate(group.boxes):
+            if box.key in seen:
+                raise Unfit(("checklist", index, "boxes", place, "key"), f"there are two boxes {box.key!r}")
+            seen.add(box.key)
+    for index, phase in enumerate(found.phases[1:], start=1):
+        if phase.from_percent != found.phases[index - 1].to_percent:
+            raise Unfit(("phases", index, "from_percent"), "a phase begins where the one before it ended")

@@ -1,0 +1,44 @@
+"""The audit log: the history verifies from its first entry, a test entry included, and is being written now."""
+
+from datetime import timedelta
+
+from hawkops.core.verdicts import Verdict
+from hawkops.history import selectors as history
+from hawkops.history.actors import Actor
+from hawkops.history.services import change, history_verify
+from rollout.domain.gates import Finding
+from rollout.evidence.shape import Question
+
+VERIFY_AGAIN = timedelta(hours=1)
+LONGEST_SILENCE_SECONDS = 60.0
+TEST_VERB = "history.tested"
+CHECKER = Actor.rule("evidence")
+
+
+def audit_logging(asked: Question) -> Finding:
+    """Look at the newest verification; every hour, or at once, write a test entry and verify the chain with it."""
+    found = history.verification_latest()
+    if found is None or asked.at_once or asked.now - found.at > VERIFY_AGAIN:
+        with change(actor=CHECKER) as this:
+            this.record(TEST_VERB, subject="history:chain", hidden=True)
+        found = history_verify(requested_by="checklist")
+    subject = {"chain": found.head_seq}
+    if not found.good:
+        sentence = f"The chain breaks at entry {found.bad_seq}: {found.why}."
+        return Finding(Verdict.FAIL, sentence, subject, measured_at=found.at)
+    last = history.last_entry_at()
+    silence = (asked.now - last).total_seconds() if last else None
+    if silence is None or silence > LONGEST_SILENCE_SECONDS:
+        sentence = f"Nothing was written for {silence or 0:.0f} s; the limit is {LONGEST_SILENCE_SECONDS:.0f} s."
+        return Finding(Verdict.FAIL, sentence, subject)
+    test = history.entries(verbs=[TEST_VERB], hidden=True).first()
+    if test is None or test.seq > found.head_seq:
+        sentence = f"All {found.head_seq} entries verify; the test entry is not among them yet. Check again."
+        return Finding(Verdict.INSUFFICIENT, sentence, subject, measured_at=found.at)
+    return Finding(
+        Verdict.PASS,
+        f"All {found.head_seq} entries verify, test entry {test.seq} among them. "
+        "Signed checkpoints are not checked: they come with the part on proof.",
+        subject,
+        measured_at=found.at,
+    )

@@ -1,0 +1,19 @@
+"""Every check by the name that the runbook's data uses. To add one: write a function, name it here and in the data."""
+
+from datetime import timedelta
+
+from rollout.evidence import assignment, chain, cloud, flags, runs, telemetry
+from rollout.evidence.shape import Check
+
+CHECKS: dict[str, Check] = {
+    "backends_tested": Check(runs.backends_tested),
+    "memory_limit": Check(runs.memory_limit),
+    "backend_switching": Check(runs.backend_switching),
+    "performance_tests": Check(runs.performance_tests),
+    "cloud_fallback": Check(cloud.cloud_fallback, every=timedelta(minutes=10)),
+    "audit_logging": Check(chain.audit_logging),
+    "metrics_collection": Check(telemetry.metrics_collection),
+    "flags_at_zero": Check(flags.flags_at_zero),
+    "kill_switches": Check(flags.kill_switches),
+    "hash_assignment": Check(assignment.hash_assignment, every=timedelta(minutes=10)),
+}
