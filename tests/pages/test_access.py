@@ -1,0 +1,144 @@
+"""Who may open and press what: every page for every role, strangers nowhere, unknown environments nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from hawkops.accounts.models import User
+from hawkops.core.access import Role
+from hawkops.history.actors import Actor
+from hawkops.history.models import Head
+from hawkops.scripts import services as scripts
+from rollout.models import Release
+from rollout.services.flags import flags_seed
+from rollout.services.releases import release_seed, runbook_import
+
+SYSTEM = Actor.system("test")
+PUBLIC = {"healthz", "login", "enter"}
+
+# path in demo → who may POST to it (administrators always may)
+PRESSES = {
+    "emergency/kill": {Role.OPERATOR},
+    "emergency/disable": {Role.OPERATOR},
+    "emergency/enable": {Role.OPERATOR},
+    "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/override": {Role.RELEASER, Role.OPERATOR},
+    "releases/create": {Role.RELEASER},
+    "releases/{release}/checklist/security.scan": {Role.RELEASER, Role.OPERATOR, Role.APPROVER},
+    "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR, Role.APPROVER},
+    "runs/{run}/cancel": {Role.RELEASER, Role.OPERATOR},
+    "people/add": set(),
+    "keys/add": set(),
+    "history/verify": set(Role),
+}
+PAGES = (
+    "",
+    "strip",
+    "emergency",
+    "flags",
+    "flags/litert_enabled",
+    "flags/litert_enabled?device=abc",
+    "releases",
+    "releases/{release}/checklist",
+    "scripts",
+    "scripts/run_litert_performance_tests.sh",
+    "runs/{run}",
+    "runs/{run}/output.txt",
+    "history",
+    "history?hidden=1&scope=all&q=flag",
+    "history/1",
+    "people",
+    "monitoring/litert",
+    "monitoring/litert/charts/prefill.json",
+)
+
+pytestmark = pytest.mark.django_db
+Make = Callable[..., User]
+As = Callable[[User], Client]
+
+
+@pytest.fixture
+def furnished() -> dict[str, Any]:
+    """An installation with flags, a release and a run."""
+    flags_seed(actor=SYSTEM)
+    runbook_import(actor=SYSTEM)
+    release_seed(actor=SYSTEM)
+    run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
+    return {"release": Release.objects.get().pk, "run": run.pk}
+
+
+def address(path: str, furnished: dict[str, Any]) -> str:
+    """The path in demo."""
+    return "/demo/" + path.format(**furnished)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_pages__every_role__may_read_all(furnished: dict[str, Any], person: Make, client_as: As, role: Role) -> None:
+    client = client_as(person("somebody", role))
+    for path in PAGES:
+        assert client.get(address(path, furnished)).status_code == 200, path
+
+
+def test_pages__stranger__is_sent_to_sign_in_and_no_role__is_refused(
+    furnished: dict[str, Any], person: Make, client_as: As
+) -> None:
+    nobody = client_as(person("nobody"))
+    elsewhere = client_as(person("elsewhere", Role.ADMIN, environment="staging"))
+    for path in PAGES:
+        stranger = Client().get(address(path, furnished))
+        assert (stranger.status_code, stranger["Location"].partition("?")[0]) == (302, "/login"), path
+        assert nobody.get(address(path, furnished)).status_code == 403, path
+        assert elsewhere.get(address(path, furnished)).status_code == 403, path
+
+
+def test_pages__unknown_environment__is_not_found(person: Make, client_as: As) -> None:
+    client = client_as(person("somebody", Role.ADMIN))
+    for path in ("/moon/", "/moon/emergency", "/moon/history"):
+        assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_presses__only_the_roles_that_may(furnished: dict[str, Any], person: Make, client_as: As, role: Role) -> None:
+    client = client_as(person("somebody", role))
+    for path, allowed in PRESSES.items():
+        seq = Head.objects.get().seq
+        answer = client.post(address(path, furnished), {"ticked": "1", "note": "seen", "percent": "5"})
+        if role is Role.ADMIN or role in allowed:
+            assert answer.status_code in (302, 303), (path, answer.status_code)
+        else:
+            assert answer.status_code == 403, path
+            assert Head.objects.get().seq == seq, path
+    for path in PRESSES:
+        assert Client().post(address(path, furnished)).status_code == 302, "a stranger is sent to sign in"
+
+
+def test_presses__by_get__change_nothing(furnished: dict[str, Any], person: Make, client_as: As) -> None:
+    client = client_as(person("somebody", Role.ADMIN))
+    seq = Head.objects.get().seq
+    for path in PRESSES:
+        assert client.get(address(path, furnished)).status_code in (404, 405), path
+    assert Head.objects.get().seq == seq
+
+
+def test_presses__without_the_forms_token__are_refused(furnished: dict[str, Any], person: Make) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(person("somebody", Role.OPERATOR))
+    answer = client.post("/demo/emergency/kill", {"reason": "x"})
+    assert answer.status_code == 403
+    assert "Nothing was changed" in answer.content.decode()
+
+
+def test_every_address__is_public_on_purpose_or_asks_for_a_session() -> None:
+    def names(patterns: list[URLPattern | URLResolver]) -> list[tuple[str, bool]]:
+        found = []
+        for pattern in patterns:
+            if isinstance(pattern, URLResolver):
+                found += names(pattern.url_patterns)
+            else:
+                found.append((pattern.name or "", getattr(pattern.callback, "login_required", True)))
+        return found
+
+    assert {name for name, required in names(get_resolver().url_patterns) if not required} == PUBLIC
