@@ -8,14 +8,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from rollout.services.flags import flags_seed
-from rollout.services.releases import release_seed, runbook_import
 
 from hawkops.accounts.models import DeviceKey, User
 from hawkops.accounts.services import device_key_create, login_link_create, person_create, secret_hash
 from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.history.actors import Actor
+from rollout.services.flags import flags_seed
+from rollout.services.releases import release_seed, runbook_import
 
 ACTOR = Actor.system("up")
 

@@ -1,0 +1,244 @@
+"""The measures: each takes a running installation and prints its figures; every load ends by itself."""
+
+import asyncio
+import itertools
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import orjson
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+
+from hawkops.bench import load
+from hawkops.core.errors import NotFound
+
+SECONDS = 5.0
+CONNECTIONS = 32
+PAGES = ("", "monitoring/litert", "emergency", "flags", "releases", "scripts", "history")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The installation under measure: where it listens, its folder, a device key and a session of an administrator."""
+
+    console: str
+    gateway: str
+    data: Path
+    key: str
+    cookie: str
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """The header of a device."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+def kill_measure(target: Target, say: Callable[[str], None], *, presses: int = 20) -> None:
+    """Press kill and wait for the local device's own word that LiteRT has stopped; idle, then under full ingest."""
+    idle = _presses(target, presses)
+    say(f"kill press → device stopped, idle: {_spread(idle)}")
+    with _ingest_running(target):
+        loaded = _presses(target, presses)
+    say(f"kill press → device stopped, under full ingest: {_spread(loaded)}")
+    say(f"  ratio of the medians: {statistics.median(loaded) / statistics.median(idle):.1f}")
+
+
+def _spread(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
+    return f"median {statistics.median(ordered) * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms, {len(ordered)} presses"
+
+
+def _presses(target: Target, presses: int) -> list[float]:
+    log = target.data / "log" / "device.log"
+    if not log.exists():
+        raise NotFound("There is no local device to stop. Start `manage.py up` without --no-device.")
+    page = f"{target.console}/demo/emergency"
+    times = []
+    with httpx.Client(headers={"Cookie": target.cookie, "Referer": page}, timeout=15) as client:
+        token = client.get(page).text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+        form = {"csrfmiddlewaretoken": token}
+        for number in range(presses):
+            before = log.stat().st_size
+            started = time.perf_counter()
+            client.post(f"{page}/kill", data={**form, "reason": "Pre-deployment test", "words": f"bench {number}"})
+            times.append(_until_said(log, before, "litert_enabled off") - started)
+            before = log.stat().st_size
+            again = {"flags": ["litert_enabled", "ai_fallback_to_cloud"], "confirm": "demo", "reason": "bench"}
+            client.post(f"{page}/enable", data={**form, **again})
+            _until_said(log, before, "litert_enabled on")
+            time.sleep(0.5)
+    return times
+
+
+def _until_said(log: Path, after: int, words: str) -> float:
+    """Return the moment at which the device's log says the words past a position."""
+    end = time.perf_counter() + 30
+    while time.perf_counter() < end:
+        with log.open("rb") as file:
+            file.seek(after)
+            if words.encode() in file.read():
+                return time.perf_counter()
+        time.sleep(0.002)
+    raise NotFound(f"The device never said “{words}”; see {log}.")
+
+
+def flags_measure(target: Target, say: Callable[[str], None]) -> None:
+    """Bulk evaluations a second, against a bare loop that parses, hashes and encodes the same on the same server."""
+    numbers = itertools.count()
+
+    def request(url: str, **headers: str) -> Callable[[], bytes]:
+        def build() -> bytes:
+            body = orjson.dumps({"context": {"targetingKey": f"hawkops.probe/{next(numbers) % 5000}"}})
+            return load.request_bytes("POST", url, headers={"Content-Type": "application/json", **headers}, body=body)
+
+        return build
+
+    url = f"{target.gateway}/ofrep/v1/evaluate/flags"
+    with _reference("evaluate") as bare:
+        ours, theirs = _pair(url, request(url, **target.auth), bare, request(bare))
+    say(f"bulk evaluations: {_rate(ours)}")
+    say(f"  bare loop: {_rate(theirs)}; ratio {ours.per_second / theirs.per_second:.2f}")
+
+
+def telemetry_measure(target: Target, say: Callable[[str], None]) -> None:
+    """OTLP payloads of 20 points a second, durable and de-duplicated, against a bare walk with the stock parser."""
+    url = f"{target.gateway}/v1/metrics"
+    with _reference("walk") as bare:
+        ours, theirs = _pair(url, payloads(url, target.auth), bare, payloads(bare, {}))
+    say(f"OTLP payloads: {_rate(ours)}")
+    say(f"  bare walk: {_rate(theirs)}; ratio {ours.per_second / theirs.per_second:.2f}")
+
+
+def pages_measure(target: Target, say: Callable[[str], None], *, times: int = 20) -> None:
+    """Time of each page, idle and while the gateway ingests at its limit."""
+    idle = {page: _page_times(target, page, times) for page in PAGES}
+    with _ingest_running(target):
+        busy = {page: _page_times(target, page, times) for page in PAGES}
+    for page in PAGES:
+        a, b = statistics.median(idle[page]) * 1000, statistics.median(busy[page]) * 1000
+        say(f"page /demo/{page}: median {a:.0f} ms idle, {b:.0f} ms under full ingest, ratio {b / a:.1f}")
+
+
+def _page_times(target: Target, page: str, times: int) -> list[float]:
+    found = []
+    with httpx.Client(headers={"Cookie": target.cookie}, timeout=30) as client:
+        for _ in range(times):
+            started = time.perf_counter()
+            client.get(f"{target.console}/demo/{page}").raise_for_status()
+            found.append(time.perf_counter() - started)
+    return found
+
+
+def _rate(figures: load.Figures) -> str:
+    others = {status: count for status, count in figures.statuses.items() if status != 200}
+    odd = f", other answers {others}" if others else ""
+    return f"{figures.per_second:,.0f}/s, p99 {figures.percentile(99) * 1000:.1f} ms{odd}"
+
+
+def _pair(
+    ours: str, our_request: Callable[[], bytes], bare: str, bare_request: Callable[[], bytes]
+) -> tuple[load.Figures, load.Figures]:
+    """Load both in turns, so that the machine's moods hit both, and add up the rounds."""
+    sums = (load.Figures(), load.Figures())
+    for _ in range(2):
+        for total, url, request in zip(sums, (ours, bare), (our_request, bare_request), strict=True):
+            found = asyncio.run(load.run(url, request, connections=CONNECTIONS, seconds=SECONDS))
+            total.seconds += found.seconds
+            total.latencies += found.latencies
+            for status, count in found.statuses.items():
+                total.statuses[status] = total.statuses.get(status, 0) + count
+    return sums
+
+
+def payloads(url: str, headers: dict[str, str]) -> Callable[[], bytes]:
+    """Return a source of payloads of 20 points, each one different, so that none is a duplicate."""
+    template = payload(0)
+    marker = b"device-00000000"
+    assert template.count(marker) == 1
+    numbers = itertools.count(int(time.time()) % 10_000 * 1000)
+    head = {"Content-Type": "application/x-protobuf", **headers}
+
+    def build() -> bytes:
+        body = template.replace(marker, b"device-%08d" % (next(numbers) % 100_000_000))
+        return load.request_bytes("POST", url, headers=head, body=body)
+
+    return build
+
+
+def payload(number: int) -> bytes:
+    """Return a payload of 20 points: ten exponential histograms and ten counters of one simulated device."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    for key, value in (("device.id", f"device-{number:08d}"), ("device.soc", "bench"), ("service.version", "1")):
+        resource.resource.attributes.append(_attribute(key, value))
+    simulated = resource.resource.attributes.add(key="hawkops.simulated")
+    simulated.value.bool_value = True
+    scope = resource.scope_metrics.add()
+    now = time.time_ns()
+    for index in range(10):
+        backend = ("cpu", "gpu")[index % 2]
+        names = [_attribute("litert.backend.requested", backend), _attribute("litert.backend.actual", backend)]
+        histogram = scope.metrics.add(name="litert.prefill.throughput").exponential_histogram
+        histogram.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+        point = histogram.data_points.add(time_unix_nano=now, count=16, sum=4000.0 + index, scale=5, min=200, max=300)
+        point.attributes.extend([*names, _attribute("gen_ai.request.model", f"model-{index // 2}")])
+        point.positive.offset = 250
+        point.positive.bucket_counts.extend([1] * 16)
+        counter = scope.metrics.add(name="litert.inferences").sum
+        counter.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+        counter.is_monotonic = True
+        single = counter.data_points.add(time_unix_nano=now, as_double=1)
+        single.attributes.extend([*names, _attribute("gen_ai.request.model", f"model-{index // 2}")])
+    return request.SerializeToString()
+
+
+def _attribute(key: str, value: str) -> KeyValue:
+    found = KeyValue(key=key)
+    found.value.string_value = value
+    return found
+
+
+@contextmanager
+def _ingest_running(target: Target) -> Iterator[None]:
+    """Send payloads from another process as fast as the gateway takes them."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hawkops.bench.ingest", target.gateway],
+        env={**os.environ, "HAWKOPS_BENCH_KEY": target.key},
+    )
+    try:
+        time.sleep(1.5)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def _reference(name: str) -> Iterator[str]:
+    """Serve one of the bare loops in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", f"hawkops.bench.reference:{name}", "--port", str(port)]
+    process = subprocess.Popen([*command, "--log-level", "error", "--no-access-log", "--lifespan", "off"])
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(10)

@@ -1,0 +1,88 @@
+"""`manage.py bench`: measure the running installation. Compare figures of one run only: machines are noisy."""
+
+import platform
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.management.base import BaseCommand, CommandError
+
+from hawkops.accounts.models import User
+from hawkops.bench import measures
+from hawkops.core.access import Role
+from hawkops.core.errors import HawkOpsError
+
+MEASURES = {
+    "kill": measures.kill_measure,
+    "flags": measures.flags_measure,
+    "telemetry": measures.telemetry_measure,
+    "pages": measures.pages_measure,
+}
+
+
+class Command(BaseCommand):
+    """Print one line a figure."""
+
+    help = "Measure a running `manage.py up`: kill, flags, telemetry, pages."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Which measures; all by default."""
+        parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Measure."""
+        self.stdout.write(_machine())
+        session, cookie = _session()
+        target = measures.Target(
+            console=settings.CONSOLE_URL,
+            gateway=settings.GATEWAY_URL,
+            data=settings.DATA,
+            key=_key(settings.DATA / "device.key"),
+            cookie=cookie,
+        )
+        if unknown := sorted(set(options["measures"]) - set(MEASURES)):
+            raise CommandError(f"There is no measure {unknown[0]}; there are {', '.join(MEASURES)}.")
+        try:
+            for name in options["measures"] or MEASURES:
+                MEASURES[name](target, self.stdout.write)
+        except HawkOpsError as error:
+            raise CommandError(error.message) from error
+        finally:
+            session.delete()
+
+
+def _machine() -> str:
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "",
+    )
+    cores = Path("/proc/cpuinfo").read_text().count("processor\t")
+    return f"{model}, {cores} cores, Python {platform.python_version()}"
+
+
+def _key(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise CommandError(f"No device key at {path}. Start `manage.py up` first.") from error
+
+
+def _session() -> tuple[SessionStore, str]:
+    """Open a session of the oldest administrator for as long as the bench runs."""
+    user = User.objects.filter(grants__role=Role.ADMIN.value, is_active=True).order_by("pk").first()
+    if user is None:
+        raise CommandError("There is no administrator yet. Start `manage.py up` first.")
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    csrf = "b" * 32
+    return session, f"{settings.SESSION_COOKIE_NAME}={session.session_key}; {settings.CSRF_COOKIE_NAME}={csrf}"
