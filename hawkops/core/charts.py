@@ -154,7 +154,7 @@ def figure(chart: Chart) -> Figure:
             "xaxis": xaxis,
             "yaxis": {"rangemode": "tozero" if chart.zero_based else "normal"},
             "shapes": [*map(_target_line, chart.targets), *map(_mark_line, marks)],
-            "annotations": [*map(_target_label, chart.targets), *map(_mark_flag, marks)],
+            "annotations": [_unit_label(chart.unit), *map(_target_label, chart.targets), *map(_mark_flag, marks)],
             "showlegend": False,
         },
         "unit": chart.unit,
@@ -256,6 +256,24 @@ def _target_label(target: Target) -> dict[str, Any]:
         "yanchor": "bottom",
         "showarrow": False,
         "font": {"color": "target" if target.missed else "mark", "size": 11.5, "weight": 600},
+    }
+
+
+def _unit_label(unit: str) -> dict[str, Any]:
+    """Say the unit once, above the axis it belongs to."""
+    return {
+        "name": "unit",
+        "text": unit,
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "right",
+        "xshift": -6,
+        "yref": "paper",
+        "y": 1,
+        "yanchor": "bottom",
+        "yshift": 4,
+        "showarrow": False,
+        "font": {"color": "ink-3", "size": 11.5},
     }
 
 

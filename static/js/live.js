@@ -46,8 +46,9 @@
     const mark = document.getElementById("live-mark");
     if (!mark) return;
     const silent = Math.round((Date.now() - heardAt) / 1000);
-    const words = state !== "on" ? "reconnecting" : silent > 20 ? `${silent}\u202fs old` : "live";
-    if (mark.dataset.state !== state) mark.dataset.state = state;
+    const now = state === "on" && silent > 20 ? "quiet" : state;
+    const words = { on: "live", quiet: `${silent}\u202fs old`, off: "reconnecting" }[now];
+    if (mark.dataset.state !== now) mark.dataset.state = now;
     if (mark.textContent !== words) mark.textContent = words;
   };
 
