@@ -6,6 +6,7 @@ Rule of the house: what was measured on a synthetic model, on the dashboard's ow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -222,14 +223,18 @@ def bound(limit: Limit, unit: str) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Write a value in the unit people use: MB, ms below a second, tokens per second."""
+    """Write a value in the unit people use. Throughput is rounded down and costs up: rounding never beautifies."""
     if unit == "By":
-        return f"{grouped(value / 1e6)} MB"
+        return f"{grouped(_up(value / 1e6))} MB"
     if unit == "s":
-        return f"{grouped(value * 1000)} ms" if value < 1 else f"{value:.2f}".rstrip("0").rstrip(".") + " s"
+        return f"{grouped(_up(value * 1000))} ms" if value < 1 else f"{_up(value * 100) / 100:g} s"
     if unit == "{token}/s":
-        return f"{grouped(value)} tok/s"
+        return f"{grouped(math.floor(value))} tok/s"
     return f"{grouped(value)} {unit}".strip()
+
+
+def _up(value: float) -> int:
+    return math.ceil(round(value, 6))
 
 
 def grouped(value: float) -> str:

@@ -2,9 +2,9 @@
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
@@ -27,12 +27,10 @@ def releases(request: HttpRequest, environment: str) -> HttpResponse:
     return _list(request, environment)
 
 
-@require_http_methods(["GET", "POST"])
+@require_POST
 @requires(Role.RELEASER)
 def create(request: HttpRequest, environment: str) -> HttpResponse:
     """Begin a release; what is refused comes back filled in, with the reason."""
-    if request.method != "POST":
-        return redirect("rollout:releases", environment=environment)
     try:
         release = services.release_create(
             environment=environment,
