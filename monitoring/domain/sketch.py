@@ -11,6 +11,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import mul
 
 SCALE = 5
 _PER_OCTAVE = 1 << SCALE
@@ -38,7 +39,7 @@ def bucket_index(value: float) -> int:
     return math.ceil(math.log2(value) * _PER_OCTAVE) - 1
 
 
-@dataclass
+@dataclass(slots=True)
 class Sketch:
     """Counts by bucket, of positive and of negative values, and zeros; with count, sum and extremes."""
 
@@ -80,27 +81,39 @@ class Sketch:
         high: float | None,
     ) -> None:
         """Merge an OTLP exponential histogram point. Scales above ours merge exactly; below, each bucket's middle counts."""
+        offset, counts = positive
+        end = offset + len(counts)
+        if (
+            scale == SCALE
+            and total is not None
+            and not self.count
+            and not negative[1]
+            and _LOWEST <= offset <= end <= _END
+        ):
+            # what our own snippets send: nothing to shift, nothing to merge with
+            self.zeros = zero_count
+            self.positive = {index: count for index, count in enumerate(counts, offset) if count}
+            squares = sum(map(mul, counts, _SQUARES[offset - _LOWEST : end - _LOWEST]))
+            self._merge_summary(zero_count + sum(counts), total, squares, low, high)
+            return
         added = zero_count
         estimate = squares = 0.0
         self.zeros += zero_count
         for (offset, counts), side, sign in ((positive, self.positive, 1), (negative, self.negative, -1)):
-            for position, count in enumerate(counts):
-                if not count:
-                    continue
-                index = offset + position
-                if scale >= SCALE:
-                    index >>= scale - SCALE
-                    middle = bucket_middle(index)
-                else:
-                    middle = 2.0 ** ((index + 0.5) * 2.0**-scale)
-                    index = bucket_index(middle)
-                if middle < SMALLEST:
-                    self.zeros += count
-                else:
-                    side[index] = side.get(index, 0) + count
+            if not counts:
+                continue
+            fresh = _rescaled(scale, offset, counts)
+            if fresh and min(fresh) < _LOWEST:
+                for index in [index for index in fresh if index < _LOWEST]:
+                    self.zeros += (count := fresh.pop(index))
+                    added += count
+            for index, count in fresh.items():
+                side[index] = side.get(index, 0) + count
                 added += count
-                estimate += sign * middle * count
+                middle = _MIDDLES[index - _LOWEST] if index <= _HIGHEST else bucket_middle(index)
                 squares += middle * middle * count
+                if total is None:
+                    estimate += sign * middle * count
         self._merge_summary(added, estimate if total is None else total, squares, low, high)
 
     def add_explicit(
@@ -268,6 +281,22 @@ def bucket_middle(index: int) -> float:
     """Return the value whose relative distance to both ends of the bucket is the same."""
     low = math.pow(2.0, index / _PER_OCTAVE)
     return 2 * low * BASE / (1 + BASE)
+
+
+_LOWEST, _HIGHEST = bucket_index(SMALLEST), bucket_index(LARGEST)
+_END = _HIGHEST + 1
+_MIDDLES = [bucket_middle(index) for index in range(_LOWEST, _END)]
+_SQUARES = [middle * middle for middle in _MIDDLES]
+
+
+def _rescaled(scale: int, offset: int, counts: Sequence[int]) -> dict[int, int]:
+    """Return counts at our scale: finer ones shift down exactly; of a coarser bucket its middle counts."""
+    found: dict[int, int] = {}
+    for place, count in enumerate(counts, offset):
+        if count:
+            index = place >> (scale - SCALE) if scale >= SCALE else bucket_index(2.0 ** ((place + 0.5) * 2.0**-scale))
+            found[index] = found.get(index, 0) + count
+    return found
 
 
 def _runs(side: dict[int, int]) -> bytes:
