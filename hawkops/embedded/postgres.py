@@ -64,6 +64,24 @@ def _system_user() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
+def _system_home(data: Path) -> Path:
+    """Return the cluster's folder outside the data folder, which names it; whoever deletes the data folder starts anew.
+
+    What an earlier data folder at the same place left behind goes, unless a server still runs in it.
+    """
+    note = data / "postgres.home"
+    if not note.exists():
+        note.write_text(secrets.token_hex(6))
+    home = SYSTEM_FOLDER / note.read_text().strip()
+    home.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (home / "origin").write_text(str(data))
+    for origin in SYSTEM_FOLDER.glob("*/origin"):
+        left = origin.parent
+        if left != home and origin.read_text() == str(data) and not (left / "data" / "postmaster.pid").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return home
+
+
 class Postgres:
     """One cluster in one folder, reached by a unix socket only."""
 
@@ -73,8 +91,7 @@ class Postgres:
         self.user: tuple[int, int] | None = None
         if os.getuid() == 0:
             self.user = _system_user()
-            digest = hashlib.sha256(str(data).encode()).hexdigest()[:12]
-            self.home = SYSTEM_FOLDER / digest
+            self.home = _system_home(data)
             self.binaries = self._copy(wheel)
             self.sockets = self.home / "run"
         else:
@@ -115,6 +132,7 @@ class Postgres:
         """Start the server, making the cluster first when there is none, and wait until it answers."""
         for folder in (self.home, self.sockets):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
             if self.user is not None:
                 os.chown(folder, *self.user)
         self._load_passwords()
@@ -193,6 +211,11 @@ class Postgres:
                 psycopg.connect(self.url("postgres", "postgres"), connect_timeout=2).close()
                 return
             except psycopg.OperationalError as error:
+                if "password authentication failed" in str(error):
+                    raise StartRefused(
+                        f"The passwords in {self._secrets} are not those of the cluster in {self.home}. "
+                        "Put the file back, or move both away to start anew."
+                    ) from error
                 if time.monotonic() > end:
                     raise StartRefused(f"PostgreSQL does not answer within {WAIT_SECONDS} s: {error}") from error
                 time.sleep(0.05)
