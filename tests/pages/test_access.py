@@ -27,8 +27,9 @@ PRESSES = {
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/override": {Role.RELEASER, Role.OPERATOR},
     "releases/create": {Role.RELEASER},
-    "releases/{release}/checklist/security.scan": {Role.RELEASER, Role.OPERATOR, Role.APPROVER},
-    "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR, Role.APPROVER},
+    "releases/{release}/checklist/security_scan": {Role.RELEASER},
+    "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
+    "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR},
     "runs/{run}/cancel": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
     "keys/add": set(),
@@ -107,7 +108,8 @@ def test_presses__only_the_roles_that_may(furnished: dict[str, Any], person: Mak
         seq = Head.objects.get().seq
         answer = client.post(address(path, furnished), {"ticked": "1", "note": "seen", "percent": "5"})
         if role is Role.ADMIN or role in allowed:
-            assert answer.status_code in (302, 303), (path, answer.status_code)
+            refused = answer.status_code == 400 and path == "releases/create"  # an empty form comes back with its reason
+            assert refused or answer.status_code in (302, 303), (path, answer.status_code)
         else:
             assert answer.status_code == 403, path
             assert Head.objects.get().seq == seq, path

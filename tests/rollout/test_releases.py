@@ -1,6 +1,7 @@
 """Releases and people's ticks: what is kept, what is refused, what the pages show."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -32,9 +33,9 @@ def runbook() -> RunbookVersion:
     return services.runbook_import(actor=SYSTEM)
 
 
-def begin(environment: str = "production", **given: object) -> Release:
+def begin(environment: str = "production", **given: Any) -> Release:
     """Begin a release of HazardHawk."""
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "name": "HazardHawk",
         "app_version": "2.4.0",
         "version_code": "2407",
@@ -43,7 +44,7 @@ def begin(environment: str = "production", **given: object) -> Release:
         "backends": ["cpu", "gpu"],
         "actor": SYSTEM,
     }
-    return services.release_create(environment=environment, **{**known, **given})  # type: ignore[arg-type]
+    return services.release_create(environment=environment, **{**known, **given})
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_release_seed__twice__makes_one_release_in_demo_only(runbook: RunbookVer
     ],
 )
 def test_release_create__unfit__is_refused_and_leaves_nothing(
-    runbook: RunbookVersion, given: dict[str, object], words: str
+    runbook: RunbookVersion, given: dict[str, Any], words: str
 ) -> None:
     seq = Head.objects.get().seq
     with pytest.raises(InvalidInput, match=words):
