@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
@@ -64,4 +65,6 @@ class RefusalMiddleware:
         """Answer with the error's own status; anything unexpected goes on to Django."""
         if not isinstance(error, HawkOpsError):
             return None
+        if request.accepts("text/html"):
+            return render(request, "refused.html", {"message": error.message}, status=error.status)
         return HttpResponse(error.message, status=error.status, content_type="text/plain; charset=utf-8")

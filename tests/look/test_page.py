@@ -5,9 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory
 from playwright.sync_api import Browser, Page, expect
 
 from hawkops.core import charts
+from hawkops.core.errors import Conflict
+from hawkops.core.middleware import RefusalMiddleware
 from tests.look.site import Stage
 
 Tab = Callable[..., Page]
@@ -153,6 +157,14 @@ def test_without_scripts__everything_is_there(browser: Browser, address: str, st
         expect(page.locator("#live-mark")).to_have_text("not live")
     finally:
         plain.close()
+
+
+def test_refusal__that_no_view_handled__is_a_page_with_its_sentence() -> None:
+    refusal = RefusalMiddleware(lambda request: HttpResponse())
+    answer = refusal.process_exception(RequestFactory().post("/demo/flags/x"), Conflict("Somebody was faster."))
+    assert answer is not None
+    assert answer.status_code == Conflict.status
+    assert "Somebody was faster. Nothing was changed." in answer.content.decode()
 
 
 def test_first_load__before_charts__is_small() -> None:
