@@ -1,7 +1,9 @@
 """Where a box stands: evidence or a person, the right subject, and how long either speaks."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ REAL = {"model_digest": PRODUCTION.model_digest, "target": "device"}
 SYNTHETIC = {"model_digest": PRODUCTION.model_digest, "synthetic": True, "target": "host", "host": "linux x86_64"}
 
 
-def evidence(verdict: Verdict = Verdict.PASS, subject: Any = REAL, hours: float = 1) -> Evidence:
+def evidence(verdict: Verdict = Verdict.PASS, subject: Mapping[str, object] = REAL, hours: float = 1) -> Evidence:
     at = NOW - timedelta(hours=hours)
     return Evidence(verdict, "86 MB.", subject, at, at + AUTOMATIC.valid_for)
 
