@@ -14,12 +14,12 @@ FLAGS = [f"flag-{number}" for number in range(10)]
 
 
 async def _body(receive: Any) -> bytes:
-    body = b""
+    parts: list[bytes] = []
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 async def _answer(send: Any, body: bytes, content_type: bytes) -> None:
@@ -51,7 +51,7 @@ async def walk(scope: dict[str, Any], receive: Any, send: Any) -> None:
         names = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
         for scoped in resource.scope_metrics:
             for metric in scoped.metrics:
-                points = getattr(metric, metric.WhichOneof("data")).data_points
+                points = getattr(metric, metric.WhichOneof("data") or "gauge").data_points
                 for point in points:
                     names.update((attribute.key, attribute.value.string_value) for attribute in point.attributes)
                     total += sum(point.positive.bucket_counts) if hasattr(point, "positive") else point.as_double

@@ -108,7 +108,9 @@ def test_presses__only_the_roles_that_may(furnished: dict[str, Any], person: Mak
         seq = Head.objects.get().seq
         answer = client.post(address(path, furnished), {"ticked": "1", "note": "seen", "percent": "5"})
         if role is Role.ADMIN or role in allowed:
-            refused = answer.status_code == 400 and path == "releases/create"  # an empty form comes back with its reason
+            refused = (
+                answer.status_code == 400 and path == "releases/create"
+            )  # an empty form comes back with its reason
             assert refused or answer.status_code in (302, 303), (path, answer.status_code)
         else:
             assert answer.status_code == 403, path
