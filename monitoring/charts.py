@@ -76,7 +76,9 @@ def _said(entry: HistoryEntry) -> str:
 
 def rate_words(value: float | None) -> tuple[str, str]:
     """Write tokens per second."""
-    return (number(round(value) if value >= 100 else round(value, 1)), "tok/s") if value is not None else ("–", "")
+    if value is None:
+        return "–", ""
+    return (number(round(value)) if value >= 100 else f"{value:.1f}"), "tok/s"
 
 
 def seconds_words(value: float | None) -> tuple[str, str]:
@@ -195,9 +197,9 @@ def _tile(
     judgement = reading.judgement
     if few and reading.judgement.verdict is Verdict.STALE and reading.count == 0:
         judgement = Judgement(Verdict.NO_DATA, "no switch in the last 5 min")
-    detail = judgement.sentence
-    if reading.count:
-        detail = f"{judgement.sentence}, {number(reading.count)} samples"
+    samples = f"{number(reading.count)} samples" if reading.count else ""
+    sentence = judgement.sentence if reading.target or not reading.count else ""
+    detail = ", ".join(words for words in (sentence, samples) if words)
     return Tile(
         title=title,
         figure=figure,
@@ -254,9 +256,7 @@ def _grouped(asked: Asked, name: str, *, backend: str = "") -> dict[str, selecto
     return selectors.lines(environment=asked.environment, names=(name,), window=asked.window, group=group)
 
 
-def _pair(
-    asked: Asked, line: selectors.Line[str], metric: metrics.Metric, *, scale: float, unit: str, alone: bool
-) -> list[Trace]:
+def _pair(asked: Asked, line: selectors.Line[str], metric: metrics.Metric, *, scale: float, alone: bool) -> list[Trace]:
     """Draw the guaranteed percentile thick and the median thin; alone, with the band between them."""
     x = asked.window.starts()
     q = metric.guaranteed
@@ -273,13 +273,12 @@ def _pair(
     style = line.group or "treatment"
     label = f"{WORDS.get(line.group, line.group)} " if not alone else ""
     name = "p5, 95 % reach it" if q < 0.5 else "p95"
-    measure = f", {unit}" if unit else ""
     # A single step with data between two without would be an invisible line: markers show it.
     dots = sum(value is not None for value in median) < 12
     return [
         *(_bands(x, guaranteed, median, style) if alone and not simulated else ()),
-        charts.line(x, median, name=f"{label}p50{measure}", style=style, thin=True, simulated=simulated, markers=dots),
-        charts.line(x, guaranteed, name=f"{label}{name}{measure}", style=style, simulated=simulated, markers=dots),
+        charts.line(x, median, name=f"{label}p50", style=style, thin=True, simulated=simulated, markers=dots),
+        charts.line(x, guaranteed, name=f"{label}{name}", style=style, simulated=simulated, markers=dots),
     ]
 
 
@@ -308,7 +307,7 @@ def _throughput(asked: Asked, name: str, *, backend: str = "") -> Figure:
     said: list[str] = []
     for actual in [one for one in BACKENDS if one in found]:
         line = found[actual]
-        traces += _pair(asked, line, metric, scale=1.0, unit="", alone=len(found) == 1)
+        traces += _pair(asked, line, metric, scale=1.0, alone=len(found) == 1)
         profile = targets.common_profile(line.device_classes, environment=asked.environment)
         target = profile.target(stage, actual) if profile else None
         value = line.whole.quantile(metric.guaranteed)
@@ -405,7 +404,7 @@ def latency(asked: Asked) -> Figure:
     traces: list[Trace] = []
     said: list[str] = []
     for actual in [one for one in (*BACKENDS, "") if one in found]:
-        traces += _pair(asked, found[actual], metric, scale=scale, unit=unit, alone=len(found) == 1)
+        traces += _pair(asked, found[actual], metric, scale=scale, alone=len(found) == 1)
         said.append(f"{WORDS[actual]} p95 {_together(seconds_words(found[actual].whole.quantile(0.95)))}")
     local = [line for actual, line in found.items() if actual != "cloud"]
     worst = max((value for line in local if (value := _last(line, metric)) is not None), default=None)
@@ -450,10 +449,10 @@ def memory(asked: Asked) -> Figure:
         y = line.values(asked.window, read)
         dots = sum(value is not None for value in y) < 12
         thin = name == metrics.MEMORY
-        traces.append(charts.line(x, y, name=f"{label}, {unit}", thin=thin, simulated=simulated, markers=dots))
+        traces.append(charts.line(x, y, name=label, thin=thin, simulated=simulated, markers=dots))
         now = line.whole.high if name == metrics.MEMORY_PEAK else line.whole.mean
         said.append(f"{label} {_together(bytes_words(now))}")
-        if _near(target, highest):
+        if _near(target, highest) and (name == metrics.MEMORY_PEAK or 2 * (now or 0.0) > target.threshold):
             lines.append(_line(f"{target.label} {target.threshold / 1e9:g} GB", target, now, scale, asked))
     return _figure(asked, "Memory: " + ", ".join(said), unit, traces, found.values(), lines, zero=True)
 
@@ -477,7 +476,7 @@ def switches(asked: Asked) -> Figure:
     return charts.figure(
         Chart(
             sentence=f"Switches per device and hour: now {known[-1]:.1f}, at most {max(known):.1f}, limit 10",
-            unit="per hour",
+            unit="/h",
             traces=[trace],
             since=asked.window.since,
             until=asked.window.until,

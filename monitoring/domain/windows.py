@@ -38,20 +38,21 @@ class Window:
 
 @dataclass(frozen=True)
 class Choice:
-    """A window that a page offers."""
+    """A window that a page offers. `renew_ms` is how often its charts ask again at most: wide ones cost more."""
 
     key: str
     label: str
     span: timedelta
     step: timedelta
+    renew_ms: int
 
 
 # Steps of an hour and less stay on ten-second rows; longer ones are multiples of what compaction leaves.
 CHOICES = (
-    Choice("15m", "15 min", timedelta(minutes=15), timedelta(seconds=10)),
-    Choice("1h", "1 h", timedelta(hours=1), timedelta(seconds=30)),
-    Choice("6h", "6 h", timedelta(hours=6), timedelta(minutes=3)),
-    Choice("24h", "24 h", timedelta(hours=24), timedelta(minutes=10)),
+    Choice("15m", "15 min", timedelta(minutes=15), timedelta(seconds=10), 1_000),
+    Choice("1h", "1 h", timedelta(hours=1), timedelta(seconds=30), 1_500),
+    Choice("6h", "6 h", timedelta(hours=6), timedelta(minutes=3), 3_000),
+    Choice("24h", "24 h", timedelta(hours=24), timedelta(minutes=10), 4_000),
 )
 
 

@@ -8,9 +8,9 @@
 (() => {
   const own = document.currentScript;
   const TOPICS = ["telemetry", "history", "census", "run"];
-  const EVERY = 1000; // ms: a chart asks at most once in this time
+  const EVERY = 1000; // ms: a chart asks at most once in this time; data-every says otherwise
   const states = new WeakMap(); // .plot → { running, again, timer, last, figure, drawn }
-  const stateOf = (plot) => states.get(plot) ?? states.set(plot, { last: -EVERY }).get(plot);
+  const stateOf = (plot) => states.get(plot) ?? states.set(plot, { last: -Infinity }).get(plot);
   const plots = () => [...document.querySelectorAll(".plot[data-src]")];
 
   // ---- what drawing needs, fetched when the first chart wants to draw ----
@@ -193,7 +193,7 @@
     state.timer = setTimeout(() => {
       state.timer = 0;
       if (!document.hidden && plot.isConnected) refresh(plot);
-    }, Math.max(0, EVERY - (performance.now() - state.last)));
+    }, Math.max(0, (Number(plot.dataset.every) || EVERY) - (performance.now() - state.last)));
   };
 
   const all = () => plots().forEach(later);
