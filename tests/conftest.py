@@ -70,6 +70,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ and "HAWKOPS_TEST_OWNER_URL" not in o
 os.environ["HAWKOPS_TEST_WORKER"] = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 # Said here and not in pyproject.toml: pytest-django would read the settings before the servers run.
 os.environ["DJANGO_SETTINGS_MODULE"] = "hawkops.settings"
+# The browser's driver keeps an event loop in the worker; Django would take every later test for asynchronous.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 # Conftests of folders import models.
 django.setup()
 
