@@ -14,7 +14,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.htmx import render_page
 from hawkops.core.middleware import ENVIRONMENT_COOKIE
 from hawkops.history import selectors as history
-from monitoring import selectors as monitoring
+from monitoring.selectors import telemetry as monitoring
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import releases as release_selectors

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from monitoring import services
+from monitoring.services import telemetry as services
 
 
 @shared_task(name="monitoring.digests_prune")

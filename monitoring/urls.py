@@ -2,10 +2,10 @@
 
 from django.urls import path
 
-from monitoring import views
+from monitoring.views import dashboards
 
 app_name = "monitoring"
 urlpatterns = [
-    path("monitoring/litert", views.litert, name="litert"),
-    path("monitoring/litert/charts/<slug:name>.json", views.chart, name="chart"),
+    path("monitoring/litert", dashboards.litert, name="litert"),
+    path("monitoring/litert/charts/<slug:name>.json", dashboards.chart, name="chart"),
 ]

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 
 from hawkops.core.verdicts import Verdict
-from monitoring import selectors as monitoring
 from monitoring.domain import metrics
 from monitoring.domain.targets import SYNTHETIC_HOST
 from monitoring.domain.windows import Window
+from monitoring.selectors import telemetry as monitoring
 from rollout.domain.gates import Finding, Line
 from rollout.evidence.shape import Question
 from rollout.selectors import flags

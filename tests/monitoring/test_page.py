@@ -8,7 +8,7 @@ import pytest
 
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
-from monitoring.charts import CHARTS
+from monitoring.charts.litert import CHARTS
 from monitoring.domain import metrics
 from tests.monitoring.rows import seen, steps, stored
 

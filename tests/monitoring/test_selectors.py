@@ -6,11 +6,12 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from hawkops.core.verdicts import Verdict
-from monitoring import selectors, services
 from monitoring.domain import metrics, windows
 from monitoring.domain.sketch import Sketch
 from monitoring.models import DeviceHour, PayloadDigest, RollupPartial, Series
-from monitoring.selectors import REAL, SIMULATED, Population
+from monitoring.selectors import telemetry as selectors
+from monitoring.selectors.telemetry import REAL, SIMULATED, Population
+from monitoring.services import telemetry as services
 from tests.monitoring.rows import seen, steps, stored
 
 pytestmark = pytest.mark.django_db

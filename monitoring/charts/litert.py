@@ -13,14 +13,14 @@ from hawkops.core.templatetags.look import number, percent
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
-from monitoring import selectors
 from monitoring.domain import metrics, targets
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.targets import Comparator, Judgement, Stage, Target
 from monitoring.domain.windows import Window
 from monitoring.models import Series
-from monitoring.selectors import BACKEND_WORDS as WORDS
-from monitoring.selectors import BACKENDS, Population, Reading
+from monitoring.selectors import telemetry as selectors
+from monitoring.selectors.telemetry import BACKEND_WORDS as WORDS
+from monitoring.selectors.telemetry import BACKENDS, Population, Reading
 
 NBSP = "\u202f"
 # A ceiling far above everything measured would flatten the lines; the caption still says it.

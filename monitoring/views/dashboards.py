@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
+from django.http import Http404, HttpRequest, HttpResponse
 
 from hawkops.core import charts, clock
 from hawkops.core.access import requires
 from hawkops.core.htmx import render_page
-from monitoring import selectors
-from monitoring.charts import (
+from monitoring.charts.litert import (
     CHARTS,
     PANELS,
     Asked,
@@ -25,7 +24,8 @@ from monitoring.charts import (
 )
 from monitoring.domain import metrics, windows
 from monitoring.domain.targets import profile_for
-from monitoring.selectors import BackendUse, DeviceClass, Population, Reading
+from monitoring.selectors import telemetry as selectors
+from monitoring.selectors.telemetry import BackendUse, DeviceClass, Population, Reading
 
 
 class LitertPage:

@@ -1,0 +1,1 @@
+"""Figures of the dashboards: plain arrays for the browser."""

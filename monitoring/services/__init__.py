@@ -1,0 +1,1 @@
+"""Writes of monitoring, one module for each subject."""
