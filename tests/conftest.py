@@ -237,3 +237,14 @@ def browser() -> Iterator[object]:
             )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A short folder for an installation's data; what PostgreSQL keeps outside goes with it."""
+    with tempfile.TemporaryDirectory(prefix="hk-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder).resolve() / "d"
+        yield data
+        outside = data / "postgres.home"  # as root only
+        if outside.exists():
+            shutil.rmtree(Path("/var/lib/hawkops") / outside.read_text().strip(), ignore_errors=True)

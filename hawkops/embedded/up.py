@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -83,8 +85,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         failed = False
     finally:
-        _stop(installation)
-        if lock is not None:
+        if lock is not None:  # without it everything here belongs to somebody else
+            _stop(installation)
             lock.close()
     return 1 if failed else 0
 
@@ -163,11 +165,8 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     env, data = installation.env, installation.data
     say(f"HawkOps, data in {data}")
     _databases(installation)
-    env.setdefault("SECRET_KEY", "")
     if not _given(env, "SECRET_KEY"):
         env["SECRET_KEY"] = _kept_secret(data / "secret.key")
-    else:
-        env.pop("SECRET_KEY") if not env["SECRET_KEY"] else None
     env.setdefault("CONSOLE_URL", f"http://localhost:{options.port}")
     env["GATEWAY_URL"] = f"http://127.0.0.1:{options.gateway_port}"
     cloud_port = 0
@@ -178,7 +177,7 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
 
     say("  migrating")
     _command(installation, "migrate", "--no-input", "--verbosity", "0")
-    _command(installation, "collectstatic", "--no-input", "--verbosity", "0")
+    _collect_static(installation)
     say("  importing the runbook, flags and the first administrator")
     seeded = json.loads(_command(installation, "seed", "--json").strip().splitlines()[-1])
 
@@ -225,31 +224,44 @@ def _value(env: dict[str, str], name: str) -> str:
 
 
 def _databases(installation: Installation) -> None:
-    """Start the embedded servers, or check the ones that were given."""
+    """Check the servers that were given, then start the embedded ones in place of those that were not."""
     env = installation.env
     own_database, own_redis = not _given(env, "DATABASE_URL"), not _given(env, "REDIS_URL")
-    if own_database or own_redis:
-        say("  starting " + " and ".join(n for n, o in (("PostgreSQL", own_database), ("Valkey", own_redis)) if o))
-        installation.embedded = servers.start(installation.data, postgres=own_database, valkey=own_redis)
-        if installation.embedded.postgres is not None:
-            env["DATABASE_URL"] = installation.embedded.database_url
-            env["DATABASE_OWNER_URL"] = installation.embedded.owner_url
-            _watch_server(installation, "postgres", installation.embedded.postgres.process, signal.SIGINT)
-        if installation.embedded.valkey is not None:
-            env["REDIS_URL"] = installation.embedded.redis_url
-            _watch_server(installation, "valkey", installation.embedded.valkey.process, signal.SIGTERM)
     if not own_database:
-        try:
-            psycopg.connect(_value(env, "DATABASE_URL"), connect_timeout=5).close()
-        except psycopg.Error as error:
-            raise StartRefused(f"The database of DATABASE_URL can't be reached: {str(error).strip()}") from error
+        _database_answers(_value(env, "DATABASE_URL"))
     if not own_redis:
-        try:
-            client = redis.Redis.from_url(_value(env, "REDIS_URL"), socket_connect_timeout=5)
-            client.ping()
-            client.close()
-        except (redis.RedisError, ValueError) as error:
-            raise StartRefused(f"The server of REDIS_URL can't be reached: {error}") from error
+        _redis_answers(_value(env, "REDIS_URL"))
+    if not (own_database or own_redis):
+        return
+    say("  starting " + " and ".join(n for n, o in (("PostgreSQL", own_database), ("Valkey", own_redis)) if o))
+    installation.embedded = servers.start(installation.data, postgres=own_database, valkey=own_redis)
+    if installation.embedded.postgres is not None:
+        env["DATABASE_URL"] = installation.embedded.database_url
+        env["DATABASE_OWNER_URL"] = installation.embedded.owner_url
+        _watch_server(installation, "postgres", installation.embedded.postgres.process, signal.SIGINT)
+    if installation.embedded.valkey is not None:
+        env["REDIS_URL"] = installation.embedded.redis_url
+        _watch_server(installation, "valkey", installation.embedded.valkey.process, signal.SIGTERM)
+
+
+def _database_answers(url: str) -> None:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.Error as error:
+        raise StartRefused(f"The database of DATABASE_URL can't be reached: {_one_line(error)}") from error
+
+
+def _redis_answers(url: str) -> None:
+    try:
+        client = redis.Redis.from_url(url, socket_connect_timeout=5)
+        client.ping()
+        client.close()
+    except (redis.RedisError, ValueError) as error:
+        raise StartRefused(f"The server of REDIS_URL can't be reached: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _watch_server(
@@ -307,6 +319,19 @@ def _command(installation: Installation, *arguments: str) -> str:
         tail = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise StartRefused(f"`manage.py {arguments[0]}` failed: {' / '.join(tail)}")
     return done.stdout
+
+
+def _collect_static(installation: Installation) -> None:
+    """Hash and compress the static files, unless they are those of the last start."""
+    stats = ((path, path.stat()) for path in sorted((ROOT / "static").rglob("*")))
+    seen = [f"django {version('django')}", *(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats)]
+    note = installation.data / "static.collected"
+    digest = hashlib.sha256("\n".join(seen).encode()).hexdigest()
+    if note.exists() and note.read_text() == digest and (installation.data / "static").exists():
+        return
+    note.unlink(missing_ok=True)
+    _command(installation, "collectstatic", "--no-input", "--clear", "--verbosity", "0")
+    note.write_text(digest)
 
 
 def _spawn(installation: Installation, name: str, *command: str, extra: dict[str, str] | None = None) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from urllib.parse import urlencode
 
-from django.views.decorators.http import require_safe
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
 
 from hawkops.core import charts, clock
 from hawkops.core.access import requires

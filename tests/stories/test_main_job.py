@@ -1,6 +1,5 @@
 """The main job with real processes and a real browser: see a device, stop it, read who did it, let it go on."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -8,23 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.stories.conftest import up
+from tests.installation import processes_with, up
 
 pytestmark = [pytest.mark.story, pytest.mark.xdist_group("story")]
-
-
-def processes_with(words: str) -> list[int]:
-    """Processes whose command line or environment holds the words."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if words.encode() in text:
-                found.append(int(entry.name))
-    return found
 
 
 def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> None:

@@ -1,22 +1,22 @@
 """A whole installation by `manage.py up`, in a folder of its own, ended by Ctrl-C."""
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 OURS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "CLOUD_AI_URL", "HAWKOPS_DATA")
 
 
@@ -45,6 +45,16 @@ class Installation:
     console: str
     gateway: str
     said: list[str] = field(default_factory=list)
+    reader: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = threading.Thread(target=self._collect, daemon=True)
+        self.reader.start()
+
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line.rstrip("\n"))
 
     @property
     def login(self) -> str:
@@ -61,6 +71,11 @@ class Installation:
                 pytest.fail(f"`up` never said {words!r}:\n" + "\n".join(self.said))
             time.sleep(0.1)
 
+    def child(self, name: str) -> int:
+        """The process id of one of its programs."""
+        rows = json.loads((self.data / "processes.json").read_text())
+        return next(int(pid) for child, pid, _ in rows if child == name)
+
     def log(self, name: str) -> str:
         """What one of its programs printed."""
         return (self.data / "log" / f"{name}.log").read_text(errors="replace")
@@ -72,13 +87,13 @@ class Installation:
 
 
 @contextmanager
-def up(data: Path, *options: str) -> Iterator[Installation]:
-    """Start an installation and end it, whatever happens."""
+def up(data: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """Start an installation and end it, whatever happens. `env` adds to the environment."""
     console, gateway = free_ports(2)
     command = [sys.executable, str(ROOT / "manage.py"), "up", "--data", str(data)]
     process = subprocess.Popen(
         [*command, "--port", str(console), "--gateway-port", str(gateway), *options],
-        env=clean_environment(),
+        env={**clean_environment(), **(env or {})},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -86,9 +101,6 @@ def up(data: Path, *options: str) -> Iterator[Installation]:
         start_new_session=True,
     )
     running = Installation(process, data, f"http://localhost:{console}", f"http://127.0.0.1:{gateway}")
-
-    reader = threading.Thread(target=lambda: _collect(process, running.said), daemon=True)
-    reader.start()
     try:
         yield running
     finally:
@@ -98,17 +110,18 @@ def up(data: Path, *options: str) -> Iterator[Installation]:
                 process.wait(40)
             except subprocess.TimeoutExpired:
                 process.kill()
-        reader.join(5)
+        running.reader.join(5)
 
 
-def _collect(process: "subprocess.Popen[str]", said: list[str]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        said.append(line.rstrip("\n"))
-
-
-@pytest.fixture
-def data_folder() -> Iterator[Path]:
-    """A short folder for an installation's data; what PostgreSQL keeps outside goes with it."""
-    with tempfile.TemporaryDirectory(prefix="hk-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder).resolve() / "d"
+def processes_with(words: str) -> list[int]:
+    """Processes whose command line or environment holds the words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if words.encode() in text:
+                found.append(int(entry.name))
+    return found
