@@ -34,6 +34,7 @@ def _start_servers() -> None:
     from hawkops.embedded import servers
 
     data = Path(tempfile.mkdtemp(prefix="hk-"))
+    (data / "static").mkdir()  # WhiteNoise warns when there is none
     running = servers.start(data, durable=False)
     owner_url = running.owner_url
 
