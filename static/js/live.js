@@ -23,6 +23,7 @@
   let failures = 0;
   let heardAt = Date.now();
   let state = "off";
+  let level = false; // whether nothing that happened since the server drew this page can have been missed
 
   // ---- what this tab hears ----
 
@@ -56,6 +57,7 @@
     heardAt = Date.now();
     if (event.topic === "state") state = event.state;
     else if (event.topic !== "still") dispatch(event);
+    if (event.topic === "resync") level = true;
     show();
   };
 
@@ -65,8 +67,13 @@
   };
 
   channel.onmessage = ({ data }) => {
-    if (data.topic !== "who") hear(data);
-    else if (stream) channel.postMessage({ topic: "state", state });
+    if (data.topic === "who") {
+      if (stream) channel.postMessage({ topic: "state", state });
+      return;
+    }
+    hear(data);
+    // another tab's stream went on while this page was under way: what it said meanwhile was not heard here
+    if (!level && data.topic === "state" && state === "on") hear({ topic: "resync" });
   };
 
   // ---- the stream, in the tab that owns it ----
@@ -82,8 +89,8 @@
     stream = new EventSource("/live");
     stream.onopen = () => {
       failures = 0;
-      tell({ topic: "state", state: "on" });
       tell({ topic: "resync" }); // whatever happened while nobody listened
+      tell({ topic: "state", state: "on" });
     };
     stream.onmessage = (message) => tell(JSON.parse(message.data));
     stream.onerror = () => {
@@ -145,6 +152,9 @@
     show();
   }, 5000);
 
-  compete();
-  if (shared) channel.postMessage({ topic: "who" });
+  // after htmx has found the parts: it waits for the same event, and its script stands before this one
+  document.addEventListener("DOMContentLoaded", () => {
+    compete();
+    if (shared) channel.postMessage({ topic: "who" });
+  });
 })();

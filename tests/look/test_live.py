@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.look.conftest import hide, show
 from tests.look.site import Stage
@@ -37,6 +37,22 @@ def test_stream__ten_tabs__one_connection_and_all_hear(tab: Tab, stage: Stage) -
     tabs[-1].locator(".kill-slot a").click()
     tabs[-1].wait_for_url("**/emergency")
     assert time.monotonic() - started < 3
+
+
+def test_change__while_a_page_of_a_second_tab_is_under_way__is_not_missed(
+    tab: Tab, stage: Stage, context: BrowserContext, address: str
+) -> None:
+    first = tab()
+    second = context.new_page()
+
+    def late(route: Route) -> None:
+        change(stage, 5)  # the page is drawn, its scripts do not listen yet
+        expect(first.locator("#count")).to_have_text("5")
+        route.continue_()
+
+    second.route("**/live.js", late)
+    second.goto(address + "/demo/")
+    expect(second.locator("#count")).to_have_text("5")
 
 
 def test_stream__owner_closes__another_tab_takes_over(tab: Tab, stage: Stage) -> None:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.installation import processes_with, up
 
@@ -37,7 +37,11 @@ def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> Non
             timeout=8_000,
         )
 
-        # one press, with the runbook's reason already chosen
+        # one press, with the runbook's reason already chosen, and nine more tabs open
+        tabs = [context.new_page() for _ in range(9)]
+        for tab in tabs:
+            tab.goto(f"{installation.console}/demo/emergency")
+        page.bring_to_front()
         page.keyboard.press("k")
         expect(page.get_by_role("button", name=re.compile("Kill LiteRT on 1 device"))).to_be_enabled(timeout=30_000)
         pressed = time.monotonic()
@@ -47,6 +51,9 @@ def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> Non
         expect(page.locator(".census .p dd")).to_have_text("0")
         assert time.monotonic() - pressed < 10
         assert "litert_enabled off" in installation.log("device")
+        for tab in tabs:
+            expect(tab.locator("#census")).to_contain_text("litert_enabled forced off", timeout=10_000)
+            tab.close()
 
         # the history: one entry, who and why, both flags
         page.get_by_role("link", name="flag.killed").first.click()
@@ -68,8 +75,31 @@ def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> Non
         expect(page.get_by_role("heading", level=1)).to_have_text("Emergency")
         expect(page.get_by_role("button", name=re.compile("Kill LiteRT on 1 device"))).to_be_enabled()
         assert not problems, problems
+        on_a_phone_without_scripts(browser, context, installation.console)
         context.close()
 
         # Ctrl-C ends every process and leaves none
         assert installation.end() == 0
         assert processes_with(str(data_folder)) == []
+
+
+def on_a_phone_without_scripts(browser: Browser, signed_in: BrowserContext, console: str) -> None:
+    """Kill and re-enable by plain forms only, where nothing is wider than the screen."""
+    phone = browser.new_context(
+        viewport={"width": 390, "height": 844}, java_script_enabled=False, storage_state=signed_in.storage_state()
+    )
+    page = phone.new_page()
+    page.goto(f"{console}/demo/")
+    page.get_by_role("link", name=re.compile("Kill")).first.click()
+    assert page.locator("#kill").bounding_box()["y"] < 844  # type: ignore[index]
+    page.locator("#kill").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("LiteRT is off in demo")
+    deadline = time.monotonic() + 10
+    while page.locator(".census dd").first.inner_text() != "1":  # reading on is a reload
+        assert time.monotonic() < deadline
+        page.reload()
+    page.get_by_role("textbox", name="Reason", exact=True).fill("The drill is over")
+    page.get_by_label("Type demo to confirm").fill("demo")
+    page.get_by_role("button", name="Re-enable").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Emergency")
+    phone.close()
