@@ -1,4 +1,4 @@
-"""Every script of the runbook that works here: its arguments, its limits, what its result means."""
+"""What a catalogue entry says of a script: its arguments, its limits, what its result means. `entries` holds them all."""
 
 import re
 from collections.abc import Callable
@@ -8,14 +8,17 @@ from pathlib import Path
 from django.conf import settings
 
 from hawkops.core.environments import Environment
-from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.errors import InvalidInput
 
 MEGABYTE = 1_000_000
+ON, OFF = ("on", "1", "yes", "true"), ("off", "0", "no", "false")
+DURATION = re.compile(r"([1-9]\d{0,4})([smh])")
+SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def a_duration(text: str) -> str:
     """Accept 30s, 10m, 48h."""
-    if not re.fullmatch(r"[1-9]\d{0,4}[smh]", text):
+    if not DURATION.fullmatch(text):
         raise InvalidInput(f"{text!r} is not a duration; write 30s, 10m or 48h.")
     return text
 
@@ -29,18 +32,25 @@ def an_environment(text: str) -> str:
 
 @dataclass(frozen=True)
 class Argument:
-    """One option. `check` returns the accepted text or raises InvalidInput."""
+    """One option. `check` returns the accepted text or raises InvalidInput; a switch takes no value."""
 
     name: str
     help: str
-    check: Callable[[str], str]
+    check: Callable[[str], str] = str
     default: str = ""
     choices: tuple[str, ...] = ()
+    switch: bool = False
 
     def parse(self, text: str) -> str:
         """Return the option as it is passed, or an empty string when it is left out."""
         text = text.strip()
-        return f"--{self.name}={self.check(text)}" if text else ""
+        if not text or (self.switch and text in OFF):
+            return ""
+        if self.switch:
+            if text not in ON:
+                raise InvalidInput(f"--{self.name} is a switch; give it no value.")
+            return f"--{self.name}"
+        return f"--{self.name}={self.check(text)}"
 
 
 @dataclass(frozen=True)
@@ -60,17 +70,25 @@ class Script:
     name: str
     title: str
     means: str
-    measurements: tuple[Measurement, ...]
+    group: str
+    measurements: tuple[Measurement, ...] = ()
     arguments: tuple[Argument, ...] = ()
     timeout_seconds: int = 300
     memory_bytes: int = 6_000 * MEGABYTE
     changes_anything: bool = False
     idempotent: bool = True
+    # whether --duration says how long it runs (and not how far back it looks)
+    lasts: bool = False
 
     @property
     def path(self) -> Path:
         """Where the program stands."""
         return Path(settings.SCRIPTS_DIR) / self.name
+
+    def time_limit(self, given: dict[str, str]) -> int:
+        """Return after how many seconds a run is ended: the entry's limit, on top of a duration that was asked for."""
+        asked = DURATION.fullmatch(given.get("duration", "").strip()) if self.lasts else None
+        return self.timeout_seconds + (int(asked[1]) * SECONDS[asked[2]] if asked else 0)
 
     def command_arguments(self, given: dict[str, str]) -> list[str]:
         """Return the validated options as a list. Raises InvalidInput for an unknown or unfit one."""
@@ -81,64 +99,3 @@ class Script:
             )
         parsed = [argument.parse(given.get(argument.name, argument.default)) for argument in self.arguments]
         return [text for text in parsed if text]
-
-
-PREFILL = Measurement("litert.prefill.throughput", "Prefill throughput", "tok/s")
-MEMORY = Measurement("litert.memory.peak", "Peak memory", "MB", 1e-6)
-SWITCH = Measurement("litert.backend.switch.duration", "Switch time", "ms", 1e3)
-FALLBACK = Measurement("litert.fallback.duration", "Fallback latency", "s")
-
-CATALOGUE: dict[str, Script] = {
-    script.name: script
-    for script in (
-        Script(
-            "run_litert_performance_tests.sh",
-            "LiteRT performance tests",
-            "Six results: CPU, GPU, NPU, memory, switching, fallback. Passes when every declared one keeps its limit.",
-            (PREFILL, MEMORY, SWITCH, FALLBACK),
-            (
-                Argument("environment", "whose devices it speaks of", an_environment, choices=tuple(Environment)),
-                Argument("duration", "how long to measure, 60m say; without it one pass", a_duration),
-            ),
-            timeout_seconds=2 * 3600,
-        ),
-        Script(
-            "scripts/test-cpu-performance.sh",
-            "CPU throughput",
-            "Prefill tokens per second on the CPU; at least 243.",
-            (PREFILL,),
-        ),
-        Script(
-            "scripts/test-gpu-performance.sh",
-            "GPU throughput",
-            "Prefill tokens per second on a real GPU; at least 1 876. No GPU is no data, never a pass.",
-            (PREFILL,),
-        ),
-        Script(
-            "scripts/test-memory-usage.sh",
-            "Memory",
-            "Peak memory of an inference in MB (10⁶ bytes); at most 2 000.",
-            (MEMORY,),
-        ),
-        Script(
-            "scripts/test-backend-switching.sh",
-            "Backend switching",
-            "Mean time of a switch to its first token in ms; at most 500.",
-            (SWITCH,),
-        ),
-        Script(
-            "scripts/performance-validation-suite.sh",
-            "Performance validation suite",
-            "CPU, GPU, memory and switching in the runbook's order; stops at the first failure with its number.",
-            (PREFILL, MEMORY, SWITCH),
-        ),
-    )
-}
-
-
-def script(name: str) -> Script:
-    """Return a catalogue entry. Raises NotFound."""
-    try:
-        return CATALOGUE[name]
-    except KeyError:
-        raise NotFound(f"There is no script {name!r} in the catalogue.") from None

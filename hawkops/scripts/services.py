@@ -14,7 +14,7 @@ from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
-from hawkops.scripts.catalogue import script
+from hawkops.scripts.entries import script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
 from hawkops.scripts.jobs import RUN

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 
 from hawkops.scripts import runner, services
-from hawkops.scripts.catalogue import script
+from hawkops.scripts.entries import script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.models import Run, State
 
@@ -42,6 +42,7 @@ def _run(taken: Run) -> runner.Outcome:
             "LITERT_MODEL": settings.LITERT_MODEL,
             "CLOUD_AI_URL": settings.CLOUD_AI_URL,
             "HAWKOPS_GATEWAY": settings.GATEWAY_URL,
+            "HAWKOPS_DATA": str(settings.DATA),
         }
     )
     secrets = frozenset(secret for secret in (settings.SECRET_KEY,) if len(secret) >= 8)
@@ -50,7 +51,7 @@ def _run(taken: Run) -> runner.Outcome:
             [str(entry.path), *entry.command_arguments(taken.arguments)],
             env=env,
             cwd=Path(settings.SCRIPTS_DIR),
-            timeout_seconds=entry.timeout_seconds,
+            timeout_seconds=entry.time_limit(taken.arguments),
             memory_bytes=entry.memory_bytes,
             on_lines=lambda lines: services.run_output_append(run=taken, lines=lines),
             on_heartbeat=lambda: services.run_heartbeat(run=taken),

@@ -12,8 +12,7 @@ from hawkops.core.errors import HawkOpsError, NotFound
 from hawkops.core.htmx import render_page
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
-from hawkops.scripts import catalogue as entries
-from hawkops.scripts import selectors, services
+from hawkops.scripts import entries, selectors, services
 from hawkops.scripts.models import Run
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
@@ -26,8 +25,17 @@ BACKEND_DASHES = {"cpu": "solid", "gpu": "7px,2px", "npu": "2px,2px", "cloud": "
 def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
     """Every script with its newest run."""
     latest = selectors.runs_latest(environment)
-    rows = [{"script": script, "run": latest.get(script.name)} for script in entries.CATALOGUE.values()]
-    context = {"rows": rows, "runs": selectors.runs(environment, limit=12)}
+    wanted = request.GET.get("search", "").strip()[:80]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for script in entries.CATALOGUE.values():
+        if wanted.lower() in f"{script.name} {script.title} {script.means}".lower():
+            groups.setdefault(script.group, []).append({"script": script, "run": latest.get(script.name)})
+    context = {
+        "groups": groups,
+        "search": wanted,
+        "count": len(entries.CATALOGUE),
+        "runs": selectors.runs(environment, limit=12),
+    }
     return render_page(request, "scripts/catalogue.html", context)
 
 

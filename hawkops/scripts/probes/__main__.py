@@ -1,10 +1,10 @@
-"""`python -m hawkops.scripts.probes cpu|gpu|npu|memory|switching|fallback`: one integer, as the runbook compares it."""
+"""`python -m hawkops.scripts.probes NAME`: what the runbook's scripts call when the answer lies on this host or a device."""
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from hawkops.scripts.probes import limits, results
+from hawkops.scripts.probes import core_ai, device_state, findings, integrity, limits, memory_watch, results
 from hawkops.scripts.probes.benchmark import benchmark, minutes_and_seconds
 from hawkops.scripts.probes.measuring import (
     Exit,
@@ -19,7 +19,8 @@ from hawkops.scripts.probes.measuring import (
     throughput,
 )
 
-PROBES: dict[str, tuple[limits.Limit, Callable[[Subject], Reading]]] = {
+# These print one integer, which the runbook compares.
+NUMBERS: dict[str, tuple[limits.Limit, Callable[[Subject], Reading]]] = {
     "cpu": (limits.CPU, lambda what: throughput(what, "cpu")),
     "gpu": (limits.GPU, lambda what: throughput(what, "gpu")),
     "npu": (limits.NPU, lambda what: throughput(what, "npu")),
@@ -34,9 +35,9 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def probe(name: str) -> Exit:
+def number(name: str) -> Exit:
     """Measure one thing, print its integer (0 when there is none) and judge it."""
-    limit, measure = PROBES[name]
+    limit, measure = NUMBERS[name]
     what: Subject | None = None
     try:
         what = subject()
@@ -56,20 +57,64 @@ def probe(name: str) -> Exit:
     return outcome
 
 
+def _with_model(look: Callable[[Subject], Iterable[findings.Finding]]) -> Exit:
+    try:
+        what = subject()
+    except Unmeasurable as lack:
+        finding = (findings.failed if lack.broken else findings.unmeasured)("Model", str(lack))
+        return findings.report([finding])
+    return findings.report(look(what))
+
+
+def _model_integrity(given: argparse.Namespace) -> Exit:
+    if given.environment:
+        say(f"The model of this host is what {given.environment} is judged by here.")
+    return findings.report([integrity.signature_finding(integrity.artefact())])
+
+
+def _check_integrity(_given: argparse.Namespace) -> Exit:
+    what = integrity.artefact()
+    return findings.report([*integrity.structure_findings(what), integrity.signature_finding(what)])
+
+
 def main() -> int:
-    """Run one probe, or the whole benchmark."""
-    parser = argparse.ArgumentParser(prog="probes", description="Measure real LiteRT on this host.")
+    """Run one probe."""
+    parser = argparse.ArgumentParser(prog="probes", description="Look at real LiteRT, its model and its device.")
     commands = parser.add_subparsers(dest="name", required=True)
-    for name in PROBES:
-        commands.add_parser(name)
-    whole = commands.add_parser("performance")
+
+    def add(name: str, run: Callable[[argparse.Namespace], Exit]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name)
+        command.set_defaults(run=run)
+        return command
+
+    for name in NUMBERS:
+        add(name, lambda given: number(given.name))
+    whole = add("performance", lambda given: benchmark(given.environment, given.duration, declared_backends()))
     whole.add_argument("--environment", choices=["production", "staging", "demo"], default="demo")
     whole.add_argument("--duration", type=minutes_and_seconds, default=0.0, help="for example 90s, 60m or 2h")
+    add("core-ai", lambda _: findings.report(core_ai.core()))
+    add("comprehensive-ai", lambda _: findings.report(core_ai.comprehensive()))
+    signed = add("model-integrity", _model_integrity)
+    signed.add_argument("--environment", choices=["production", "staging", "demo"])
+    add("check-model", _check_integrity)
+    cache = add(
+        "clear-cache", lambda given: findings.report(integrity.cache_clear(integrity.artefact(), force=given.force))
+    )
+    cache.add_argument("--force", action="store_true")
+    fetch = add(
+        "redownload", lambda given: findings.report(integrity.redownload(integrity.artefact(), verify=given.verify))
+    )
+    fetch.add_argument("--verify-integrity", dest="verify", action="store_true")
+    watch = add("watch-memory", lambda given: _with_model(lambda what: memory_watch.watched(what, given.duration)))
+    watch.add_argument("--duration", type=minutes_and_seconds, default=60.0)
+    leaks = add("memory-leaks", lambda given: _with_model(memory_watch.leaks))
+    leaks.add_argument("--component", choices=["litert"], default="litert")
+    add("storage", lambda _: findings.report(device_state.storage()))
+    add("gpu-drivers", lambda _: findings.report(device_state.gpu_drivers()))
+    add("gpu-memory", lambda _: findings.report(device_state.gpu_memory()))
     given = parser.parse_args()
     try:
-        if given.name == "performance":
-            return benchmark(given.environment, given.duration, declared_backends())
-        return probe(given.name)
+        return int(given.run(given))
     except ValueError as error:
         say(str(error))
         return Exit.MISUSED

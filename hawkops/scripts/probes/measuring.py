@@ -236,41 +236,56 @@ def cloud_endpoint(address: str) -> str:
     return address if address.rstrip("/").endswith("/generate") else f"{address.rstrip('/')}/v1/generate"
 
 
-def fallback(what: Subject) -> Reading:
-    """Stop a running local inference and time until cloud AI has answered in its place."""
+def infer_without_end(what: Subject) -> "subprocess.Popen[bytes]":
+    """Start a process that says `ready` and then infers until it is killed."""
+    job = {"kind": "occupied", "model": str(what.path), "configuration": "cpu:1", "max_tokens": 512}
+    return subprocess.Popen(_command(job), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
+
+
+def ask_cloud(began: float | None = None) -> Reading:
+    """Send one real request to cloud AI and time its answer, from `began` (perf_counter) or from now."""
     name, unit = "litert.fallback.duration", "s"
     address = os.environ.get("CLOUD_AI_URL")
     if not address:
         return Reading(name, unit, "cloud", None, "cloud AI is missing: CLOUD_AI_URL is not set")
     if not address.startswith(("http://", "https://")):
         return Reading(name, unit, "cloud", None, "CLOUD_AI_URL must begin with http:// or https://", broken=True)
-    job = {"kind": "occupied", "model": str(what.path), "configuration": "cpu:1", "max_tokens": 512}
-    local = subprocess.Popen(_command(job), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
+    began = time.perf_counter() if began is None else began
+    body = json.dumps({"prompt": "Report the hazards in this photograph.", "max_tokens": 64}).encode()
+    request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
+        cloud_endpoint(address), body, {"Content-Type": "application/json"}
+    )
     try:
-        assert local.stdout is not None
-        if b"ready" not in local.stdout.readline():
-            return Reading(name, unit, "cloud", None, "LiteRT could not be started to fall back from", broken=True)
-        began = time.perf_counter()
-        local.kill()
-        local.wait()
-        body = json.dumps({"prompt": "Report the hazards in this photograph.", "max_tokens": 64}).encode()
-        request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
-            cloud_endpoint(address), body, {"Content-Type": "application/json"}
-        )
         with urllib.request.urlopen(request, timeout=CLOUD_SECONDS) as answer:  # noqa: S310
             given = json.load(answer)
-        seconds = time.perf_counter() - began
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         return Reading(name, unit, "cloud", None, f"cloud AI gave no answer: {reason}", broken=True)
-    finally:
-        local.kill()
-        local.wait()
+    seconds = time.perf_counter() - began
     if not isinstance(given, dict) or not given.get("text"):
         return Reading(name, unit, "cloud", None, "cloud AI's answer holds no text", broken=True)
     simulated = given.get("simulated") is True
     words = "a simulated cloud" if simulated else "cloud AI"
     return Reading(name, unit, "cloud", seconds, words, details={"simulated_cloud": simulated})
+
+
+def fallback(what: Subject) -> Reading:
+    """Stop a running local inference and time until cloud AI has answered in its place."""
+    if not os.environ.get("CLOUD_AI_URL"):
+        return ask_cloud()
+    local = infer_without_end(what)
+    try:
+        assert local.stdout is not None
+        if b"ready" not in local.stdout.readline():
+            sentence = "LiteRT could not be started to fall back from"
+            return Reading("litert.fallback.duration", "s", "cloud", None, sentence, broken=True)
+        began = time.perf_counter()
+        local.kill()
+        local.wait()
+        return ask_cloud(began)
+    finally:
+        local.kill()
+        local.wait()
 
 
 def declared_backends() -> tuple[str, ...]:

@@ -1,0 +1,81 @@
+"""What a check found, line by line: printed for people, kept in the result file, judged together."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hawkops.scripts.probes.measuring import Exit
+from hawkops.scripts.probes.results import OUTCOMES
+
+MARKS = {Exit.PASSED: "✅", Exit.FAILED: "❌", Exit.UNMEASURED: "⚪"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check. `value` is in base units; None when the line is not a number."""
+
+    title: str
+    outcome: Exit
+    sentence: str
+    value: float | None = None
+    unit: str = ""
+    name: str = ""
+
+
+def passed(title: str, sentence: str, *, value: float | None = None, unit: str = "", name: str = "") -> Finding:
+    """Return a line that holds."""
+    return Finding(title, Exit.PASSED, sentence, value, unit, name)
+
+
+def failed(title: str, sentence: str, *, value: float | None = None, unit: str = "", name: str = "") -> Finding:
+    """Return a line that does not hold."""
+    return Finding(title, Exit.FAILED, sentence, value, unit, name)
+
+
+def unmeasured(title: str, sentence: str) -> Finding:
+    """Return a line that could not be checked; the sentence says what is missing."""
+    return Finding(title, Exit.UNMEASURED, sentence)
+
+
+def together(outcomes: Iterable[Exit]) -> Exit:
+    """Judge lines together: any failure fails, else any lack leaves it unmeasured. No line at all is a lack."""
+    found = set(outcomes)
+    if Exit.FAILED in found:
+        return Exit.FAILED
+    return Exit.PASSED if found == {Exit.PASSED} else Exit.UNMEASURED
+
+
+def report(findings: Iterable[Finding]) -> Exit:
+    """Print each line as it comes, keep it in the result file, and judge all of them."""
+    outcomes = []
+    for finding in findings:
+        outcomes.append(finding.outcome)
+        print(f"{MARKS[finding.outcome]} {finding.title}: {finding.sentence}", flush=True)
+        _keep(finding)
+    return together(outcomes)
+
+
+def _keep(finding: Finding) -> None:
+    target = os.environ.get("HAWKOPS_RESULT")
+    if not target:
+        return
+    line = {
+        "name": finding.name or finding.title,
+        "value": finding.value,
+        "unit": finding.unit,
+        "backend": "",
+        "outcome": OUTCOMES[finding.outcome],
+        "note": finding.sentence,
+    }
+    with Path(target).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def first_failure_ends(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Give lines up to the first one that fails: what comes after could do harm."""
+    for finding in findings:
+        yield finding
+        if finding.outcome is Exit.FAILED:
+            return

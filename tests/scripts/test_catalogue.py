@@ -1,0 +1,60 @@
+"""The catalogue: every entry has its program, every option is passed as one word, time limits exceed what was asked for."""
+
+import os
+
+import pytest
+from django.test import Client
+
+from hawkops.core.access import Role
+from hawkops.core.errors import InvalidInput
+from hawkops.scripts.catalogue import Argument, a_duration
+from hawkops.scripts.entries import CATALOGUE, script
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_entry__has_an_executable_program_that_takes_no_unknown_option(name: str) -> None:
+    path = script(name).path
+
+    assert path.is_file()
+    assert os.access(path, os.X_OK)
+    with pytest.raises(InvalidInput, match="no option --nonsense"):
+        script(name).command_arguments({"nonsense": "1"})
+
+
+def test_programs__each_has_its_entry() -> None:
+    root = script("scripts/test-cpu-performance.sh").path.parents[1]
+
+    assert {str(path.relative_to(root)) for path in root.rglob("*.sh")} == set(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("duration", "limit"), [("", 900), ("60m", 900 + 3600), ("48h", 900 + 48 * 3600), ("30s", 930)]
+)
+def test_time_limit__exceeds_the_duration_asked_for(duration: str, limit: int) -> None:
+    assert script("run_litert_performance_tests.sh").time_limit({"duration": duration}) == limit
+
+
+@pytest.mark.parametrize(("given", "passed"), [("on", ["--force"]), ("", []), ("no", []), ("1", ["--force"])])
+def test_switch__is_there_or_not(given: str, passed: list[str]) -> None:
+    assert script("scripts/clear-model-cache.sh").command_arguments({"force": given}) == passed
+
+
+def test_switch__with_a_value__is_refused() -> None:
+    with pytest.raises(InvalidInput, match="give it no value"):
+        Argument("force", "", switch=True).parse("; rm -rf /")
+
+
+@pytest.mark.parametrize("text", ["0m", "-1s", "1d", "5 m", "999999h", "5m\n"])
+def test_duration__nonsense__is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="write 30s"):
+        a_duration(text)
+
+
+@pytest.mark.django_db
+def test_page__search__narrows_and_says_when_nothing_matches(person: object, client_as: object) -> None:
+    client: Client = client_as(person("viewer", Role.VIEWER))  # type: ignore[operator]
+
+    found = client.get("/demo/scripts", {"search": "gpu"}).content.decode()
+    assert "GPU driver" in found
+    assert "Core AI" not in found
+    assert "Nothing matches" in client.get("/demo/scripts", {"search": "<b>none"}).content.decode()
