@@ -17,6 +17,10 @@ GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:4318")
 CLOUD_AI_URL = env.text("CLOUD_AI_URL", "")
 SCRIPTS_DIR = Path(env.text("HAWKOPS_SCRIPTS_DIR", str(ROOT / "hawkops" / "scripts" / "bin")))
 LITERT_MODEL = env.text("LITERT_MODEL", str(ROOT / "hawkops" / "fleet" / "model" / "synthetic.litertlm"))
+SECURITY_WEBHOOK = env.text("SECURITY_WEBHOOK", "")
+SECURITY_EMAIL = env.text("SECURITY_EMAIL", "")
+EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_USE_SSL = env.smtp("SMTP_URL")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 
 INSTALLED_APPS = [

@@ -105,3 +105,21 @@ def broker(redis_url: str) -> str:
     number = parse_qs(split.query).get("db", ["0"])[0]
     password = f":{split.password}@" if split.password else ""
     return f"redis+socket://{password}{unquote(split.path)}?virtual_host={number}"
+
+
+def smtp(name: str) -> tuple[str, int, str, str, bool, bool]:
+    """Read a mail server: host, port, user, password, STARTTLS, TLS from the start. The host is empty when unset.
+
+    `smtp://user:password@host:587` (STARTTLS unless on this machine) or `smtps://…:465`.
+    """
+    url = text(name, "")
+    if not url:
+        return "", 25, "", "", False, False
+    split = urlsplit(url)
+    if split.scheme not in ("smtp", "smtps") or not split.hostname:
+        raise BadSetting(f"{name} is no mail server; write smtp://user:password@host:587 or smtps://…")
+    implicit = split.scheme == "smtps"
+    local = split.hostname in ("localhost", "127.0.0.1", "::1")
+    port = split.port or (465 if implicit else 587)
+    user, password = unquote(split.username or ""), unquote(split.password or "")
+    return split.hostname, port, user, password, not implicit and not local, implicit

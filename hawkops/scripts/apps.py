@@ -8,3 +8,9 @@ class ScriptsConfig(AppConfig):
 
     name = "hawkops.scripts"
     label = "scripts"
+
+    def ready(self) -> None:
+        """Make the ground floor's checks known."""
+        from hawkops.scripts.checks.catalogue import register_all
+
+        register_all()

@@ -40,17 +40,23 @@ class Argument:
     default: str = ""
     choices: tuple[str, ...] = ()
     switch: bool = False
+    required: bool = False
+    # several values, separated by commas or spaces: the option is repeated
+    many: bool = False
 
-    def parse(self, text: str) -> str:
-        """Return the option as it is passed, or an empty string when it is left out."""
+    def parse(self, text: str) -> list[str]:
+        """Return the option as it is passed, a word for each value; no word when it is left out. Raises InvalidInput."""
         text = text.strip()
+        if not text and self.required:
+            raise InvalidInput(f"--{self.name} is needed: {self.help}.")
         if not text or (self.switch and text in OFF):
-            return ""
+            return []
         if self.switch:
             if text not in ON:
                 raise InvalidInput(f"--{self.name} is a switch; give it no value.")
-            return f"--{self.name}"
-        return f"--{self.name}={self.check(text)}"
+            return [f"--{self.name}"]
+        values = re.split(r"[\s,]+", text) if self.many else [text]
+        return [f"--{self.name}={self.check(value)}" for value in values]
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Script:
     idempotent: bool = True
     # whether --duration says how long it runs (and not how far back it looks)
     lasts: bool = False
+    # whether it looks into this installation, and so gets the addresses and keys that it needs
+    installation: bool = False
 
     @property
     def path(self) -> Path:
@@ -97,5 +105,5 @@ class Script:
             raise InvalidInput(
                 f"{self.name} has no option --{unknown[0]}; it has {', '.join(sorted(known)) or 'none'}."
             )
-        parsed = [argument.parse(given.get(argument.name, argument.default)) for argument in self.arguments]
-        return [text for text in parsed if text]
+        parsed = (argument.parse(given.get(argument.name, argument.default)) for argument in self.arguments)
+        return [word for words in parsed for word in words]

@@ -1,5 +1,7 @@
 """Every script of the runbook that works here, in the runbook's order of use."""
 
+import re
+
 from hawkops.core.environments import Environment
 from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.scripts.catalogue import Argument, Measurement, Script, a_duration, an_environment
@@ -13,9 +15,28 @@ FALLBACK = Measurement("litert.fallback.duration", "Fallback latency", "s")
 FREE = Measurement("device.storage.free", "Free space", "GB", 1e-9)
 
 GATES, PERFORMANCE = "Code quality gates", "Performance validation"
+STANDARDS, SEVERITIES = ("SOC2", "GDPR"), ("low", "medium", "high", "critical")
 SECURITY, TROUBLE, DEPLOYMENT = "Security and compliance", "Troubleshooting", "Deployment"
 
 ENVIRONMENT = Argument("environment", "whose devices it speaks of", an_environment, choices=tuple(Environment))
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise InvalidInput(f"{text!r} is no name: letters, digits, dots and dashes, 64 at most.")
+    return text
+
+
+def _standard(text: str) -> str:
+    if text not in STANDARDS:
+        raise InvalidInput(f"{text!r} is no standard in the catalogue; use {' or '.join(STANDARDS)}.")
+    return text
+
+
+def _severity(text: str) -> str:
+    if text not in SEVERITIES:
+        raise InvalidInput(f"{text!r} is no severity; use {', '.join(SEVERITIES)}.")
+    return text
 
 
 def _component(text: str) -> str:
@@ -42,6 +63,36 @@ _ALL = (
         "Every AI workflow, error handling and graceful degradation, each provoked for real on this host.",
         GATES,
         (FALLBACK,),
+    ),
+    Script(
+        "verify_android_security.sh",
+        "Android security",
+        "Model validation, encryption and audit trail, each by its own script.",
+        GATES,
+        installation=True,
+    ),
+    Script(
+        "scripts/deploy-security-stack.sh",
+        "Deploy the security stack",
+        "Makes signing keys, signs the model, tightens rights, and writes down what was applied. Safe to repeat.",
+        DEPLOYMENT,
+        changes_anything=True,
+        installation=True,
+    ),
+    Script(
+        "scripts/validate-security-config.sh",
+        "Security configuration",
+        "What is, compared with what was applied: policies, keys, model, rights.",
+        DEPLOYMENT,
+        installation=True,
+    ),
+    Script(
+        "scripts/production-smoke-tests.sh",
+        "Smoke tests",
+        "Pages, doors and flags answer a person, a stranger and a device as they should.",
+        DEPLOYMENT,
+        arguments=(ENVIRONMENT,),
+        installation=True,
     ),
     Script(
         "scripts/verify-core-ai.sh",
@@ -98,6 +149,52 @@ _ALL = (
         "The model is what its author signed. Without a public key nothing is proven: no data.",
         SECURITY,
         arguments=(ENVIRONMENT,),
+    ),
+    Script(
+        "scripts/verify-encryption.sh",
+        "Encryption",
+        "Every connection, stored secret and key as it really is; what can't be known is no data.",
+        SECURITY,
+        arguments=(Argument("check-all-components", "disks, models and devices too", switch=True),),
+        installation=True,
+    ),
+    Script(
+        "scripts/validate-audit-trails.sh",
+        "Audit trails",
+        "The history verifies, has no silence above a minute, and the database refuses to alter it.",
+        SECURITY,
+        (Measurement("audit_log_gaps", "Longest gap", "s"),),
+        (Argument("last-24h", "look for gaps in the last 24 hours only", switch=True),),
+        installation=True,
+    ),
+    Script(
+        "scripts/run-compliance-checks.sh",
+        "Compliance",
+        "Controls of SOC 2 and GDPR judged by evidence; the ones HawkOps can't know are listed as such.",
+        SECURITY,
+        arguments=(Argument("standard", "which standard", _standard, choices=STANDARDS, required=True, many=True),),
+        installation=True,
+    ),
+    Script(
+        "scripts/collect-security-evidence.sh",
+        "Collect evidence",
+        "History, runs, logs and configuration in one archive, hashed and signed.",
+        SECURITY,
+        arguments=(Argument("incident-id", "the incident it belongs to", _word, required=True),),
+        installation=True,
+        idempotent=False,
+    ),
+    Script(
+        "scripts/notify-security-team.sh",
+        "Notify the security team",
+        "Webhook and e-mail, each with its receipt; without a channel it is no data.",
+        SECURITY,
+        arguments=(
+            Argument("severity", "how grave", _severity, choices=SEVERITIES, required=True),
+            Argument("type", "what happened, litert_incident say", _word, required=True),
+        ),
+        installation=True,
+        idempotent=False,
     ),
     Script(
         "scripts/check-model-integrity.sh",

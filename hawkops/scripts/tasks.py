@@ -1,7 +1,10 @@
 """Celery's side of the scripts: load by id, run, store. Safe to run twice and late."""
 
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from celery import shared_task
 from django.conf import settings
@@ -12,6 +15,25 @@ from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.models import Run, State
 
 log = logging.getLogger(__name__)
+
+SECRET_CHARACTERS = 8
+MODEL = ("MODEL_URL", "MODEL_SIGNATURE", "MODEL_SIGNING_PUBLIC_KEY", "ANDROID_PACKAGE")
+INSTALLATION = (
+    *(
+        f"{name}{suffix}"
+        for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SMTP_URL")
+        for suffix in ("", "_FILE")
+    ),
+    "DATABASE_OWNER_URL",
+    "CONSOLE_URL",
+    "GATEWAY_URL",
+    "ALLOWED_HOSTS",
+    "SECURITY_WEBHOOK",
+    "SECURITY_EMAIL",
+    "MAIL_FROM",
+    "OUTBOUND_PRIVATE",
+    "DISK_ENCRYPTION",
+)
 
 
 @shared_task(name="scripts.run", acks_late=True, ignore_result=True)
@@ -33,19 +55,39 @@ def run(run_id: int) -> None:
         log.warning("run.result_refused", extra={"run": run_id})
 
 
+def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
+    """Return what a script gets beyond the allow-list: what it speaks of, and only if it must, the way in."""
+    env = {
+        "HAWKOPS_ENVIRONMENT": taken.environment,
+        "HAWKOPS_BACKENDS": ",".join(taken.subject.get("backends", [])) or "cpu",
+        "LITERT_MODEL": settings.LITERT_MODEL,
+        "CLOUD_AI_URL": settings.CLOUD_AI_URL,
+        "HAWKOPS_GATEWAY": settings.GATEWAY_URL,
+        "HAWKOPS_DATA": str(settings.DATA),
+    }
+    env |= {name: os.environ[name] for name in MODEL if name in os.environ}
+    if installation:
+        env |= {name: os.environ[name] for name in INSTALLATION if name in os.environ}
+    return env
+
+
+def _secrets(env: dict[str, str]) -> Iterator[str]:
+    """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves."""
+    for name in ("SECRET_KEY", "SECURITY_WEBHOOK"):
+        if len(env.get(name, "")) >= SECRET_CHARACTERS:
+            yield env[name]
+    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):
+        password = urlsplit(env.get(name, "")).password
+        if password and len(password) >= SECRET_CHARACTERS:
+            yield password
+    if len(settings.SECRET_KEY) >= SECRET_CHARACTERS:
+        yield settings.SECRET_KEY
+
+
 def _run(taken: Run) -> runner.Outcome:
     entry = script(taken.script)
-    env = runner.environment_for(
-        {
-            "HAWKOPS_ENVIRONMENT": taken.environment,
-            "HAWKOPS_BACKENDS": ",".join(taken.subject.get("backends", [])) or "cpu",
-            "LITERT_MODEL": settings.LITERT_MODEL,
-            "CLOUD_AI_URL": settings.CLOUD_AI_URL,
-            "HAWKOPS_GATEWAY": settings.GATEWAY_URL,
-            "HAWKOPS_DATA": str(settings.DATA),
-        }
-    )
-    secrets = frozenset(secret for secret in (settings.SECRET_KEY,) if len(secret) >= 8)
+    env = runner.environment_for(_environment(taken, installation=entry.installation))
+    secrets = frozenset(_secrets(env))
     try:
         return runner.run_program(
             [str(entry.path), *entry.command_arguments(taken.arguments)],

@@ -52,7 +52,7 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         if not can(request.user, environment, *MAY_RUN):
             refusal = "Running a script needs the role releaser or operator."
         else:
-            given = {argument.name: request.POST.get(argument.name, "") for argument in entry.arguments}
+            given = {argument.name: ",".join(request.POST.getlist(argument.name)) for argument in entry.arguments}
             try:
                 run = services.run_request(
                     environment=environment,

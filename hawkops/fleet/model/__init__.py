@@ -22,6 +22,11 @@ def is_synthetic(path: Path, sha256: str) -> bool:
         return b"synthetic, random weights" in file.read(65536)
 
 
+def is_synthetic_file(path: Path) -> bool:
+    """Tell the same of a file whose digest is not known yet."""
+    return is_synthetic(path, digest(path))
+
+
 def expected_digest(path: Path) -> str | None:
     """Return the digest that a model must have: ours, or the one in a `.sha256` file beside it. None: nobody says."""
     if path.resolve() == PATH.resolve():
