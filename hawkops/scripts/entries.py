@@ -16,7 +16,7 @@ FREE = Measurement("device.storage.free", "Free space", "GB", 1e-9)
 
 GATES, PERFORMANCE = "Code quality gates", "Performance validation"
 STANDARDS, SEVERITIES = ("SOC2", "GDPR"), ("low", "medium", "high", "critical")
-SECURITY, TROUBLE, DEPLOYMENT = "Security and compliance", "Troubleshooting", "Deployment"
+SECURITY, TROUBLE, DEPLOYMENT, ROLLBACK = "Security and compliance", "Troubleshooting", "Deployment", "Rollback"
 
 ENVIRONMENT = Argument("environment", "whose devices it speaks of", an_environment, choices=tuple(Environment))
 
@@ -45,6 +45,8 @@ def _component(text: str) -> str:
         raise InvalidInput(f"{text!r} is no component that can be watched here; use litert.")
     return text
 
+
+TRACK = Argument("track", "internal, alpha, beta or production", _word)
 
 _ALL = (
     Script(
@@ -85,6 +87,16 @@ _ALL = (
         "What is, compared with what was applied: policies, keys, model, rights.",
         DEPLOYMENT,
         installation=True,
+    ),
+    Script(
+        "scripts/deploy-to-play-store.sh",
+        "Deploy to Play",
+        "Releases the app bundle on a track, the track's other releases untouched. Without credentials no data.",
+        DEPLOYMENT,
+        arguments=(TRACK,),
+        changes_anything=True,
+        idempotent=False,
+        timeout_seconds=1200,
     ),
     Script(
         "scripts/production-smoke-tests.sh",
@@ -194,6 +206,15 @@ _ALL = (
             Argument("type", "what happened, litert_incident say", _word, required=True),
         ),
         installation=True,
+        idempotent=False,
+    ),
+    Script(
+        "scripts/rollback-app-version.sh",
+        "Roll back the app version",
+        "Halts a Play track. Devices keep the build they have: Play never downgrades.",
+        ROLLBACK,
+        arguments=(Argument("version", "previous, or a version code", _word), TRACK),
+        changes_anything=True,
         idempotent=False,
     ),
     Script(

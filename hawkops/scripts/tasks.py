@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 SECRET_CHARACTERS = 8
 MODEL = ("MODEL_URL", "MODEL_SIGNATURE", "MODEL_SIGNING_PUBLIC_KEY", "ANDROID_PACKAGE")
+PLAY = ("PLAY_SERVICE_ACCOUNT", "PLAY_TRACKS", "PLAY_API_URL", "APP_BUNDLE")
 INSTALLATION = (
     *(
         f"{name}{suffix}"
@@ -65,7 +66,7 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
         "HAWKOPS_GATEWAY": settings.GATEWAY_URL,
         "HAWKOPS_DATA": str(settings.DATA),
     }
-    env |= {name: os.environ[name] for name in MODEL if name in os.environ}
+    env |= {name: os.environ[name] for name in (*MODEL, *PLAY) if name in os.environ}
     if installation:
         env |= {name: os.environ[name] for name in INSTALLATION if name in os.environ}
     return env

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hawkops.scripts.tasks import INSTALLATION, MODEL
+from hawkops.scripts.tasks import INSTALLATION, MODEL, PLAY
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -22,7 +22,7 @@ def test_settings__the_table_is_what_is_read() -> None:
     }
     settings = (ROOT / "hawkops/settings.py").read_text()
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', settings)) | {"HAWKOPS_DATA", "LITERT_DISPATCH_DIR"}
-    read |= {*MODEL, *(name for name in INSTALLATION if not name.endswith("_FILE"))}
+    read |= {*MODEL, *PLAY, *(name for name in INSTALLATION if not name.endswith("_FILE"))}
 
     assert listed == read
 

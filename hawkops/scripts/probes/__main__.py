@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from hawkops.fleet import model as synthetic
-from hawkops.scripts.probes import core_ai, device_state, findings, integrity, limits, memory_watch, results
+from hawkops.scripts.probes import core_ai, device_state, findings, integrity, limits, memory_watch, play, results
 from hawkops.scripts.probes.benchmark import benchmark, minutes_and_seconds
 from hawkops.scripts.probes.measuring import (
     Exit,
@@ -120,6 +120,11 @@ def main() -> int:
     add("storage", lambda _: findings.report(device_state.storage()))
     add("gpu-drivers", lambda _: findings.report(device_state.gpu_drivers()))
     add("gpu-memory", lambda _: findings.report(device_state.gpu_memory()))
+    store = add("play-deploy", lambda given: findings.report(play.deploy(given.track)))
+    store.add_argument("--track", default="internal")
+    back = add("play-rollback", lambda given: findings.report(play.rollback(given.version, given.track)))
+    back.add_argument("--version", default="previous", help="previous, or a version code")
+    back.add_argument("--track", default="production")
     given = parser.parse_args()
     try:
         return int(given.run(given))

@@ -31,6 +31,11 @@ class Device:
         return self.shell("getprop", name).strip()
 
 
+def package() -> str:
+    """The app's package on a device."""
+    return os.environ.get("ANDROID_PACKAGE") or "com.hazardhawk"
+
+
 def device() -> Device:
     """Find the device: ANDROID_SERIAL, else the only one that `adb devices` lists as ready. Raises NoDevice."""
     if shutil.which("adb") is None:

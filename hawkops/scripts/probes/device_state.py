@@ -8,18 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, device
+from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, device, package
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
 from hawkops.scripts.probes.integrity import artefact, data_folder
 from hawkops.scripts.probes.measuring import Reading, Unmeasurable, subject, throughput
 
 FREE_SHARE_LEAST = 0.10
 FREE_BYTES_LEAST = 2_000_000_000
-
-
-def package() -> str:
-    """The app's package on a device."""
-    return os.environ.get("ANDROID_PACKAGE") or "com.hazardhawk"
 
 
 # ---- storage ----
