@@ -35,6 +35,8 @@ app.conf.beat_schedule = {
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
     "digests": periodic("monitoring.digests_prune", 300.0),
+    "alerts": periodic("monitoring.alerts_evaluate", 10.0),
+    "alerts_prune": periodic("monitoring.alerts_prune", 3600.0),
     "compact": periodic("monitoring.rollups_compact", 120.0),
 }
 app.autodiscover_tasks()

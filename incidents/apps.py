@@ -8,3 +8,10 @@ class IncidentsConfig(AppConfig):
 
     name = "incidents"
     label = "incidents"
+
+    def ready(self) -> None:
+        """Say what an emergency explains."""
+        from incidents.quieting import kill_in_force
+        from monitoring.selectors.quieting import register
+
+        register(kill_in_force)

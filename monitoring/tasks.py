@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from monitoring.services import alerts
 from monitoring.services import telemetry as services
 
 
@@ -17,3 +18,15 @@ def rollups_compact() -> None:
     """Make old rows wider and drop what is past its retention."""
     services.rollups_compact()
     services.rollups_prune()
+
+
+@shared_task(name="monitoring.alerts_evaluate", soft_time_limit=25, time_limit=30)
+def alerts_evaluate() -> None:
+    """Look at every criterion that alerts, in every environment."""
+    alerts.alerts_evaluate()
+
+
+@shared_task(name="monitoring.alerts_prune")
+def alerts_prune() -> None:
+    """Forget episodes that ended long ago."""
+    alerts.alerts_prune()

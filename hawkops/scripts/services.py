@@ -133,7 +133,7 @@ def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, r
             },
         )
         announce("run", run.environment, id=run.pk)
-        transaction.on_commit(lambda: run_finished.publish(run.pk))
+        run_finished.announce(run.pk)
 
 
 def run_cancel(*, run: Run, actor: Actor, request_id: str = "") -> None:
@@ -188,7 +188,7 @@ def runs_reap() -> tuple[int, int]:
             else:
                 lost += 1
                 pk = run.pk
-                transaction.on_commit(lambda pk=pk: run_finished.publish(pk))  # type: ignore[misc]
+                run_finished.announce(pk)
     for pk in Run.objects.filter(state=State.QUEUED.value, requested_at__lt=now - FORGOTTEN).values_list(
         "pk", flat=True
     ):

@@ -1,5 +1,7 @@
 """Monitoring's tables."""
 
+from monitoring.models.alert import Alert, Silence
+from monitoring.models.criteria import StoredCriterion
 from monitoring.models.telemetry import DeviceHour, PayloadDigest, RollupPartial, Series
 
-__all__ = ["DeviceHour", "PayloadDigest", "RollupPartial", "Series"]
+__all__ = ["Alert", "DeviceHour", "PayloadDigest", "RollupPartial", "Series", "Silence", "StoredCriterion"]

@@ -1,0 +1,26 @@
+"""Criteria as the database holds them: the file seeds, the database rules. Versions stand in the change history."""
+
+from django.db import models
+
+
+class StoredCriterion(models.Model):
+    """One criterion. `document` is what rules, `seed` what the threshold file said when it was last imported."""
+
+    key = models.CharField(max_length=60, unique=True)
+    purpose = models.CharField(max_length=20)
+    document = models.JSONField()
+    seed = models.JSONField(null=True)
+    revision = models.IntegerField(default=1)
+    changed_at = models.DateTimeField()
+    changed_by = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ["purpose", "pk"]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it differs from the threshold file (or stands in none)."""
+        return bool(self.document != self.seed)

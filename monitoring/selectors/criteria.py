@@ -1,0 +1,204 @@
+"""Criteria with their live readings: all of an environment in a handful of queries, however many there are."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Max, Min, Sum
+
+from hawkops.core import clock
+from hawkops.core.verdicts import WORST_FIRST, Verdict
+from monitoring.domain import criteria as domain
+from monitoring.domain.criteria import Aggregate, Criterion, Judgement, Purpose, Reading
+from monitoring.domain.metrics import INFERENCES
+from monitoring.domain.sketch import Sketch
+from monitoring.domain.targets import Stage, profile_for
+from monitoring.models import DeviceHour, RollupPartial, Series, StoredCriterion
+from monitoring.selectors.telemetry import may_judge
+
+FORGOTTEN = timedelta(days=14)
+STAGES = {"litert.prefill.throughput": Stage.PREFILL, "litert.decode.throughput": Stage.DECODE}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A criterion, what was read for it, and what that says. `parts` are the device classes of a profile's criterion."""
+
+    criterion: Criterion
+    reading: Reading
+    judgement: Judgement
+    parts: tuple[tuple[str, Reading, Judgement], ...] = ()
+    simulated: bool = False
+
+
+def stored() -> list[StoredCriterion]:
+    """Return every stored criterion, in the file's order within each purpose."""
+    return list(StoredCriterion.objects.all())
+
+
+def criteria(*, purposes: Iterable[Purpose] = (), keys: Iterable[str] = ()) -> list[Criterion]:
+    """Return the criteria of some purposes, or by key; all when neither is said. One query."""
+    rows = StoredCriterion.objects.all()
+    if purposes:
+        rows = rows.filter(purpose__in=[purpose.value for purpose in purposes])
+    if keys:
+        rows = rows.filter(key__in=list(keys))
+    return [domain.criterion(row.document) for row in rows]
+
+
+def evaluate(environment: str, wanted: Sequence[Criterion], *, now: datetime | None = None) -> list[Evaluated]:
+    """Read and judge criteria. Two queries for each distinct window, and three more."""
+    now = now or clock.now()
+    return _Evaluation(environment, wanted, now).all()
+
+
+class _Evaluation:
+    """One look at an environment."""
+
+    def __init__(self, environment: str, wanted: Sequence[Criterion], now: datetime) -> None:
+        self.environment = environment
+        self.wanted = wanted
+        self.now = now
+        names = {INFERENCES}
+        for one in wanted:
+            names.add(one.over.metric)
+            if one.of is not None:
+                names.add(one.of.metric)
+        simulated_counts = may_judge(environment, simulated=True)
+        everything = Series.objects.filter(environment=environment, metric__in=names)
+        self.series = [one for one in everything if simulated_counts or not one.simulated]
+        self.left_out = {one.metric for one in everything if one not in self.series}
+        self.ids = [one.pk for one in self.series]
+        self.last = dict(
+            RollupPartial.objects.filter(series_id__in=self.ids, bucket_at__gte=now - FORGOTTEN)
+            .values_list("series_id")
+            .annotate(Max("bucket_at"))
+        )
+        self.sums: dict[timedelta, dict[int, Sketch]] = {}
+        self.sketches: dict[timedelta, dict[int, Sketch]] = {}
+        self.devices: dict[timedelta, int] = {}
+
+    def all(self) -> list[Evaluated]:
+        """Evaluate every criterion."""
+        return [self._one(one) for one in self.wanted]
+
+    def _one(self, one: Criterion) -> Evaluated:
+        chosen = [series for series in self.series if _holds(one.over, series)]
+        simulated = bool(chosen) and all(series.simulated for series in chosen)
+        if one.threshold is None:
+            return self._by_class(one, chosen, simulated)
+        reading = self._reading(one, chosen)
+        allowed = bool(chosen) or one.over.metric not in self.left_out
+        return Evaluated(one, reading, domain.judge(one, reading, now=self.now, allowed=allowed), simulated=simulated)
+
+    def _by_class(self, one: Criterion, chosen: list[Series], simulated: bool) -> Evaluated:
+        """Judge each device class by its own profile; the worst of those that have one speaks for all."""
+        parts: list[tuple[str, Reading, Judgement]] = []
+        for name in sorted({series.device_class for series in chosen}):
+            profile = profile_for(device_class=name, environment=self.environment)
+            for backend in one.over.backends or ("cpu", "gpu", "npu"):
+                own = [series for series in chosen if series.device_class == name and series.backend_actual == backend]
+                target = profile.target(STAGES[one.over.metric], backend) if profile else None
+                reading = self._reading(one, own)
+                if not own or reading.value is None:
+                    continue
+                reading = replace(reading, threshold=target.threshold if target else None)
+                label = f"{name} {backend}"
+                parts.append((label, reading, domain.judge(replace(one, where_available=False), reading, now=self.now)))
+        judged = [part for part in parts if part[1].threshold is not None]
+        if not judged:
+            reading = replace(self._reading(one, chosen), scope=self._scope(one, len(parts)))
+            allowed = bool(chosen) or one.over.metric not in self.left_out
+            return Evaluated(
+                one, reading, domain.judge(one, reading, now=self.now, allowed=allowed), tuple(parts), simulated
+            )
+        label, reading, verdict = min(judged, key=lambda part: WORST_FIRST.index(part[2].verdict))
+        sentence = f"{label}: {verdict.sentence}"
+        if len(judged) > 1:
+            passing = sum(part[2].verdict is Verdict.PASS for part in judged)
+            sentence += f"; {passing} of {len(judged)} judged classes pass"
+        if without := len(parts) - len(judged):
+            sentence += f"; {without} without absolute target"
+        return Evaluated(one, reading, replace(verdict, sentence=sentence), tuple(parts), simulated)
+
+    def _scope(self, one: Criterion, classes: int) -> str:
+        if classes:
+            return ""
+        devices = self._devices(timedelta(hours=1))
+        backends = " or ".join(one.over.backends) or "this"
+        return f"not in scope: 0 of {devices} devices ran on {backends}" if devices else ""
+
+    def _reading(self, one: Criterion, chosen: list[Series]) -> Reading:
+        merged, at = self._merged(one, chosen)
+        whole = None
+        if one.of is not None:
+            whole, whole_at = self._merged(one, [series for series in self.series if _holds(one.of, series)])
+            at = max(filter(None, (at, whole_at)), default=None)
+        devices = self._devices(max(one.window, timedelta(hours=1)))
+        if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not merged.count:
+            # a counter that never moved says nothing; that devices report at all makes it a zero
+            flowing, flowing_at = self._merged(one, [series for series in self.series if series.metric == INFERENCES])
+            if flowing.count:
+                value = 0.0 if one.aggregate is Aggregate.COUNT or devices else None
+                return Reading(value, flowing.count, devices, flowing_at)
+            return Reading(None, at=at)
+        value = domain.read(one, merged, whole=whole, devices=devices)
+        count = round(whole.total) if whole is not None else merged.count
+        if one.aggregate is Aggregate.RATIO and whole is not None and not whole.count:
+            value = None
+        return Reading(value, count, devices, at)
+
+    def _merged(self, one: Criterion, chosen: list[Series]) -> tuple[Sketch, datetime | None]:
+        found = self._window(one)
+        merged = Sketch()
+        for series in chosen:
+            if series.pk in found:
+                merged.merge(found[series.pk])
+        return merged, max((self.last[s.pk] for s in chosen if s.pk in self.last), default=None)
+
+    def _window(self, one: Criterion) -> dict[int, Sketch]:
+        """Return what each series observed within a criterion's window; with buckets only where a percentile needs them."""
+        if one.aggregate.quantile is None:
+            if one.window not in self.sums:
+                self.sums[one.window] = self._summed(one.window)
+            return self.sums[one.window]
+        if one.window not in self.sketches:
+            self.sketches[one.window] = self._sketched(one.window)
+        return self.sketches[one.window]
+
+    def _summed(self, window: timedelta) -> dict[int, Sketch]:
+        rows = (
+            RollupPartial.objects.filter(
+                series_id__in=self.ids, bucket_at__gte=self.now - window, bucket_at__lte=self.now
+            )
+            .values_list("series_id")
+            .annotate(Sum("count"), Sum("total"), Sum("squares"), Min("low"), Max("high"))
+        )
+        return {
+            pk: Sketch(count=int(count), total=total, squares=squares, low=low, high=high)
+            for pk, count, total, squares, low, high in rows
+        }
+
+    def _sketched(self, window: timedelta) -> dict[int, Sketch]:
+        metrics = {c.over.metric for c in self.wanted if c.aggregate.quantile is not None and c.window == window}
+        ids = [series.pk for series in self.series if series.metric in metrics]
+        rows = RollupPartial.objects.filter(
+            series_id__in=ids, bucket_at__gte=self.now - window, bucket_at__lte=self.now
+        ).values_list("series_id", "count", "total", "squares", "low", "high", "buckets")
+        found: dict[int, Sketch] = {}
+        for pk, count, total, squares, low, high, buckets in rows.iterator(chunk_size=5_000):
+            found.setdefault(pk, Sketch()).merge_row(count, total, squares, low, high, buckets)
+        return found
+
+    def _devices(self, window: timedelta) -> int:
+        if window not in self.devices:
+            since = (self.now - window).replace(minute=0, second=0, microsecond=0)
+            rows = DeviceHour.objects.filter(environment=self.environment, hour_at__gte=since)
+            if not may_judge(self.environment, simulated=True):
+                rows = rows.filter(simulated=False)
+            self.devices[window] = rows.aggregate(many=Count("device_id", distinct=True))["many"]
+        return self.devices[window]
+
+
+def _holds(selection: domain.Selection, series: Series) -> bool:
+    return selection.holds(metric=series.metric, backend=series.backend_actual, outcome=series.outcome)

@@ -1,0 +1,324 @@
+"""Alerts: the table of moves, their life over stored telemetry, and what people do with them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hawkops.core.errors import Conflict, InvalidInput
+from hawkops.core.verdicts import Verdict
+from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
+from monitoring.domain import alerting
+from monitoring.domain.alerting import Episode, Kind, Move, Sign, State
+from monitoring.events import alert_moved
+from monitoring.models import Alert
+from monitoring.selectors import alerts as selectors
+from monitoring.services import alerts as services
+from monitoring.services.criteria import criteria_seed
+from rollout.services import flags
+from tests.monitoring.rows import stored
+
+ME = Actor("person:1", "operator-1")
+START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LATENCY = "gen_ai.client.operation.duration"
+
+
+# ---- the table of moves ----
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "seconds", "move"),
+    [
+        (None, Sign.BAD, 0, Move.BEGIN),
+        (None, Sign.WELL, 0, Move.NONE),
+        (None, Sign.UNKNOWN, 0, Move.NONE),
+        (State.PENDING, Sign.BAD, 29, Move.STILL_BAD),
+        (State.PENDING, Sign.BAD, 30, Move.FIRE),
+        (State.PENDING, Sign.WELL, 10, Move.DROP),
+        (State.PENDING, Sign.UNKNOWN, 99, Move.NONE),
+        (State.FIRING, Sign.WELL, 59, Move.NONE),
+        (State.FIRING, Sign.WELL, 60, Move.RESOLVE),
+        (State.FIRING, Sign.UNKNOWN, 9999, Move.NONE),
+        (State.ACKNOWLEDGED, Sign.WELL, 60, Move.RESOLVE),
+        (State.RESOLVED, Sign.BAD, 0, Move.BEGIN),
+    ],
+)
+def test_step__each_state_and_sign(state: State | None, seen: Sign, seconds: int, move: Move) -> None:
+    episode = Episode(state, START, START) if state else None
+
+    assert alerting.step(episode, seen, for_=timedelta(seconds=30), now=START + timedelta(seconds=seconds)) is move
+
+
+def test_step__no_waiting_time__fires_at_once() -> None:
+    assert alerting.step(None, Sign.BAD, for_=timedelta(), now=START) is Move.FIRE_AT_ONCE
+
+
+def test_step__acknowledged_too_long__pages_again() -> None:
+    episode = Episode(State.ACKNOWLEDGED, START, START, START + timedelta(minutes=15))
+
+    assert alerting.step(episode, Sign.BAD, for_=timedelta(), now=START + timedelta(minutes=14)) is Move.STILL_BAD
+    assert alerting.step(episode, Sign.BAD, for_=timedelta(), now=START + timedelta(minutes=15)) is Move.PAGE_AGAIN
+
+
+@given(st.lists(st.sampled_from(list(Sign)), max_size=80))
+def test_step__whatever_comes__silence_never_resolves_and_firing_needs_its_time(signs: list[Sign]) -> None:
+    episode: Episode | None = None
+    now = START
+    for seen in signs:
+        now += timedelta(seconds=10)
+        move = alerting.step(episode, seen, for_=timedelta(seconds=30), now=now)
+        if move is Move.BEGIN:
+            episode = Episode(State.PENDING, now, now)
+        elif episode is not None and move is Move.FIRE:
+            assert now - episode.since >= timedelta(seconds=30)
+            episode = Episode(State.FIRING, episode.since, now)
+        elif episode is not None and move is Move.STILL_BAD:
+            episode = Episode(episode.state, episode.since, now)
+        elif move in (Move.RESOLVE, Move.DROP):
+            assert seen is Sign.WELL
+            episode = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "age", "seen"),
+    [
+        (Kind.BREACH, Verdict.FAIL, 0, Sign.BAD),
+        (Kind.BREACH, Verdict.PASS, 0, Sign.WELL),
+        (Kind.BREACH, Verdict.INSUFFICIENT, 0, Sign.UNKNOWN),
+        (Kind.BREACH, Verdict.STALE, 999, Sign.UNKNOWN),
+        (Kind.NO_DATA, Verdict.STALE, 300, Sign.BAD),
+        (Kind.NO_DATA, Verdict.FAIL, 10, Sign.WELL),
+        (Kind.NO_DATA, Verdict.NO_DATA, None, Sign.UNKNOWN),
+    ],
+)
+def test_sign__what_a_verdict_means(kind: Kind, verdict: Verdict, age: int | None, seen: Sign) -> None:
+    silent = None if age is None else timedelta(seconds=age)
+
+    assert alerting.sign(kind, verdict, silent_for=silent) is seen
+
+
+# ---- life over stored telemetry ----
+
+
+@pytest.fixture
+def seeded() -> None:
+    criteria_seed(actor=ME)
+
+
+@contextmanager
+def at(seconds: float) -> Iterator[datetime]:
+    """Step to a moment."""
+    moment = START + timedelta(seconds=seconds)
+    with time_machine.travel(moment, tick=False):
+        yield moment
+
+
+def look(seconds: float, latency: float | None = None) -> int:
+    """Let telemetry of one latency arrive at a moment, and evaluate."""
+    with at(seconds) as moment:
+        if latency is not None:
+            stored(LATENCY, [latency] * 40, at=moment - timedelta(seconds=10), actual="cpu")
+        return services.alerts_evaluate(environments=["demo"])
+
+
+def states(key: str = "alert-latency", kind: Kind = Kind.BREACH) -> list[str]:
+    return list(Alert.objects.filter(key=key, kind=kind.value).order_by("pk").values_list("state", flat=True))
+
+
+@pytest.mark.django_db
+def test_life__breach_fires_after_its_time_and_resolves_when_well(seeded: None) -> None:
+    heard: list[tuple[int, str]] = []
+    alert_moved.subscribe(lambda pk, verb: heard.append((pk, verb)))
+
+    look(0, 0.5)
+    assert states() == []
+    look(10, 9.0)
+    assert states() == ["pending"]
+    look(30, 9.0)
+    assert states() == ["pending"]
+    look(40, 9.0)
+    assert states() == ["firing"]
+    # the five-minute window holds the bad data for a while, then it must be well for a minute
+    for seconds in range(345, 420, 10):
+        look(seconds, 0.5)
+    assert states() == ["resolved"]
+
+    alert = Alert.objects.get(key="alert-latency", kind="breach")
+    assert alert.detection_seconds == 40  # measured at 12:00:00, told at 12:00:40
+    verbs = HistoryEntry.objects.filter(subject=f"alert:{alert.pk}").order_by("seq").values_list("verb", flat=True)
+    assert list(verbs) == ["alert.pending", "alert.fired", "alert.resolved"]
+
+
+@pytest.mark.django_db
+def test_life__short_breach__is_dropped_and_told_to_nobody(seeded: None) -> None:
+    look(0, 9.0)
+    for seconds in (5, 6, 7, 8):
+        with at(seconds) as moment:
+            stored(LATENCY, [0.1] * 4000, at=moment, actual="cpu")
+    look(10)
+
+    assert states() == []
+    assert not HistoryEntry.objects.filter(verb="alert.fired", subject__startswith="alert:").exists()
+
+
+@pytest.mark.django_db
+def test_life__few_samples__never_fire(seeded: None) -> None:
+    with at(0) as moment:
+        stored(LATENCY, [60.0] * 29, at=moment, actual="cpu")
+    for seconds in range(0, 120, 10):
+        look(seconds)
+
+    assert states() == []
+
+
+@pytest.mark.django_db
+def test_silence__of_all_telemetry__is_one_alert_that_explains_the_others(seeded: None) -> None:
+    look(0, 0.5)
+    look(100)
+    assert states("telemetry-silent", Kind.NO_DATA) == []
+    look(130)
+    assert states("telemetry-silent", Kind.NO_DATA) == ["firing"]
+    look(320)
+    assert states("alert-latency", Kind.NO_DATA) == ["firing"]
+    assert Alert.objects.get(key="alert-latency").inhibited_by == "no telemetry arrives"
+    with at(320):
+        assert selectors.firing_count("demo") == 1
+
+
+@pytest.mark.django_db
+def test_kill_in_force__quiets_performance_alerts(seeded: None) -> None:
+    flags.flags_seed(actor=ME)
+    look(0, 9.0)
+    look(40, 9.0)
+    with at(40):
+        assert selectors.firing_count("demo") == 1
+        flags.kill(environment="demo", actor=ME, reason="Production incident")
+    look(50, 9.0)
+
+    with at(50):
+        assert selectors.firing_count("demo") == 0
+    assert Alert.objects.get(key="alert-latency").inhibited_by == "litert_enabled is killed"
+
+
+@pytest.mark.django_db
+def test_flapping__three_times_in_an_hour__is_shown(seeded: None) -> None:
+    for begin in (0, 900, 1800):
+        for seconds in (0, 40):
+            look(begin + seconds, 9.0)
+        for seconds in range(345, 430, 10):
+            look(begin + seconds, 0.5)
+    look(2700, 9.0)
+
+    with at(2700):
+        (shown,) = [one for one in selectors.open_alerts("demo") if one.alert.key == "alert-latency"]
+        assert shown.flapping
+
+
+# ---- people ----
+
+
+@pytest.mark.django_db
+def test_acknowledge__quiets_until_its_time_is_over(seeded: None) -> None:
+    look(0, 9.0)
+    look(40, 9.0)
+    alert = Alert.objects.get(key="alert-latency")
+    with at(50):
+        services.alert_acknowledge(alert_id=alert.pk, actor=ME)
+        with pytest.raises(Conflict, match="acknowledged"):
+            services.alert_acknowledge(alert_id=alert.pk, actor=ME)
+    for seconds in range(60, 3640, 240):
+        look(seconds, 9.0)
+    assert states() == ["acknowledged"]
+    look(3660, 9.0)
+
+    assert states() == ["firing"]
+    assert HistoryEntry.objects.filter(verb="alert.paged_again").count() == 1
+
+
+@pytest.mark.django_db
+def test_silence__hides_what_it_names_until_its_end(seeded: None) -> None:
+    look(0, 9.0)
+    look(40, 9.0)
+    with at(50):
+        made = services.silence_create(
+            environment="demo", pattern="alert-lat*", span=timedelta(minutes=5), actor=ME, reason="Known"
+        )
+        shown = selectors.open_alerts("demo")
+        assert selectors.hidden_by(made, shown) == 1
+        assert selectors.firing_count("demo") == 0
+    with at(50 + 301):
+        assert selectors.firing_count("demo") == 1
+    with at(60):
+        services.silence_end(silence=made, actor=ME)
+        assert selectors.firing_count("demo") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pattern": "*"}, "hide an outage"),
+        ({"pattern": " "}, "which alerts"),
+        ({"reason": ""}, "Say why"),
+        ({"span": timedelta(days=15)}, "14 days"),
+        ({"span": timedelta()}, "14 days"),
+    ],
+)
+@pytest.mark.django_db
+def test_silence__unfit__is_refused(changes: dict[str, Any], words: str) -> None:
+    wish = {"pattern": "alert-*", "reason": "Known", "span": timedelta(hours=1), **changes}
+
+    with pytest.raises(InvalidInput, match=words):
+        services.silence_create(environment="demo", actor=ME, **wish)
+
+
+# ---- from Alertmanager ----
+
+
+def webhook(status: str = "firing", **changes: Any) -> dict[str, Any]:
+    row = {
+        "status": status,
+        "labels": {"alertname": "HighCPU", "severity": "critical"},
+        "annotations": {"summary": "CPU above 90 %"},
+        "startsAt": "2026-11-20T12:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "fingerprint": "c1",
+        **changes,
+    }
+    return {"version": "4", "groupKey": "g", "status": status, "receiver": "hawkops", "alerts": [row], "new": 1}
+
+
+@pytest.mark.django_db
+def test_alertmanager__fires_once_however_often_told_and_resolves() -> None:
+    assert services.alertmanager_take(environment="demo", payload=webhook(), actor=ME) == 1
+    assert services.alertmanager_take(environment="demo", payload=webhook(), actor=ME) == 0
+    alert = Alert.objects.get()
+    assert (alert.title, alert.severity, alert.sentence) == ("HighCPU", "critical", "CPU above 90 %")
+    assert services.alertmanager_take(environment="demo", payload=webhook("resolved"), actor=ME) == 1
+    assert services.alertmanager_take(environment="demo", payload=webhook("resolved"), actor=ME) == 0
+    assert Alert.objects.get().state == "resolved"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        [],
+        {"version": "3", "alerts": []},
+        {"version": "4", "alerts": {}},
+        {"version": "4", "alerts": ["x"]},
+        webhook(labels={"a": 1}),
+        webhook(fingerprint=""),
+        webhook("maybe"),
+    ],
+)
+@pytest.mark.django_db
+def test_alertmanager__malformed__is_refused_and_changes_nothing(payload: Any) -> None:
+    with pytest.raises(InvalidInput):
+        services.alertmanager_take(environment="demo", payload=payload, actor=ME)
+    assert not Alert.objects.exists()
