@@ -12,6 +12,7 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, percent, spoken
 from hawkops.history import selectors as history
+from monitoring.selectors import alerts as alert_selectors
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import releases as release_selectors
@@ -24,6 +25,8 @@ NAV = (
     ("release", "rollout:checklist"),
     ("flags", "rollout:flag"),
     ("scripts", "scripts:"),
+    ("alerts", "monitoring:alert"),
+    ("alerts", "monitoring:criteri"),
     ("monitoring", "monitoring:"),
     ("emergency", "incidents:"),
     ("history", "history:"),
@@ -100,6 +103,7 @@ def facts(environment: str) -> dict[str, Fact]:
             f"{number(simulated)} simulated" if simulated else "heard of within the hour",
             reverse("monitoring:litert", kwargs={"environment": environment}),
         ),
+        "alerts": _alerts(environment),
         "platform": Fact(
             "Platform late" if late else "Platform healthy",
             "No history entry yet" if last is None else f"History {spoken(clock.now() - last)} old",
@@ -107,3 +111,14 @@ def facts(environment: str) -> dict[str, Fact]:
             ok=not late,
         ),
     }
+
+
+def _alerts(environment: str) -> Fact:
+    """Say how many alerts somebody must act on."""
+    stand = alert_selectors.open_alerts(environment)
+    loud = [one for one in stand if one.loud]
+    url = reverse("monitoring:alerts", kwargs={"environment": environment})
+    if not loud:
+        quiet = len(stand)
+        return Fact("No alert fires", f"{quiet} known or pending" if quiet else "all criteria looked at", url)
+    return Fact(f"{len(loud)} alert{'' if len(loud) == 1 else 's'}", loud[0].alert.title, url, active=True)

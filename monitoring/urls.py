@@ -2,10 +2,20 @@
 
 from django.urls import path
 
-from monitoring.views import dashboards
+from monitoring.views import alerts, criteria, dashboards
 
 app_name = "monitoring"
 urlpatterns = [
     path("monitoring/litert", dashboards.litert, name="litert"),
     path("monitoring/litert/charts/<slug:name>.json", dashboards.chart, name="chart"),
+    path("alerts", alerts.alerts, name="alerts"),
+    path("alerts/<int:pk>", alerts.alert, name="alert"),
+    path("alerts/<int:pk>/acknowledge", alerts.acknowledge, name="alert_acknowledge"),
+    path("alerts/alertmanager", alerts.alertmanager, name="alertmanager"),
+    path("silences", alerts.silence, name="silence"),
+    path("silences/<int:pk>/end", alerts.silence_end, name="silence_end"),
+    path("criteria", criteria.criteria, name="criteria"),
+    path("criteria.yaml", criteria.export, name="criteria_export"),
+    path("criteria/<slug:key>", criteria.criterion, name="criterion"),
+    path("criteria/<slug:key>/reset", criteria.reset, name="criterion_reset"),
 ]

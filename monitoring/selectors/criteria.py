@@ -202,3 +202,88 @@ class _Evaluation:
 
 def _holds(selection: domain.Selection, series: Series) -> bool:
     return selection.holds(metric=series.metric, backend=series.backend_actual, outcome=series.outcome)
+
+
+# ---- replay ----
+
+REPLAY_SPAN = timedelta(days=30)
+REPLAY_STEP = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a criterion would have said over stored telemetry."""
+
+    since: datetime | None
+    steps: int
+    failed: int
+    fired: int
+    longest: timedelta
+    step: timedelta
+    why_not: str = ""
+
+
+def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> Replay:
+    """Run a criterion over the stored telemetry of the last 30 days, window by window. Three queries."""
+    now = now or clock.now()
+    step = max(one.window, REPLAY_STEP)
+    if one.aggregate is Aggregate.PER_DEVICE:
+        return Replay(None, 0, 0, 0, timedelta(), step, "how many devices there were in each hour is not kept yet")
+    counts = may_judge(environment, simulated=True)
+    names = [one.over.metric, *([one.of.metric] if one.of else [])]
+    series = [
+        row for row in Series.objects.filter(environment=environment, metric__in=names) if counts or not row.simulated
+    ]
+    parts: dict[int, dict[str, Sketch]] = {}
+    whole: dict[int, Sketch] = {}
+    since = now - REPLAY_SPAN
+    of_series = {row.pk: row for row in series}
+    rows = RollupPartial.objects.filter(series_id__in=of_series, bucket_at__gte=since, bucket_at__lte=now).values_list(
+        "series_id", "bucket_at", "count", "total", "squares", "low", "high", "buckets"
+    )
+    first: datetime | None = None
+    for pk, at, count, total, squares, low, high, buckets in rows.iterator(chunk_size=5_000):
+        place, own = (at - since) // step, of_series[pk]
+        first = at if first is None else min(first, at)
+        if _holds(one.over, own):
+            group = f"{own.device_class} {own.backend_actual}" if one.threshold is None else ""
+            sketch = parts.setdefault(place, {}).setdefault(group, Sketch())
+            sketch.merge_row(count, total, squares, low, high, buckets)
+        if one.of is not None and _holds(one.of, own):
+            whole.setdefault(place, Sketch()).merge_row(count, total, squares, low, high, buckets)
+    bad = {
+        place
+        for place in {*parts, *whole}
+        if _failed(environment, one, parts.get(place, {}), whole.get(place), since + place * step)
+    }
+    fired, longest = _runs(bad, at_least=max(1, -(-one.for_ // step)))
+    return Replay(first, len({*parts, *whole}), len(bad), fired, longest * step, step)
+
+
+def _failed(environment: str, one: Criterion, parts: dict[str, Sketch], whole: Sketch | None, at: datetime) -> bool:
+    for group, sketch in (parts or {"": Sketch()}).items():
+        threshold = one.threshold
+        if threshold is None:
+            device_class, _, backend = group.rpartition(" ")
+            profile = profile_for(device_class=device_class, environment=environment)
+            target = profile.target(STAGES[one.over.metric], backend) if profile else None
+            if target is None:
+                continue
+            threshold = target.threshold
+        count = round(whole.total) if whole is not None else sketch.count
+        reading = Reading(domain.read(one, sketch, whole=whole), count, 0, at, threshold)
+        if domain.judge(replace(one, where_available=False), reading, now=at).verdict is Verdict.FAIL:
+            return True
+    return False
+
+
+def _runs(places: set[int], *, at_least: int) -> tuple[int, int]:
+    """Count runs of consecutive places of a length at least, and find the longest."""
+    fired = longest = length = 0
+    previous: int | None = None
+    for place in sorted(places):
+        length = length + 1 if previous is not None and place == previous + 1 else 1
+        fired += length == at_least
+        longest = max(longest, length)
+        previous = place
+    return fired, longest

@@ -28,6 +28,7 @@ STRIP = {
     "exposure": {"headline": "15 % · 1 262 devices", "detail": "2.4.0, phase 3 of 4", "url": "#"},
     "gates": {"headline": "11 of 19 boxes", "detail": "8 open before production", "url": "#"},
     "devices": {"headline": "8 412 devices", "detail": "5 000 simulated", "url": "#"},
+    "alerts": {"active": False, "headline": "No alert fires", "detail": "2 known", "url": "#"},
     "platform": {"ok": True, "headline": "Platform healthy", "detail": "Ingest 1.2 s, queue 0.3 s", "url": "#"},
     "kill": {"active": False, "headline": "", "detail": "", "url": "#"},
 }
@@ -128,7 +129,7 @@ urlpatterns = [
     path("<str:environment>/flags", empty),
     app("rollout", "releases", "flags"),
     app("scripts", "catalogue"),
-    app("monitoring", "litert"),
+    app("monitoring", "litert", "alerts"),
     app("incidents", "emergency"),
     app("history", "entries"),
     path(

@@ -1,6 +1,7 @@
 """Who may open and press what: every page for every role, strangers nowhere, unknown environments nothing."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from monitoring.models import Alert
+from monitoring.services.alerts import alertmanager_take, silence_create
+from monitoring.services.criteria import criteria_seed
 from rollout.models import Release
 from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
 
 SYSTEM = Actor.system("test")
-PUBLIC = {"healthz", "login", "enter"}
+PUBLIC = {"healthz", "login", "enter", "alertmanager"}
 
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -31,6 +35,10 @@ PRESSES = {
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR},
     "runs/{run}/cancel": {Role.RELEASER, Role.OPERATOR},
+    "alerts/{alert}/acknowledge": {Role.RELEASER, Role.OPERATOR},
+    "silences": {Role.RELEASER, Role.OPERATOR},
+    "silences/{silence}/end": {Role.RELEASER, Role.OPERATOR},
+    "criteria/alert-latency/reset": {Role.RELEASER, Role.APPROVER},
     "people/add": set(),
     "keys/add": set(),
     "history/verify": set(Role),
@@ -53,6 +61,12 @@ PAGES = (
     "history/1",
     "people",
     "monitoring/litert",
+    "alerts",
+    "alerts/{alert}",
+    "criteria",
+    "criteria.yaml",
+    "criteria/alert-latency",
+    "criteria/alert-latency?threshold=4+s&window=5m&replay=1",
     "monitoring/litert/charts/prefill.json",
 )
 
@@ -68,7 +82,14 @@ def furnished() -> dict[str, Any]:
     runbook_import(actor=SYSTEM)
     release_seed(actor=SYSTEM)
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
-    return {"release": Release.objects.get().pk, "run": run.pk}
+    criteria_seed(actor=SYSTEM)
+    row = {"status": "firing", "labels": {"alertname": "x"}, "fingerprint": "f"}
+    alertmanager_take(environment="demo", payload={"version": "4", "alerts": [row]}, actor=SYSTEM)
+    quiet = silence_create(
+        environment="demo", pattern="alert-x", span=timedelta(hours=1), actor=SYSTEM, reason="Furnished"
+    )
+    alert = Alert.objects.get().pk
+    return {"release": Release.objects.get().pk, "run": run.pk, "alert": alert, "silence": quiet.pk}
 
 
 def address(path: str, furnished: dict[str, Any]) -> str:
