@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from hawkops.core import clock
 from hawkops.core.asgi import CORS, PREFLIGHT, Headers, answer, bearer, header, read_body
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
-from monitoring.otlp.decoding import Decoded, DeviceReport, decode, parse
+from monitoring.otlp.decoding import Decoded, DeviceReport, decode, parse, understand
 from monitoring.otlp.writing import GroupWriter, Overloaded, Unavailable
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class MetricsDoor:
             digest = hashlib.sha256(key.environment.encode() + b"\0" + body).digest()
             encoding = header(scope, b"content-encoding")
             decoded = await self._understand(body, encoding, content_type, key.environment)
-            counted = not decoded.sketches or await self._writer.write(digest, key.environment, decoded)
+            counted = not decoded.holds_data or await self._writer.write(digest, key.environment, decoded)
         except ConnectionResetError:
             return
         except (TooLarge, Malformed, UnsupportedEncoding) as error:
@@ -138,7 +138,9 @@ def _understand_large(body: bytes, encoding: str, content_type: str, environment
 
 
 def _decode(data: bytes, content_type: str, environment: str) -> Decoded:
-    return decode(parse(data, as_json=content_type == JSON), environment=environment, now=clock.now())
+    if content_type == PROTOBUF:
+        return understand(data, environment=environment, now=clock.now())
+    return decode(parse(data, as_json=True), environment=environment, now=clock.now())
 
 
 class _Reply:

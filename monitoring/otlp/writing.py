@@ -16,6 +16,7 @@ import psycopg
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
 from monitoring.domain.sketch import Sketch
+from monitoring.otlp import slim
 from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, SeriesKey
 
 log = logging.getLogger(__name__)
@@ -177,7 +178,9 @@ class GroupWriter:
 
     async def _commit(self, group: list[_Waiting]) -> None:
         line = await self._connection()
-        series = await self._series_ids(line, {key for waiting in group for key, _ in waiting.decoded.sketches})
+        keys = {key for waiting in group for key, _ in waiting.decoded.sketches}
+        keys.update(point[0][0] for waiting in group for point in waiting.decoded.points)
+        series = await self._series_ids(line, keys)
         hour = int(clock.now().timestamp()) // 3600 * 3600
         if hour != self._hour:
             self._hour, self._devices = hour, set()
@@ -186,6 +189,7 @@ class GroupWriter:
         async with line.transaction():
             new = await self._new(line, {waiting.digest for waiting in group})
             sketches: dict[tuple[int, int], Sketch] = {}
+            tallies: dict[tuple[SeriesKey, int], slim.Tally] = {}
             reports: dict[tuple[str, str], DeviceReport] = {}
             first: list[_Waiting] = []
             for waiting in group:
@@ -199,8 +203,20 @@ class GroupWriter:
                     if known is None:
                         sketches[slot] = known = Sketch()
                     known.merge(sketch)
+                for point in waiting.decoded.points:
+                    tally = tallies.get(point[0])
+                    if tally is None:
+                        tally = tallies[point[0]] = slim.Tally()
+                    tally.add(point)
                 for report in waiting.decoded.reports:
                     reports[report.environment, report.device_id] = report
+            for (key, bucket), tally in tallies.items():
+                slot = (series[key], bucket)
+                known = sketches.get(slot)
+                if known is None:
+                    sketches[slot] = tally.sketch()
+                else:
+                    known.merge(tally.sketch())
             unseen = [report for seen, report in reports.items() if seen not in self._devices]
             if unseen:
                 await self._note_devices(line, unseen)
