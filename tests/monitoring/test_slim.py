@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from hawkops.bench.measures import payload
 from hawkops.core.bounded import Malformed
@@ -73,6 +74,7 @@ attributes = st.dictionaries(
     texts | st.integers(-3, 3) | st.booleans(),
     max_size=4,
 )
+temporalities: Any = st.sampled_from([0, 1, 1, 1, 2])
 names = st.sampled_from(
     [
         "litert.prefill.throughput",
@@ -102,6 +104,7 @@ def pairs(said: dict[str, Any]) -> list[KeyValue]:
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
     request = ExportMetricsServiceRequest()
+
     for _ in range(draw(st.integers(1, 2))):
         resource = request.resource_metrics.add()
         said = draw(
@@ -114,26 +117,26 @@ def bodies(draw: st.DrawFn) -> bytes:
         for _ in range(draw(st.integers(0, 3))):
             name = draw(names)
             metric = scope.metrics.add(name=name, unit=draw(st.sampled_from(["", "{token}/s", "{inference}", "s"])))
-            point: Any
             at = int(NOW.timestamp() * SECOND) + draw(moments) * SECOND
             kind = draw(st.sampled_from(["sum", "gauge", "exponential_histogram", "histogram"]))
             if kind in ("sum", "gauge"):
                 holder = getattr(metric, kind)
                 if kind == "sum":
                     holder.is_monotonic = draw(st.booleans())
-                    holder.aggregation_temporality = draw(st.sampled_from([0, 1, 2]))
+                    holder.aggregation_temporality = draw(temporalities)
                 point = holder.data_points.add(time_unix_nano=at, flags=draw(st.sampled_from([0, 0, 1])))
                 if draw(st.booleans()):
                     point.as_int = draw(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 9))
                 elif draw(st.booleans()):
                     point.as_double = draw(values)
             elif kind == "histogram":
-                metric.histogram.aggregation_temporality = 1
-                point = metric.histogram.data_points.add(time_unix_nano=at, count=3, sum=6)
-                point.explicit_bounds.extend([1.0, 5.0])
-                point.bucket_counts.extend([1, 1, 1])
+                metric.histogram.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+                explicit = metric.histogram.data_points.add(time_unix_nano=at, count=3, sum=6)
+                explicit.explicit_bounds.extend([1.0, 5.0])
+                explicit.bucket_counts.extend([1, 1, 1])
+                point = explicit
             else:
-                metric.exponential_histogram.aggregation_temporality = draw(st.sampled_from([0, 1, 1, 1, 2]))
+                metric.exponential_histogram.aggregation_temporality = draw(temporalities)
                 counts = draw(st.lists(st.integers(0, 3) | st.sampled_from([127, 128, 300, 2**40]), max_size=12))
                 zeros = draw(st.integers(0, 2))
                 scale = draw(st.integers(-11, 21) | st.just(5))
