@@ -23,6 +23,7 @@ CACHE_MOST = 50_000
 BUCKETS_MOST = 320
 LOWEST, HIGHEST = bucket_index(SMALLEST), bucket_index(LARGEST)
 FINER_MOST = 15
+REVISION_UNITS = (b"", b"1")
 DELTA = 1
 COUNT_MOST = 2**48
 
@@ -239,7 +240,7 @@ class Walk:
         return True
 
     def _reported(self, metric: Any, reported: int | None) -> int | None:
-        if not metric.HasField("gauge"):
+        if not metric.HasField("gauge") or metric.unit not in REVISION_UNITS:
             raise NotPlain
         for point in metric.gauge.points:
             if not point.HasField("as_int") or point.flags or point.as_int < 0:
