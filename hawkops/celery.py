@@ -1,4 +1,4 @@
-"""Celery: two queues with workers of their own, and beat for sweepers. Rows in PostgreSQL are the truth."""
+"""Celery: queues with workers of their own, and beat for sweepers. Rows in PostgreSQL are the truth."""
 
 import os
 from typing import Any
@@ -20,7 +20,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={"visibility_timeout": 6 * 3600},
     task_default_queue="critical",
-    task_routes={"scripts.run": {"queue": "scripts"}},
+    task_routes={"scripts.run": {"queue": "scripts"}, "monitoring.health_run": {"queue": "health"}},
 )
 
 
@@ -35,6 +35,8 @@ app.conf.beat_schedule = {
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
     "digests": periodic("monitoring.digests_prune", 300.0),
+    "health": periodic("monitoring.health_due", 5.0),
+    "health_prune": periodic("monitoring.health_prune", 3600.0),
     "alerts": periodic("monitoring.alerts_evaluate", 10.0),
     "alerts_prune": periodic("monitoring.alerts_prune", 3600.0),
     "compact": periodic("monitoring.rollups_compact", 120.0),

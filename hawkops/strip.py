@@ -27,6 +27,7 @@ NAV = (
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),
     ("alerts", "monitoring:criteri"),
+    ("health", "monitoring:health"),
     ("monitoring", "monitoring:"),
     ("emergency", "incidents:"),
     ("history", "history:"),

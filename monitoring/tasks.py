@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from monitoring.services import alerts
+from monitoring.jobs import HEALTH_RUN
+from monitoring.services import alerts, health
 from monitoring.services import telemetry as services
 
 
@@ -30,3 +31,22 @@ def alerts_evaluate() -> None:
 def alerts_prune() -> None:
     """Forget episodes that ended long ago."""
     alerts.alerts_prune()
+
+
+@shared_task(name="monitoring.health_due")
+def health_due() -> None:
+    """Send each check that is due to the workers of health checks, where one that hangs delays nobody."""
+    for check, environment in health.due():
+        HEALTH_RUN.enqueue(key=check.key, environment=environment)
+
+
+@shared_task(name="monitoring.health_run", soft_time_limit=90, time_limit=100)
+def health_run(key: str, environment: str, at_once: bool = False) -> None:
+    """Run one health check."""
+    health.health_run(key=key, environment=environment, at_once=at_once)
+
+
+@shared_task(name="monitoring.health_prune")
+def health_prune() -> None:
+    """Drop old results of health checks."""
+    health.health_prune()

@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from monitoring.views import alerts, criteria, dashboards
+from monitoring.views import alerts, criteria, dashboards, health
 
 app_name = "monitoring"
 urlpatterns = [
     path("monitoring/litert", dashboards.litert, name="litert"),
     path("monitoring/litert/charts/<slug:name>.json", dashboards.chart, name="chart"),
+    path("monitoring/health", health.health, name="health"),
+    path("monitoring/health/<slug:key>/run", health.run, name="health_run"),
     path("alerts", alerts.alerts, name="alerts"),
     path("alerts/<int:pk>", alerts.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge", alerts.acknowledge, name="alert_acknowledge"),

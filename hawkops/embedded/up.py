@@ -190,6 +190,9 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     quiet = ("--without-gossip", "--without-mingle", "--loglevel", "warning")
     _spawn(installation, "critical", *celery, "worker", "-Q", "critical", "-n", "critical@%h", "-c", "1", *quiet)
     _spawn(installation, "scripts", *celery, "worker", "-Q", "scripts", "-n", "scripts@%h", "-c", "1", *quiet)
+    # threads: a check that hangs holds up no other, and each runs its program in a process of its own anyway
+    health = ("-Q", "health", "-n", "health@%h", "-P", "threads", "-c", "4")
+    _spawn(installation, "health", *celery, "worker", *health, *quiet)
     schedule = str(data / "beat")
     _spawn(installation, "beat", *celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "warning")
     _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/healthz")

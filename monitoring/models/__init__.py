@@ -2,6 +2,16 @@
 
 from monitoring.models.alert import Alert, Silence
 from monitoring.models.criteria import StoredCriterion
+from monitoring.models.health import HealthResult
 from monitoring.models.telemetry import DeviceHour, PayloadDigest, RollupPartial, Series
 
-__all__ = ["Alert", "DeviceHour", "PayloadDigest", "RollupPartial", "Series", "Silence", "StoredCriterion"]
+__all__ = [
+    "Alert",
+    "DeviceHour",
+    "HealthResult",
+    "PayloadDigest",
+    "RollupPartial",
+    "Series",
+    "Silence",
+    "StoredCriterion",
+]

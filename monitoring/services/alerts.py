@@ -12,6 +12,7 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.core.live import announce
+from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.services import Change, change
 from monitoring.domain import alerting
@@ -21,6 +22,7 @@ from monitoring.events import alert_moved
 from monitoring.models import Alert, Silence
 from monitoring.selectors import quieting
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
+from monitoring.selectors.health import Standing, health
 from monitoring.selectors.quieting import Quiet
 from monitoring.selectors.telemetry import last_data_at
 
@@ -104,9 +106,28 @@ def _looks(environment: str, now: datetime) -> Iterable[Look]:
         newest,
         False,
     )
+    if newest is not None:  # where nothing ever reported, nobody waits for health
+        yield from map(_health_look, health(environment, now=now))
     wanted = [one for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY)) if not one.paused]
     for found in evaluate(environment, wanted, now=now):
         yield from _criterion_looks(found, now)
+
+
+def _health_look(one: Standing) -> Look:
+    seen = {Verdict.PASS: alerting.Sign.WELL, Verdict.FAIL: alerting.Sign.BAD, Verdict.STALE: alerting.Sign.BAD}
+    return Look(
+        "health",
+        f"health-{one.check.key}",
+        Kind.BREACH,
+        f"{one.check.title} fails",
+        "",
+        Severity.CRITICAL if one.check.per_environment else Severity.WARNING,
+        timedelta(),
+        seen.get(one.verdict, alerting.Sign.UNKNOWN),
+        one.sentence,
+        one.last_at,
+        False,
+    )
 
 
 def _criterion_looks(found: Evaluated, now: datetime) -> Iterable[Look]:

@@ -101,6 +101,8 @@ def main() -> int:
     whole.add_argument("--environment", choices=["production", "staging", "demo"], default="demo")
     whole.add_argument("--duration", type=minutes_and_seconds, default=0.0, help="for example 90s, 60m or 2h")
     add("core-ai", lambda _: findings.report(core_ai.core()))
+    add("cloud-ai", lambda _: findings.report([core_ai.cloud()]))
+    add("local-ai", lambda _: _with_model(lambda what: [core_ai.local(what)]))
     add("comprehensive-ai", lambda _: findings.report(core_ai.comprehensive()))
     signed = add("model-integrity", _model_integrity)
     signed.add_argument("--environment", choices=["production", "staging", "demo"])

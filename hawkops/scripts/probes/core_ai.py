@@ -21,7 +21,8 @@ from hawkops.scripts.probes.measuring import (
 LONG_SECONDS = 20.0
 
 
-def _local(what: Subject, title: str = "Local inference") -> Finding:
+def local(what: Subject, title: str = "Local inference") -> Finding:
+    """Infer once on this host."""
     reading = throughput(what, "cpu", runs=1)
     if reading.value is None:
         return (failed if reading.broken else unmeasured)(title, reading.sentence)
@@ -37,7 +38,8 @@ def _accelerated(what: Subject, backend: str) -> Finding:
     return passed(title, f"{reading.value:.0f} tokens/sec, {reading.sentence}")
 
 
-def _cloud(title: str = "Cloud AI") -> Finding:
+def cloud(title: str = "Cloud AI") -> Finding:
+    """Ask the cloud once."""
     return _said(title, ask_cloud())
 
 
@@ -50,9 +52,9 @@ def _said(title: str, reading: Reading) -> Finding:
 
 def core() -> Iterator[Finding]:
     """What the runbook verifies before LiteRT is enabled: AI answers, cloud first."""
-    yield _cloud()
+    yield cloud()
     try:
-        yield _local(subject())
+        yield local(subject())
     except Unmeasurable as lack:
         yield (failed if lack.broken else unmeasured)("Local inference", str(lack))
 
@@ -64,11 +66,11 @@ def comprehensive() -> Iterator[Finding]:
     except Unmeasurable as lack:
         yield (failed if lack.broken else unmeasured)("Model", str(lack))
         return
-    yield _local(what, "Workflow: local inference")
+    yield local(what, "Workflow: local inference")
     for backend in declared_backends():
         if backend != "cpu":
             yield _accelerated(what, backend)
-    yield _cloud("Workflow: cloud AI")
+    yield cloud("Workflow: cloud AI")
     with tempfile.TemporaryDirectory(prefix="hawkops-ai-") as folder:
         for title, spoil in _SPOILED.items():
             path = Path(folder) / f"{title.split()[0]}{what.path.suffix}"
@@ -76,7 +78,7 @@ def comprehensive() -> Iterator[Finding]:
             yield _contained(f"Errors: {title}", path)
     yield _too_long(what)
     yield _said("Degradation: LiteRT killed in the middle, cloud answers", fallback(what))
-    yield _local(what, "Degradation: local inference again")
+    yield local(what, "Degradation: local inference again")
 
 
 def _empty(_model: Path, path: Path) -> None:
