@@ -13,10 +13,18 @@ from tests.fleet.standin import KEY, gateway, wait_for
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_class__reference__is_near_its_published_speed() -> None:
-    body = Body(CLASSES[0], random.Random(1), memory_bytes=1e9)
-    samples = [body.infer("cpu", now=0.0).prefill for _ in range(500)]
-    assert abs(sum(samples) / len(samples) - 243.24) < 10
+def test_class__reference__keeps_the_runbooks_floors_though_warm() -> None:
+    """A healthy fleet raises no alert: 95 % of its inferences reach 243, 1 876 and 5 836 tokens a second."""
+    bodies = [Body(CLASSES[0], random.Random(seed), memory_bytes=1e9) for seed in range(40)]
+    for backend, floor in (("cpu", 243), ("gpu", 1876), ("npu", 5836)):
+        speeds = sorted(body.infer(backend, now=WARM_SECONDS + 1).prefill for body in bodies for _ in range(50))
+        assert speeds[len(speeds) // 20] >= floor
+
+
+def test_class__slowest__answers_within_the_alerts_limit_though_warm() -> None:
+    bodies = [Body(CLASSES[-1], random.Random(seed), memory_bytes=1e9) for seed in range(40)]
+    seconds = sorted(body.infer("cpu", now=WARM_SECONDS + 1).seconds for body in bodies for _ in range(50))
+    assert seconds[len(seconds) * 19 // 20] < 5
 
 
 def test_class__warm__is_slower() -> None:

@@ -61,7 +61,9 @@ def signature_finding(what: Artefact) -> Finding:
     if not what.path.exists():
         return unmeasured(title, f"the model is missing: {what.path} (LITERT_MODEL names it)")
     if not what.public_key.is_file():
-        return unmeasured(title, f"no public key at {what.public_key} (MODEL_SIGNING_PUBLIC_KEY names it)")
+        return unmeasured(
+            title, f"no public key at {what.public_key}: run deploy-security-stack.sh, or set MODEL_SIGNING_PUBLIC_KEY"
+        )
     if not what.signature.is_file():
         return failed(title, f"{what.path.name} has no signature at {what.signature} (MODEL_SIGNATURE names it)")
     from model_signing import verifying
