@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import random
 import socket
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ from hawkops.core.errors import NotFound
 
 SECONDS = 5.0
 CONNECTIONS = 32
+TEMPLATES = 200
 PAGES = ("", "monitoring/litert", "emergency", "flags", "releases", "scripts", "history")
 
 
@@ -162,22 +164,24 @@ def _pair(
 
 
 def payloads(url: str, headers: dict[str, str]) -> Callable[[], bytes]:
-    """Return a source of payloads of 20 points, each one different, so that none is a duplicate."""
-    template = payload(0)
+    """Return a source of payloads of 20 points, each of another device, so that none is a duplicate."""
     marker = b"device-00000000"
-    assert template.count(marker) == 1
+    templates = [payload(0, seed=seed).split(marker) for seed in range(TEMPLATES)]
+    assert all(len(parts) == 2 for parts in templates)
     numbers = itertools.count(int(time.time()) % 10_000 * 1000)
     head = {"Content-Type": "application/x-protobuf", **headers}
 
     def build() -> bytes:
-        body = template.replace(marker, b"device-%08d" % (next(numbers) % 100_000_000))
+        number = next(numbers)
+        body = (b"device-%08d" % (number % 100_000_000)).join(templates[number % TEMPLATES])
         return load.request_bytes("POST", url, headers=head, body=body)
 
     return build
 
 
-def payload(number: int) -> bytes:
-    """Return a payload of 20 points: ten exponential histograms and ten counters of one simulated device."""
+def payload(number: int, *, seed: int = 0) -> bytes:
+    """Return a payload of 20 points as an SDK groups them: two histograms and a counter of one simulated device."""
+    chance = random.Random(seed)  # noqa: S311 - varied, not secret
     request = ExportMetricsServiceRequest()
     resource = request.resource_metrics.add()
     for key, value in (("device.id", f"device-{number:08d}"), ("device.soc", "bench"), ("service.version", "1")):
@@ -186,20 +190,31 @@ def payload(number: int) -> bytes:
     simulated.value.bool_value = True
     scope = resource.scope_metrics.add()
     now = time.time_ns()
+    delta = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+    prefill = scope.metrics.add(name="litert.prefill.throughput", unit="{token}/s").exponential_histogram
+    decode = scope.metrics.add(name="litert.decode.throughput", unit="{token}/s").exponential_histogram
+    counter = scope.metrics.add(name="litert.inferences", unit="{inference}").sum
+    prefill.aggregation_temporality = decode.aggregation_temporality = counter.aggregation_temporality = delta
+    counter.is_monotonic = True
+    times = {"start_time_unix_nano": now - 10**10, "time_unix_nano": now}
     for index in range(10):
         backend = ("cpu", "gpu")[index % 2]
-        names = [_attribute("litert.backend.requested", backend), _attribute("litert.backend.actual", backend)]
-        histogram = scope.metrics.add(name="litert.prefill.throughput").exponential_histogram
-        histogram.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
-        point = histogram.data_points.add(time_unix_nano=now, count=16, sum=4000.0 + index, scale=5, min=200, max=300)
-        point.attributes.extend([*names, _attribute("gen_ai.request.model", f"model-{index // 2}")])
-        point.positive.offset = 250
-        point.positive.bucket_counts.extend([1] * 16)
-        counter = scope.metrics.add(name="litert.inferences").sum
-        counter.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
-        counter.is_monotonic = True
-        single = counter.data_points.add(time_unix_nano=now, as_double=1)
-        single.attributes.extend([*names, _attribute("gen_ai.request.model", f"model-{index // 2}")])
+        names = [
+            _attribute("litert.backend.requested", backend),
+            _attribute("litert.backend.actual", backend),
+            _attribute("gen_ai.request.model", f"model-{index // 2}"),
+        ]
+        histogram = (prefill, decode)[index % 2]
+        counts = [chance.randrange(4) for _ in range(16)]
+        offset = chance.randrange(240, 260)
+        values = [2 ** ((offset + place + 0.5) / 32) for place, count in enumerate(counts) for _ in range(count)]
+        point = histogram.data_points.add(
+            **times, count=len(values), sum=sum(values), scale=5, min=min(values), max=max(values)
+        )
+        point.attributes.extend(names)
+        point.positive.offset = offset
+        point.positive.bucket_counts.extend(counts)
+        counter.data_points.add(**times, as_double=len(values)).attributes.extend(names)
     return request.SerializeToString()
 
 

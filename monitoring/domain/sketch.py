@@ -287,6 +287,13 @@ _LOWEST, _HIGHEST = bucket_index(SMALLEST), bucket_index(LARGEST)
 _END = _HIGHEST + 1
 _MIDDLES = [bucket_middle(index) for index in range(_LOWEST, _END)]
 _SQUARES = [middle * middle for middle in _MIDDLES]
+# the buckets that a sketch may hold
+BUCKETS = range(_LOWEST, _END)
+
+
+def bucket_square(index: int) -> float:
+    """Return the square of the middle of one of BUCKETS."""
+    return _SQUARES[index - _LOWEST]
 
 
 def _rescaled(scale: int, offset: int, counts: Sequence[int]) -> dict[int, int]:

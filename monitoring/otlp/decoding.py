@@ -1,6 +1,6 @@
-"""From an OTLP payload to sketches: the closed list of dimensions, and a count of everything that was refused or dropped.
+"""From an OTLP metrics message to sketches: the closed list of dimensions, and a count of what was refused or dropped.
 
-Everything is bounded before it is believed: messages before they are parsed, points, buckets, texts and values after.
+Everything is bounded before it is believed: points, buckets, texts and values here, bytes and messages in `parsing`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import orjson
-from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -27,21 +23,16 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     NumberDataPoint,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as MetricMessage
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from hawkops.core.bounded import Malformed, TooLarge
+from hawkops.core.bounded import Malformed
 from hawkops.core.environments import Environment
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
 from monitoring.domain.sketch import LARGEST, Sketch
-from monitoring.otlp import slim
+from monitoring.domain.tally import Tally
 
 BUCKET_SECONDS = 10
 POINTS_MOST = 10_000
 RESOURCES_MOST = 2_000
-# A hostile body of 64 MiB could hold 32 million empty messages: 2 GB and ten seconds of parsing, all in one C call.
-MESSAGES_MOST = 250_000
-JSON_BYTES_MOST = 8 * 1024 * 1024
-JSON_DEPTH_MOST = 64
 BUCKET_COUNTS_MOST = 1_024
 COUNT_MOST = 2**48
 SCALES = range(-10, 21)
@@ -49,7 +40,6 @@ SCALES = range(-10, 21)
 LATE = timedelta(minutes=5)
 AHEAD = timedelta(seconds=5)
 NO_VALUE = 1
-REVISION_BYTES = REVISION.encode()
 BACKENDS = frozenset(("cpu", "gpu", "npu", "cloud"))
 RESOURCE_ATTRIBUTES = frozenset(
     (
@@ -101,12 +91,28 @@ class DeviceReport:
     revision: int | None
 
 
+class Ref:
+    """A series key that is found by identity: comparing ten texts for every point would cost more than the point."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: SeriesKey) -> None:
+        self.key = key
+
+
+Number = tuple[Ref, int, float]
+# series, time bucket; count, total, low, high, zeros, offset and lanes of its positive buckets
+Point = tuple[Ref, int, int, float, float, float, int, int, int]
+Tallies = dict[tuple[Ref | SeriesKey, int], Tally]
+
+
 @dataclass
 class Decoded:
-    """One payload, understood: sketches by series and time bucket, what was rejected and why."""
+    """One payload, understood: observations by series and time bucket, what was rejected and why."""
 
     sketches: dict[tuple[SeriesKey, int], Sketch] = field(default_factory=dict)
-    points: list[slim.Point] = field(default_factory=list)
+    numbers: list[Number] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
     reports: list[DeviceReport] = field(default_factory=list)
     accepted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -114,9 +120,9 @@ class Decoded:
     moved_to_arrival: int = 0
 
     @property
-    def holds_data(self) -> bool:
-        """Whether there is anything to commit."""
-        return bool(self.sketches or self.points)
+    def empty(self) -> bool:
+        """Whether nothing of it is to be stored."""
+        return not (self.sketches or self.numbers or self.points)
 
     @property
     def rejected(self) -> int:
@@ -128,198 +134,32 @@ class Decoded:
         """Why points were rejected, most frequent first; empty when none was."""
         return "; ".join(f"{count} × {why}" for why, count in self.reasons.most_common(5))[:2_000]
 
+    def add_to(self, tallies: Tallies) -> None:
+        """Add every observation to the tally of its slot."""
+        for ref, bucket, value in self.numbers:
+            slot = (ref, bucket)
+            tally = tallies.get(slot)
+            if tally is None:
+                tally = tallies[slot] = Tally()
+            tally.add_value(value)
+        for ref, bucket, count, total, low, high, zeros, offset, lanes in self.points:
+            slot = (ref, bucket)
+            tally = tallies.get(slot)
+            if tally is None:
+                tally = tallies[slot] = Tally()
+            tally.add_point(count, total, low, high, zeros, offset, lanes)
+        for key_slot, sketch in self.sketches.items():
+            tallies.setdefault(key_slot, Tally()).sketches.append(sketch)
 
-class _Refused(Exception):
+
+class Refused(Exception):
     """One point can't be taken; the message completes "<metric> …"."""
 
 
-# --- the fast way ---
-
-
-def understand(body: bytes, *, environment: str, now: datetime) -> Decoded:
-    """Understand a payload in protobuf: the fast way when it is as it should be, else by the stock parser.
-
-    Raises Malformed or TooLarge.
-    """
-    count_messages(body, limit=MESSAGES_MOST)
-    return _plainly(body, environment, now) or decode(parse(body, as_json=False), environment=environment, now=now)
-
-
-_resources = slim.Bounded()
-_known = slim.Bounded()
-
-
-def _plainly(body: bytes, environment: str, now: datetime) -> Decoded | None:
-    """Understand a payload that is as it should be; None for any other."""
-    arrived = now.timestamp()
-    now_bucket = int(arrived) // BUCKET_SECONDS * BUCKET_SECONDS
-    earliest, latest = int((arrived - LATE.total_seconds()) * 1e9), int((arrived + AHEAD.total_seconds()) * 1e9)
-
-    def bucket(nanoseconds: int) -> int:
-        if not earliest <= nanoseconds <= latest:
-            raise slim.NotPlain
-        return min(now_bucket, nanoseconds // 1_000_000_000 // BUCKET_SECONDS * BUCKET_SECONDS)
-
-    walk = slim.Walk(
-        resource=lambda resource: _plain_resource(environment, resource),
-        series=lambda whose, *point: _plain_series(environment, whose.device, *point),
-        bucket=bucket,
-        revision=REVISION_BYTES,
-        most=POINTS_MOST,
-    )
-    if not walk.walk(body) or len(walk.devices) > RESOURCES_MOST:
-        return None
-    found = Decoded(points=walk.points, accepted=len(walk.points), dropped_attributes=walk.dropped)
-    for device, revision in walk.devices:
-        found.accepted += revision is not None
-        if device.device_id:
-            found.reports.append(
-                DeviceReport(environment, device.device_id, device.device_class, device.simulated, revision)
-            )
-    return found
-
-
-def _plain_resource(environment: str, resource: bytes) -> slim.Resource:
-    found = _resources.get((environment, resource))
-    if found is None:
-        device = _device(Resource.FromString(resource).attributes)
-        if device.simulated and environment == Environment.PRODUCTION:
-            raise slim.NotPlain  # refused in the stock parser's words
-        dimensions = (environment, device.device_class, device.app_version, device.simulated)
-        known_here = _known.get(dimensions)
-        if known_here is None:
-            known_here = _known.keep(dimensions, slim.Bounded())
-        found = _resources.keep((environment, resource), slim.Resource(device, known_here))
-    return found  # type: ignore[no-any-return]
-
-
-def _plain_series(
-    environment: str, device: _Device, name: bytes, unit: bytes, kind: str, attributes: tuple[bytes, ...]
-) -> tuple[SeriesKey, int]:
-    """Return the key of a point's dimensions and how many attributes it drops. Raises NotPlain for what isn't plain."""
-    metric = CATALOGUE.get(name.decode(errors="replace"))
-    if metric is None or (unit and unit != metric.wire_unit.encode()):
-        raise slim.NotPlain
-    if (kind == "sum") != (metric.kind is Kind.COUNTER):
-        raise slim.NotPlain
-    found = Decoded()
-    try:
-        key = _Walk(found, environment, device, 0.0).key(metric.name, map(KeyValue.FromString, attributes))
-    except _Refused:
-        raise slim.NotPlain from None
-    return key, found.dropped_attributes
-
-
-# --- bytes to message -------------------------------------------------------------------------------------------------
-
-
-def parse(body: bytes, *, as_json: bool) -> ExportMetricsServiceRequest:
-    """Parse the bytes of a payload. Raises Malformed or TooLarge."""
-    if as_json:
-        return _parse_json(body)
-    count_messages(body, limit=MESSAGES_MOST)
-    try:
-        return ExportMetricsServiceRequest.FromString(body)
-    except DecodeError:
-        raise Malformed("The body is not an ExportMetricsServiceRequest in protobuf.") from None
-
-
-def _parse_json(body: bytes) -> ExportMetricsServiceRequest:
-    if len(body) > JSON_BYTES_MOST:
-        raise TooLarge(f"A payload in JSON may have {JSON_BYTES_MOST} bytes; send smaller ones, or protobuf.")
-    try:
-        document = orjson.loads(body)
-        if not isinstance(document, dict):
-            raise Malformed("An OTLP payload in JSON is an object with resourceMetrics.")
-        _prepare(document)
-        return json_format.ParseDict(
-            document, ExportMetricsServiceRequest(), ignore_unknown_fields=True, max_recursion_depth=JSON_DEPTH_MOST
-        )
-    except (json_format.ParseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise Malformed(f"The body is not an OTLP metrics payload in JSON: {str(error)[:200]}") from None
-
-
-def _prepare(document: dict[str, Any]) -> None:
-    """Bound the number of objects, and drop exemplars: their ids are hexadecimal here and base64 in protobuf's JSON."""
-    waiting: list[Any] = [document]
-    seen = 0
-    while waiting:
-        node = waiting.pop()
-        seen += 1
-        if seen > MESSAGES_MOST:
-            raise TooLarge(f"The payload has more than {MESSAGES_MOST} objects; send smaller ones.")
-        if isinstance(node, dict):
-            node.pop("exemplars", None)
-            waiting.extend(value for value in node.values() if isinstance(value, dict | list))
-        else:
-            waiting.extend(value for value in node if isinstance(value, dict | list))
-
-
-_Nested = dict[int, "_Nested"]
-
-
-def _nested(descriptor: Descriptor, known_tables: dict[str, _Nested]) -> _Nested:
-    """Return, for each field of a message that holds messages, the same table of those."""
-    table = known_tables.get(descriptor.full_name)
-    if table is None:
-        table = known_tables[descriptor.full_name] = {}
-        for number, part in descriptor.fields_by_number.items():
-            if part.message_type is not None:
-                table[number] = _nested(part.message_type, known_tables)
-    return table
-
-
-_REQUEST = _nested(ExportMetricsServiceRequest.DESCRIPTOR, {})
-
-
-def count_messages(body: bytes, *, limit: int) -> int:
-    """Count the nested messages of a payload without parsing it. Raises TooLarge past `limit`, Malformed for bad bytes."""
-    if len(body) // 2 <= limit:
-        return 0  # an empty message takes two bytes: there can't be more
-    seen = 0
-    waiting: list[tuple[int, int, _Nested]] = [(0, len(body), _REQUEST)]
-    try:
-        while waiting:
-            at, end, table = waiting.pop()
-            while at < end:
-                tag, at = _varint(body, at)
-                wire = tag & 7
-                if wire == 2:
-                    length, at = _varint(body, at)
-                    inner = table.get(tag >> 3)
-                    if inner is not None:
-                        seen += 1
-                        if seen > limit:
-                            raise TooLarge(f"The payload holds more than {limit} messages; send smaller ones.")
-                        waiting.append((at, at + length, inner))
-                    at += length
-                elif wire == 0:
-                    _, at = _varint(body, at)
-                else:
-                    at += {1: 8, 5: 4}[wire]
-            if at != end:
-                raise IndexError
-    except (IndexError, KeyError):
-        raise Malformed("The body is not an ExportMetricsServiceRequest in protobuf.") from None
-    return seen
-
-
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = body[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-# --- message to sketches ----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
-class _Device:
+class Device:
+    """Who sent a resource, as its attributes say."""
+
     device_id: str
     device_class: str
     app_version: str
@@ -332,12 +172,11 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
     found = Decoded()
     for resource_metrics in payload.resource_metrics:
-        device = _device(resource_metrics.resource.attributes)
-        if device.simulated and environment == Environment.PRODUCTION:
-            raise Malformed("Simulated devices are not accepted with a production key. Use a key of demo or staging.")
-        walk = _Walk(found, environment, device, now.timestamp())
+        device = device_of(resource_metrics.resource.attributes)
+        admit(device, environment)
+        walk = Walk(found, environment, device, now.timestamp())
         for scope in resource_metrics.scope_metrics:
-            for metric in scope.metrics:
+            for metric in scope.metrics[:]:
                 walk.metric(metric)
         if device.device_id:
             found.reports.append(
@@ -346,9 +185,16 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
     return found
 
 
-def _device(pairs: Iterable[KeyValue]) -> _Device:
+def admit(device: Device, environment: str) -> None:
+    """Raise Malformed when a device may not report with a key of the environment."""
+    if device.simulated and environment == Environment.PRODUCTION:
+        raise Malformed("Simulated devices are not accepted with a production key. Use a key of demo or staging.")
+
+
+def device_of(pairs: Iterable[KeyValue]) -> Device:
+    """Return who sent it, by the resource's attributes."""
     said = {pair.key: _text(pair.value) for pair in pairs if pair.key in RESOURCE_ATTRIBUTES}
-    return _Device(
+    return Device(
         device_id=(said.get("device.id") or said.get("app.installation.id") or said.get("service.instance.id") or "")[
             :200
         ],
@@ -358,10 +204,10 @@ def _device(pairs: Iterable[KeyValue]) -> _Device:
     )
 
 
-class _Walk:
-    """The points of one resource. This is the hot path of the door: a payload of 20 points comes here 20 times."""
+class Walk:
+    """The points of one resource, of any kind."""
 
-    def __init__(self, found: Decoded, environment: str, device: _Device, arrived: float) -> None:
+    def __init__(self, found: Decoded, environment: str, device: Device, arrived: float) -> None:
         self.found = found
         self.environment = environment
         self.device = device
@@ -388,7 +234,7 @@ class _Walk:
                 found.reasons[f"{name[:80]}: {why}"] += len(points)
             return
         read = _READERS[kind]
-        for point in points:
+        for point in points[:]:
             try:
                 if not point.flags & NO_VALUE:
                     if name == REVISION:
@@ -396,7 +242,7 @@ class _Walk:
                     else:
                         self._take(name, point, read)
                 found.accepted += 1
-            except _Refused as error:
+            except Refused as error:
                 found.reasons[f"{name} {error}"] += 1
 
     def _take(self, name: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
@@ -404,7 +250,7 @@ class _Walk:
         read(sketch, point, name)
         if not sketch.count:
             return
-        slot = (self.key(name, point.attributes), self._bucket(point.time_unix_nano))
+        slot = (self.key(name, point.attributes), self.bucket(point.time_unix_nano))
         sketches = self.found.sketches
         known_sketch = sketches.get(slot)
         if known_sketch is None:
@@ -413,7 +259,7 @@ class _Walk:
             known_sketch.merge(sketch)
 
     def key(self, name: str, pairs: Iterable[KeyValue]) -> SeriesKey:
-        """Return the series that a point's attributes belong to; what is not in the closed list is dropped and counted."""
+        """Return the series of a point. Raises Refused."""
         requested = actual = model = variant = outcome = ""
         for pair in pairs:
             dimension = DIMENSIONS.get(pair.key)
@@ -433,7 +279,7 @@ class _Walk:
             else:
                 outcome = text[:40]
         if (requested and requested not in BACKENDS) or (actual and actual not in BACKENDS):
-            raise _Refused("names a backend other than cpu, gpu, npu or cloud")
+            raise Refused("names a backend other than cpu, gpu, npu or cloud")
         device = self.device
         return SeriesKey(
             self.environment,
@@ -448,7 +294,7 @@ class _Walk:
             device.simulated,
         )
 
-    def _bucket(self, nanoseconds: int) -> int:
+    def bucket(self, nanoseconds: int) -> int:
         """Return the ten-second bucket (seconds since 1970)."""
         if not self._earliest <= nanoseconds <= self._latest:
             self.found.moved_to_arrival += 1
@@ -471,8 +317,8 @@ def _unfit(message: MetricMessage, name: str, kind: str) -> str:
     unit = message.unit
     if unit and unit != metric.wire_unit:
         return f"came in {unit[:20]!r}, its unit is {metric.wire_unit!r}"
-    if name == REVISION and kind != "gauge":
-        return "is a gauge; send a gauge"
+    if name == REVISION and kind not in ("gauge", "sum"):
+        return "is one number; send a gauge"
     if metric.kind is Kind.COUNTER and kind != "sum":
         return "is a counter; send a delta sum"
     if metric.kind is Kind.DISTRIBUTION and kind == "sum":
@@ -483,19 +329,19 @@ def _unfit(message: MetricMessage, name: str, kind: str) -> str:
 def _plain(sketch: Sketch, point: NumberDataPoint, name: str) -> None:
     value = _number(point)
     if value < 0 and not name.startswith(BUSINESS_PREFIX):
-        raise _Refused("is negative")
+        raise Refused("is negative")
     sketch.add(value)
 
 
 def _number(point: NumberDataPoint) -> float:
     which = point.WhichOneof("value")
     if which is None:
-        raise _Refused("carries no value")
+        raise Refused("carries no value")
     value = float(point.as_int) if which == "as_int" else point.as_double
     if not math.isfinite(value):
-        raise _Refused("is not a finite number")
+        raise Refused("is not a finite number")
     if abs(value) > LARGEST:
-        raise _Refused("is beyond 2^50")
+        raise Refused("is beyond 2^50")
     return value
 
 
@@ -510,16 +356,16 @@ def _summary(point: _Histogram, count: int) -> tuple[float | None, float | None,
     for value in (total, low, high):
         # one comparison for negative, infinite and not a number
         if value is not None and not 0 <= value < math.inf:
-            raise _Refused("has a sum, min or max that is negative or not a finite number")
+            raise Refused("has a sum, min or max that is negative or not a finite number")
     if high is not None:
         if high > LARGEST:
-            raise _Refused("is beyond 2^50")
+            raise Refused("is beyond 2^50")
         if low is not None and low > high:
-            raise _Refused("has a min above its max")
+            raise Refused("has a min above its max")
         if total is not None and total > count * high * 1.001 + 1e-9:
-            raise _Refused("has a sum that contradicts its count, min and max")
+            raise Refused("has a sum that contradicts its count, min and max")
     if low is not None and total is not None and total < count * low * 0.999 - 1e-9:
-        raise _Refused("has a sum that contradicts its count, min and max")
+        raise Refused("has a sum that contradicts its count, min and max")
     return total, low, high
 
 
@@ -527,18 +373,18 @@ def _exponential(sketch: Sketch, point: ExponentialHistogramDataPoint, name: str
     positive, scale, count = point.positive, point.scale, point.count
     counts, offset = list(positive.bucket_counts), positive.offset
     if len(counts) > BUCKET_COUNTS_MOST:
-        raise _Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
+        raise Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
     if scale not in SCALES:
-        raise _Refused(f"has scale {scale}; {SCALES.start} to {SCALES.stop - 1} are understood")
+        raise Refused(f"has scale {scale}; {SCALES.start} to {SCALES.stop - 1} are understood")
     if point.HasField("negative") and any(point.negative.bucket_counts):
-        raise _Refused("has negative values")
+        raise Refused("has negative values")
     zero_count = point.zero_count
     if count > COUNT_MOST or zero_count + sum(counts) != count:
-        raise _Refused("has a count that differs from the sum of its buckets")
+        raise Refused("has a count that differs from the sum of its buckets")
     total, low, high = _summary(point, count)
     step = 2.0**-scale
     if counts and not (offset * step > -1_000 and (offset + len(counts)) * step < 51) and any(counts):
-        raise _Refused("has buckets beyond 2^50")
+        raise Refused("has buckets beyond 2^50")
     sketch.add_exponential(
         scale=scale,
         zero_count=zero_count,
@@ -553,20 +399,20 @@ def _exponential(sketch: Sketch, point: ExponentialHistogramDataPoint, name: str
 def _explicit(sketch: Sketch, point: HistogramDataPoint, name: str) -> None:
     bounds, counts = list(point.explicit_bounds), list(point.bucket_counts)
     if len(counts) > BUCKET_COUNTS_MOST:
-        raise _Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
+        raise Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
     if not counts and point.count == 0:
         return
     if not counts:
-        raise _Refused("has no buckets, so no percentile can be read from it")
+        raise Refused("has no buckets, so no percentile can be read from it")
     if len(counts) != len(bounds) + 1 or sum(counts) != point.count or point.count > COUNT_MOST:
-        raise _Refused("has bucket counts that don't match its bounds or its count")
+        raise Refused("has bucket counts that don't match its bounds or its count")
     if any(not math.isfinite(bound) for bound in bounds) or any(a >= b for a, b in pairwise(bounds)):
-        raise _Refused("has bounds that are not finite and ascending")
+        raise Refused("has bounds that are not finite and ascending")
     total, low, high = _summary(point, point.count)
     if any(bound < 0 and count for bound, count in zip(bounds, counts, strict=False)):
-        raise _Refused("has negative values")
+        raise Refused("has negative values")
     if any(bound > LARGEST for bound, count in zip(bounds, counts[1:], strict=True) if count):
-        raise _Refused("has buckets beyond 2^50")
+        raise Refused("has buckets beyond 2^50")
     sketch.add_explicit(bounds=bounds, counts=counts, total=total, low=low, high=high)
 
 

@@ -14,7 +14,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from hawkops.core import clock
 from hawkops.core.asgi import CORS, PREFLIGHT, Headers, answer, bearer, header, read_body
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
-from monitoring.otlp.decoding import Decoded, DeviceReport, decode, parse, understand
+from monitoring.otlp.decoding import Decoded, DeviceReport, decode
+from monitoring.otlp.parsing import parse
+from monitoring.otlp.quick import QuickDecoder
 from monitoring.otlp.writing import GroupWriter, Overloaded, Unavailable
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class MetricsDoor:
         on_report: Callable[[DeviceReport], None],
     ) -> None:
         self._writer = GroupWriter(dsn)
+        self._quick = QuickDecoder()
         self._authenticate = authenticate
         self._on_report = on_report
         self._large = asyncio.Semaphore(1)
@@ -65,7 +68,9 @@ class MetricsDoor:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         content_type = header(scope, b"content-type").partition(";")[0].strip().lower()
         reply = _Reply(send, as_json=content_type == JSON)
-        path = re.sub(r"/{2,}", "/", scope["path"])
+        path = scope["path"]
+        if "//" in path:
+            path = re.sub(r"/{2,}", "/", path)
         if scope["method"] == "OPTIONS":
             await answer(send, 204, b"", PREFLIGHT)
         elif path != "/v1/metrics":
@@ -97,7 +102,7 @@ class MetricsDoor:
             digest = hashlib.sha256(key.environment.encode() + b"\0" + body).digest()
             encoding = header(scope, b"content-encoding")
             decoded = await self._understand(body, encoding, content_type, key.environment)
-            counted = not decoded.holds_data or await self._writer.write(digest, key.environment, decoded)
+            counted = decoded.empty or await self._writer.write(digest, key.environment, decoded)
         except ConnectionResetError:
             return
         except (TooLarge, Malformed, UnsupportedEncoding) as error:
@@ -128,19 +133,17 @@ class MetricsDoor:
             except TooLarge:
                 pass  # larger than it looks: read it again in the thread, where 64 MiB are allowed
             else:
-                return _decode(data, content_type, environment)
+                return self._decode(data, content_type, environment)
         async with self._large:
-            return await asyncio.to_thread(_understand_large, body, encoding, content_type, environment)
+            return await asyncio.to_thread(self._understand_large, body, encoding, content_type, environment)
 
+    def _understand_large(self, body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
+        return self._decode(decompress(body, encoding, limit_bytes=DECOMPRESSED_BYTES), content_type, environment)
 
-def _understand_large(body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
-    return _decode(decompress(body, encoding, limit_bytes=DECOMPRESSED_BYTES), content_type, environment)
-
-
-def _decode(data: bytes, content_type: str, environment: str) -> Decoded:
-    if content_type == PROTOBUF:
-        return understand(data, environment=environment, now=clock.now())
-    return decode(parse(data, as_json=True), environment=environment, now=clock.now())
+    def _decode(self, data: bytes, content_type: str, environment: str) -> Decoded:
+        if content_type == JSON:
+            return decode(parse(data, as_json=True), environment=environment, now=clock.now())
+        return self._quick.decode(data, environment=environment, now=clock.now())
 
 
 class _Reply:

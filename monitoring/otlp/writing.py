@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 import time
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,25 +18,25 @@ import psycopg
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
 from monitoring.domain.sketch import Sketch
-from monitoring.otlp import slim
-from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, SeriesKey
+from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, Ref, SeriesKey, Tallies
 
 log = logging.getLogger(__name__)
 
-# A group waits this long for company, and for as long as the one before it takes: under load groups grow by themselves.
-GROUP_SECONDS = 0.004
-# While one connection waits for the disk, the next group is on its way over the other.
-CONNECTIONS = 2
-GROUP_MOST = 2_000
+GROUP_SECONDS = 0.003
+GROUP_MOST = 1_000
+LINES = 3
 QUEUE_MOST = 4_000
 ANNOUNCE_SECONDS = 1.0
 # Beyond this many series in an environment new ones lose class, version, model and variant, visibly.
 SERIES_MOST = 5_000
 OTHER = "other"
+SERIES_CACHED_MOST = 100_000
 STOP_SECONDS = 5.0
 
 DIGESTS = """
-INSERT INTO monitoring_payloaddigest (digest, seen_at) SELECT d, %s FROM unnest(%s::bytea[]) AS d ORDER BY d
+INSERT INTO monitoring_payloaddigest (digest, seen_at)
+SELECT substring(joined FROM 32 * n - 31 FOR 32), seen_at
+  FROM (SELECT %s::timestamptz AS seen_at, %b::bytea AS joined) AS said, generate_series(1, %s::int) AS n
 ON CONFLICT DO NOTHING RETURNING digest
 """
 COLUMNS = SeriesKey._fields
@@ -46,14 +48,18 @@ FIND_SERIES = f"SELECT id, {NAMES} FROM monitoring_series NATURAL JOIN ({WANTED}
 COUNT_SERIES = "SELECT environment, count(*) FROM monitoring_series GROUP BY environment"
 DEVICES = """
 INSERT INTO monitoring_devicehour (environment, hour_at, device_id, device_class, simulated)
-SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::bool[]) ORDER BY 1, 2, 3
+SELECT r ->> 0, %s, r ->> 1, r ->> 2, (r ->> 3)::bool FROM json_array_elements(%s::json) AS r ORDER BY 1, 3
 ON CONFLICT DO NOTHING
 """
 COPY = """
 COPY monitoring_rolluppartial (series_id, bucket_at, width_seconds, count, total, squares, low, high, buckets)
 FROM STDIN (FORMAT BINARY)
 """
-COPY_TYPES = ("int8", "timestamptz", "int2", "int8", "float8", "float8", "float8", "float8", "bytea")
+# PostgreSQL's binary form: a head, then for each row the number of fields and each field's length and bytes
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_ROW = struct.Struct("!h iq iq ih iq id id id id i")
+COPY_END = b"\xff\xff"
+COPY_EPOCH = 946_684_800  # 2000-01-01
 
 
 class Overloaded(Exception):
@@ -64,33 +70,6 @@ class Unavailable(Exception):
     """The database did not take the group; nothing of it was counted."""
 
 
-class _Line:
-    """A connection of the writer, made again when it is lost."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-
-    async def connected(self) -> psycopg.AsyncConnection[Any]:
-        """Return the connection, connecting first when there is none."""
-        if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._dsn,
-                connect_timeout=3,
-                autocommit=True,
-                application_name="hawkops-telemetry",
-                options="-c statement_timeout=5000 -c lock_timeout=4000 -c idle_in_transaction_session_timeout=4000",
-            )
-        return self._connection
-
-    async def close(self) -> None:
-        """Give the connection up."""
-        if self._connection is not None:
-            with suppress(psycopg.Error, OSError):
-                await self._connection.close()
-            self._connection = None
-
-
 @dataclass(eq=False)
 class _Waiting:
     digest: bytes
@@ -99,35 +78,68 @@ class _Waiting:
     done: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class GroupWriter:
-    """Take decoded payloads, commit them in groups, then release whoever waits."""
+class Line:
+    """One connection of the writer, made again when it broke."""
 
     def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._open: psycopg.AsyncConnection[Any] | None = None
+
+    async def connection(self) -> psycopg.AsyncConnection[Any]:
+        """Return the open connection. Raises psycopg.OperationalError."""
+        if self._open is None or self._open.closed:
+            self._open = await psycopg.AsyncConnection.connect(
+                self._dsn,
+                connect_timeout=3,
+                autocommit=True,
+                application_name="hawkops-telemetry",
+                options="-c statement_timeout=5000 -c lock_timeout=4000 -c idle_in_transaction_session_timeout=4000",
+            )
+        return self._open
+
+    async def close(self) -> None:
+        """Close it, however broken it is."""
+        if self._open is not None:
+            with suppress(psycopg.Error, OSError):
+                await self._open.close()
+            self._open = None
+
+
+class GroupWriter:
+    """Take decoded payloads, commit them in groups, then release whoever waits.
+
+    Several groups are under way at once: while one waits for the disk, the next is added up.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._lines = [Line(dsn) for _ in range(LINES)]
+        self._announcing = Line(dsn)
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
-        self._series: dict[SeriesKey, int] = {}
+        self._busy = 0
+        self._series: dict[Ref | SeriesKey, int] = {}
         self._series_counts: dict[str, int] | None = None
         self._hour = 0
         self._devices: set[tuple[str, str]] = set()
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
-        self._lines = [_Line(dsn) for _ in range(CONNECTIONS)]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to commit."""
         self._tasks = [asyncio.create_task(self._run(line), name="group-writer") for line in self._lines]
+        self._tasks.append(asyncio.create_task(self._pay_owed(), name="group-announcer"))
 
     async def stop(self) -> None:
         """Commit what waits, then stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                while self._waiting:
+                while self._waiting or self._busy:
                     await asyncio.sleep(0.01)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in self._lines:
+        for line in (*self._lines, self._announcing):
             await line.close()
 
     async def write(self, digest: bytes, environment: str, decoded: Decoded) -> bool:
@@ -142,37 +154,28 @@ class GroupWriter:
         self._wake.set()
         return await waiting.done
 
-    async def _run(self, line: _Line) -> None:
-        first = line is self._lines[0]
+    async def _run(self, line: Line) -> None:
         while True:
-            if self._owed and first:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), timeout=ANNOUNCE_SECONDS)
-            else:
-                await self._wake.wait()
-            if not self._waiting:
-                if first:
-                    await self._announce_owed(line)
-                self._wake.clear()
-                continue
+            await self._wake.wait()
             await asyncio.sleep(GROUP_SECONDS)
             group, self._waiting = self._waiting[:GROUP_MOST], self._waiting[GROUP_MOST:]
             if not self._waiting:
                 self._wake.clear()
             if not group:
-                continue  # the other connection has taken it
+                continue
+            self._busy += 1
             try:
                 await self._commit_all(line, group)
             except asyncio.CancelledError:
                 self._fail(group)
                 raise
-            if self._owed and not first:
-                self._wake.set()  # the first tells the pages what is owed
+            finally:
+                self._busy -= 1
 
-    async def _commit_all(self, line: _Line, group: list[_Waiting], *, again: bool = True) -> None:
+    async def _commit_all(self, line: Line, group: list[_Waiting], *, again: bool = True) -> None:
         """Commit a group; if the database refuses it, each payload alone, so that one can't fail the others."""
         try:
-            await self._commit(await line.connected(), group)
+            await self._commit(await line.connection(), group)
         except (psycopg.OperationalError, OSError) as error:
             # A connection that died while idle says so only now. Digests make a second try harmless.
             await line.close()
@@ -196,67 +199,56 @@ class GroupWriter:
                 waiting.done.set_exception(Unavailable())
 
     async def _commit(self, line: psycopg.AsyncConnection[Any], group: list[_Waiting]) -> None:
-        keys = {key for waiting in group for key, _ in waiting.decoded.sketches}
-        keys.update(point[0][0] for waiting in group for point in waiting.decoded.points)
-        series = await self._series_ids(line, keys)
+        unique = {waiting.digest: waiting for waiting in group}
+        tallies = _tallies(unique.values())
+        series = await self._series_ids(line, tallies)
         hour = int(clock.now().timestamp()) // 3600 * 3600
         if hour != self._hour:
             self._hour, self._devices = hour, set()
-        counted: set[bytes] = set()
-        announced: set[str] = set()
         async with line.transaction():
-            new = await self._new(line, {waiting.digest for waiting in group})
-            sketches: dict[tuple[int, int], Sketch] = {}
-            tallies: dict[tuple[SeriesKey, int], slim.Tally] = {}
-            reports: dict[tuple[str, str], DeviceReport] = {}
-            first: list[_Waiting] = []
-            for waiting in group:
-                if waiting.digest not in new or waiting.digest in counted:
-                    continue
-                counted.add(waiting.digest)
-                first.append(waiting)
-                for (key, bucket), sketch in waiting.decoded.sketches.items():
-                    slot = (series[key], bucket)
-                    known = sketches.get(slot)
-                    if known is None:
-                        sketches[slot] = known = Sketch()
-                    known.merge(sketch)
-                for point in waiting.decoded.points:
-                    tally = tallies.get(point[0])
-                    if tally is None:
-                        tally = tallies[point[0]] = slim.Tally()
-                    tally.add(point)
-                for report in waiting.decoded.reports:
-                    reports[report.environment, report.device_id] = report
-            for (key, bucket), tally in tallies.items():
-                slot = (series[key], bucket)
-                known = sketches.get(slot)
-                if known is None:
-                    sketches[slot] = tally.sketch()
-                else:
-                    known.merge(tally.sketch())
-            unseen = [report for seen, report in reports.items() if seen not in self._devices]
+            new = await self._new(line, sorted(unique))
+            if len(new) < len(unique):
+                unique = {digest: waiting for digest, waiting in unique.items() if digest in new}
+                tallies = _tallies(unique.values())
+            unseen = self._unseen(unique.values())
             if unseen:
                 await self._note_devices(line, unseen)
-            if sketches:
-                await self._copy(line, sketches)
-            announced = await self._announce(line, {waiting.environment for waiting in first})
+            if tallies:
+                await self._copy(line, [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in tallies.items()])
+            environments = {waiting.environment for waiting in unique.values()}
+            announced = await self._announce(line, environments)
         # committed: only now is any of it true
         self._devices.update((report.environment, report.device_id) for report in unseen)
         self._announced.update(dict.fromkeys(announced, time.monotonic()))
         self._owed -= announced
-        self._owed |= {waiting.environment for waiting in first} - announced
-        counted_first = {id(waiting) for waiting in first}
+        self._owed |= environments - announced
         for waiting in group:
             if not waiting.done.done():
-                waiting.done.set_result(id(waiting) in counted_first)
+                waiting.done.set_result(unique.get(waiting.digest) is waiting)
 
-    async def _new(self, line: psycopg.AsyncConnection[Any], digests: set[bytes]) -> set[bytes]:
-        rows = await (await line.execute(DIGESTS, [clock.now(), sorted(digests)])).fetchall()
-        return {bytes(row[0]) for row in rows}
+    def _unseen(self, counted: Iterable[_Waiting]) -> list[DeviceReport]:
+        """Return who reports for the first time in this hour, as far as this process knows."""
+        reports = {
+            (report.environment, report.device_id): report for waiting in counted for report in waiting.decoded.reports
+        }
+        return [report for seen, report in reports.items() if seen not in self._devices]
 
-    async def _series_ids(self, line: psycopg.AsyncConnection[Any], keys: set[SeriesKey]) -> dict[SeriesKey, int]:
-        """Return the ids of all keys, making what is missing in a transaction of its own."""
+    async def _new(self, line: psycopg.AsyncConnection[Any], digests: list[bytes]) -> Collection[bytes]:
+        """Insert the digests and return those that were not there."""
+        found = await line.execute(DIGESTS, [clock.now(), b"".join(digests), len(digests)])
+        if found.rowcount == len(digests):
+            return digests
+        return {bytes(row[0]) for row in await found.fetchall()}
+
+    async def _series_ids(self, line: psycopg.AsyncConnection[Any], tallies: Tallies) -> dict[Ref | SeriesKey, int]:
+        """Return the ids of all series, making what is missing in a transaction of its own."""
+        unknown = {slot for slot, _ in tallies if slot not in self._series}
+        if not unknown:
+            return self._series
+        if len(self._series) > SERIES_CACHED_MOST:
+            self._series.clear()
+            return await self._series_ids(line, tallies)
+        keys = {slot.key if isinstance(slot, Ref) else slot for slot in unknown}
         missing = sorted(key for key in keys if key not in self._series)
         if missing:
             if self._series_counts is None:
@@ -277,6 +269,9 @@ class GroupWriter:
                 found.update(await self._find(line, make))
             for key in missing:
                 self._series[key] = found[wanted[key]]
+        for slot in unknown:
+            if isinstance(slot, Ref):
+                self._series[slot] = self._series[slot.key]
         return self._series
 
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
@@ -284,35 +279,39 @@ class GroupWriter:
         return {SeriesKey(*row[1:]): row[0] for row in rows}
 
     async def _note_devices(self, line: psycopg.AsyncConnection[Any], reports: list[DeviceReport]) -> None:
-        hour = datetime.fromtimestamp(self._hour, tz=UTC)
-        await line.execute(
-            DEVICES,
-            [
-                [report.environment for report in reports],
-                [hour] * len(reports),
-                [report.device_id for report in reports],
-                [report.device_class for report in reports],
-                [report.simulated for report in reports],
-            ],
-        )
+        rows = [(report.environment, report.device_id, report.device_class, report.simulated) for report in reports]
+        await line.execute(DEVICES, [datetime.fromtimestamp(self._hour, tz=UTC), orjson.dumps(rows).decode()])
 
-    async def _copy(self, line: psycopg.AsyncConnection[Any], sketches: dict[tuple[int, int], Sketch]) -> None:
-        async with line.cursor() as cursor, cursor.copy(COPY) as copy:
-            copy.set_types(COPY_TYPES)
-            for (series_id, bucket), sketch in sketches.items():
-                await copy.write_row(
-                    (
-                        series_id,
-                        datetime.fromtimestamp(bucket, tz=UTC),
-                        BUCKET_SECONDS,
-                        sketch.count,
-                        sketch.total,
-                        sketch.squares,
-                        sketch.low,
-                        sketch.high,
-                        sketch.buckets_bytes(),
-                    )
+    async def _copy(self, line: psycopg.AsyncConnection[Any], rows: list[tuple[int, int, Sketch]]) -> None:
+        parts = [COPY_HEAD]
+        for series_id, bucket, sketch in rows:
+            buckets = sketch.buckets_bytes()
+            parts.append(
+                COPY_ROW.pack(
+                    9,
+                    8,
+                    series_id,
+                    8,
+                    (bucket - COPY_EPOCH) * 1_000_000,
+                    2,
+                    BUCKET_SECONDS,
+                    8,
+                    sketch.count,
+                    8,
+                    sketch.total,
+                    8,
+                    sketch.squares,
+                    8,
+                    sketch.low,
+                    8,
+                    sketch.high,
+                    len(buckets),
                 )
+            )
+            parts.append(buckets)
+        parts.append(COPY_END)
+        async with line.cursor() as cursor, cursor.copy(COPY) as copy:
+            await copy.write(b"".join(parts))
 
     async def _announce(self, line: psycopg.AsyncConnection[Any], environments: set[str]) -> set[str]:
         """Tell the pages, at most once a second for each environment; what is left over is owed."""
@@ -323,17 +322,29 @@ class GroupWriter:
             await line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
         return due
 
-    async def _announce_owed(self, line: _Line) -> None:
+    async def _pay_owed(self) -> None:
         """Tell the pages of the last group too, though nothing came after it."""
-        try:
-            due = await self._announce(await line.connected(), set(self._owed))
-        except (psycopg.Error, OSError) as error:
-            log.warning("telemetry.announce_failed: %s", error)
-            await line.close()
-            self._owed.clear()
-            return
-        self._announced.update(dict.fromkeys(due, time.monotonic()))
-        self._owed -= due
+        while True:
+            await asyncio.sleep(ANNOUNCE_SECONDS)
+            if not self._owed:
+                continue
+            try:
+                due = await self._announce(await self._announcing.connection(), set(self._owed))
+            except (psycopg.Error, OSError) as error:
+                log.warning("telemetry.announce_failed: %s", error)
+                await self._announcing.close()
+                self._owed.clear()
+                continue
+            self._announced.update(dict.fromkeys(due, time.monotonic()))
+            self._owed -= due
+
+
+def _tallies(counted: Iterable[_Waiting]) -> Tallies:
+    """Add up what payloads say, by series and time bucket."""
+    tallies: Tallies = {}
+    for waiting in counted:
+        waiting.decoded.add_to(tallies)
+    return tallies
 
 
 def _columns(keys: list[SeriesKey]) -> list[list[Any]]:

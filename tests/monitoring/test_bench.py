@@ -2,7 +2,8 @@
 
 from hawkops.core import clock
 from monitoring.bench import otlp_payload, otlp_payloads
-from monitoring.otlp.decoding import decode, parse
+from monitoring.otlp.decoding import decode
+from monitoring.otlp.parsing import parse
 
 
 def test_payloads_are_taken_whole() -> None:

@@ -7,7 +7,8 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
 from hawkops.core.bounded import Malformed, TooLarge
-from monitoring.otlp.decoding import POINTS_MOST, Decoded, count_messages, decode, parse
+from monitoring.otlp.decoding import POINTS_MOST, Decoded, decode
+from monitoring.otlp.parsing import count_messages, parse
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
 
 NOW = datetime(2026, 11, 24, 12, 0, 7, tzinfo=UTC)

@@ -213,11 +213,11 @@ def test_one_bad_payload_never_fails_its_group(door: Running, monkeypatch: pytes
     """A value the database refuses (made by force here) fails alone; its neighbours are committed."""
     honest = GroupWriter._copy
 
-    async def poisoned(self: GroupWriter, line: Any, sketches: dict[tuple[int, int], Sketch]) -> None:
-        for sketch in sketches.values():
+    async def poisoned(self: GroupWriter, line: Any, rows: list[tuple[int, int, Sketch]]) -> None:
+        for _, _, sketch in rows:
             if sketch.total == 666:
                 sketch.low, sketch.high = 2.0, 1.0  # against the table's check
-        await honest(self, line, sketches)
+        await honest(self, line, rows)
 
     monkeypatch.setattr(GroupWriter, "_copy", poisoned)
     barrier = threading.Barrier(6)
