@@ -169,6 +169,9 @@ class GroupWriter:
             except asyncio.CancelledError:
                 self._fail(group)
                 raise
+            except Exception:  # a mistake of ours: the device sends again, and the writer goes on
+                log.exception("telemetry.group_broken")
+                self._fail(group)
             finally:
                 self._busy -= 1
 
@@ -186,7 +189,7 @@ class GroupWriter:
             self._fail(group)
         except psycopg.Error as error:
             log.warning("telemetry.group_refused: %s (%d payloads)", error, len(group))
-            self._series.clear()  # a series may have been removed behind our back
+            self._series = {}  # a series may have been removed behind our back
             if len(group) == 1 and not again:
                 self._fail(group)
                 return
@@ -241,15 +244,18 @@ class GroupWriter:
         return {bytes(row[0]) for row in await found.fetchall()}
 
     async def _series_ids(self, line: psycopg.AsyncConnection[Any], tallies: Tallies) -> dict[Ref | SeriesKey, int]:
-        """Return the ids of all series, making what is missing in a transaction of its own."""
-        unknown = {slot for slot, _ in tallies if slot not in self._series}
-        if not unknown:
-            return self._series
+        """Return the ids of all series, making what is missing in a transaction of its own.
+
+        Whoever forgets them puts an empty table in place of this one: a group under way keeps what it was given.
+        """
         if len(self._series) > SERIES_CACHED_MOST:
-            self._series.clear()
-            return await self._series_ids(line, tallies)
+            self._series = {}
+        known = self._series
+        unknown = {slot for slot, _ in tallies if slot not in known}
+        if not unknown:
+            return known
         keys = {slot.key if isinstance(slot, Ref) else slot for slot in unknown}
-        missing = sorted(key for key in keys if key not in self._series)
+        missing = sorted(key for key in keys if key not in known)
         if missing:
             if self._series_counts is None:
                 rows = await (await line.execute(COUNT_SERIES)).fetchall()
@@ -268,11 +274,11 @@ class GroupWriter:
                 await line.execute(MAKE_SERIES, _columns(make))
                 found.update(await self._find(line, make))
             for key in missing:
-                self._series[key] = found[wanted[key]]
+                known[key] = found[wanted[key]]
         for slot in unknown:
             if isinstance(slot, Ref):
-                self._series[slot] = self._series[slot.key]
-        return self._series
+                known[slot] = known[slot.key]
+        return known
 
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()

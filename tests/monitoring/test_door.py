@@ -240,3 +240,18 @@ def test_without_a_database_nothing_is_acknowledged(door: Running) -> None:
     answer = door.post(Payload().sum("litert.inferences", 1).body)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_series_forgotten_by_another_group__a_group_under_way_keeps_its_own(
+    door: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = GroupWriter._new
+
+    async def forgetful(self: GroupWriter, line: Any, digests: list[bytes]) -> Any:
+        self._series = {}  # what a refused group does on the other connection
+        return await honest(self, line, digests)
+
+    monkeypatch.setattr(GroupWriter, "_new", forgetful)
+
+    assert door.post(Payload().sum("litert.inferences", 3).body).status_code == 200
+    assert total("litert.inferences") == 3
