@@ -164,12 +164,12 @@ class Decoded:
             if tally is None:
                 tally = tallies[slot] = Tally()
             tally.add_value(value)
-        for ref, bucket, *point in self.points:
+        for ref, bucket, count, total, low, high, zeros, offset, lanes in self.points:
             slot = (ref, bucket)
             tally = tallies.get(slot)
             if tally is None:
                 tally = tallies[slot] = Tally()
-            tally.add_point(*point)
+            tally.add_point(count, total, low, high, zeros, offset, lanes)
         for key_slot, sketch in self.sketches.items():
             tallies.setdefault(key_slot, Tally()).sketches.append(sketch)
 

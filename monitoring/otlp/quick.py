@@ -75,8 +75,8 @@ class QuickDecoder:
             admit(device, environment)
             walk = _QuickWalk(found, environment, device, now.timestamp(), resource_metrics.resource, self)
             for scoped in resource_metrics.scope_metrics[:]:
-                walk.scope = scoped.scope
-                self._scope(walk.scope)
+                walk.scope = scope = scoped.scope
+                self._scope(scope)
                 for metric in scoped.metrics[:]:
                     if not walk.quick(metric):
                         walk.metric(Metric.FromString(metric.SerializeToString()))

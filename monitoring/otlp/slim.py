@@ -88,8 +88,8 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
 
 def _request() -> Any:
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(_file())  # type: ignore[no-untyped-call]
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("hawkops.slim.Request"))  # type: ignore[no-untyped-call]
+    pool.Add(_file())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("hawkops.slim.Request"))
 
 
 Request = _request()

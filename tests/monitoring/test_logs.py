@@ -4,6 +4,7 @@ import gzip
 import os
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,7 +30,7 @@ NOW = datetime(2026, 11, 24, 12, 0, 7, tzinfo=UTC)
 STACK = "java.lang.IllegalStateException: no\n\tat app.Litert.run(Litert.kt:41)\n\tat app.Main@1f2e3d4c.go(Main.kt:7)"
 
 
-def request(*records: dict[str, Any], device: dict[str, object] = DEVICE, at: float | None = None) -> Any:
+def request(*records: dict[str, Any], device: Mapping[str, object] = DEVICE, at: float | None = None) -> Any:
     found = ExportLogsServiceRequest()
     resource_logs = found.resource_logs.add()
     resource_logs.resource.attributes.extend(pairs(device))

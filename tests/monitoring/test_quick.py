@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -165,10 +166,11 @@ def test_bytes_that_are_no_payload_are_malformed_to_both(noise: bytes, at: int) 
     whole = bench_payload(0)
     body = whole[: at % len(whole)] + noise + whole[at % len(whole) :]
     outcomes = []
-    for read in (
+    readers: list[Callable[[], Decoded]] = [
         lambda: decode(parse(body, as_json=False), environment="demo", now=NOW),
         lambda: DECODER.decode(body, environment="demo", now=NOW),
-    ):
+    ]
+    for read in readers:
         try:
             outcomes.append(said(read()))
         except Malformed:
