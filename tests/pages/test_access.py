@@ -8,10 +8,12 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hawkops.accounts.models import User
+from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from monitoring.models import DeviceNote
 from rollout.models import Release
 from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
@@ -54,6 +56,9 @@ PAGES = (
     "people",
     "monitoring/litert",
     "monitoring/litert/charts/prefill.json",
+    "monitoring/connect",
+    "monitoring/understood",
+    "monitoring/understood/device?id=dev-1",
 )
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +72,16 @@ def furnished() -> dict[str, Any]:
     flags_seed(actor=SYSTEM)
     runbook_import(actor=SYSTEM)
     release_seed(actor=SYSTEM)
+    note = {"names": [], "dropped": [], "reasons": [], "moved_to_arrival": 0}
+    DeviceNote.objects.create(
+        environment="demo",
+        device_id="dev-1",
+        signal="metrics",
+        received_at=clock.now(),
+        accepted=1,
+        rejected=0,
+        details=note,
+    )
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
     return {"release": Release.objects.get().pk, "run": run.pk}
 
