@@ -14,7 +14,7 @@ django.setup()
 from django.conf import settings
 
 from hawkops.core.asgi import answer, answer_json
-from monitoring.otlp.door import MetricsDoor
+from monitoring.otlp.door import TelemetryDoor
 from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.door import OfrepDoor
 from rollout.ofrep.store import SnapshotStore
@@ -31,7 +31,7 @@ class Gateway:
         self.store = SnapshotStore(dsn, secret=secret, on_change=self.streams.push)
         self.census = CensusRecorder(dsn)
         self.flags = OfrepDoor(self.store, self.census, self.streams)
-        self.metrics = MetricsDoor(dsn=dsn, authenticate=self.store.key, on_report=self._on_report)
+        self.metrics = TelemetryDoor(dsn=dsn, authenticate=self.store.key, on_report=self._on_report)
 
     def close_streams(self) -> None:
         """End every open stream; devices come back to whoever listens next."""

@@ -3,15 +3,17 @@
 from celery import shared_task
 
 from monitoring.jobs import HEALTH_RUN
-from monitoring.services import alerts, health
+from monitoring.services import alerts, health, logs
 from monitoring.services import telemetry as services
 
 
 @shared_task(name="monitoring.digests_prune")
 def digests_prune() -> None:
-    """Forget old payload digests, and which devices reported long ago."""
+    """Forget old payload digests, devices, streams and log lines."""
     services.digests_prune()
     services.device_hours_prune()
+    services.streams_prune()
+    logs.lines_prune()
 
 
 @shared_task(name="monitoring.rollups_compact", soft_time_limit=50, time_limit=60)

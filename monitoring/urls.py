@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from monitoring.views import alerts, criteria, dashboards, health
+from monitoring.views import alerts, criteria, dashboards, devices, health
 
 app_name = "monitoring"
 urlpatterns = [
@@ -20,4 +20,7 @@ urlpatterns = [
     path("criteria.yaml", criteria.export, name="criteria_export"),
     path("criteria/<slug:key>", criteria.criterion, name="criterion"),
     path("criteria/<slug:key>/reset", criteria.reset, name="criterion_reset"),
+    path("monitoring/connect", devices.connect, name="connect"),
+    path("monitoring/understood", devices.understood, name="understood"),
+    path("monitoring/understood/device", devices.device, name="device"),
 ]

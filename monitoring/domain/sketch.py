@@ -80,7 +80,10 @@ class Sketch:
         low: float | None,
         high: float | None,
     ) -> None:
-        """Merge an OTLP exponential histogram point. Scales above ours merge exactly; below, each bucket's middle counts."""
+        """Merge an OTLP exponential histogram point.
+
+        Scales above ours merge exactly; below, the middle of each bucket counts, of its part within low and high.
+        """
         offset, counts = positive
         end = offset + len(counts)
         if (
@@ -102,14 +105,12 @@ class Sketch:
         for (offset, counts), side, sign in ((positive, self.positive, 1), (negative, self.negative, -1)):
             if not counts:
                 continue
-            fresh = _rescaled(scale, offset, counts)
-            if fresh and min(fresh) < _LOWEST:
-                for index in [index for index in fresh if index < _LOWEST]:
-                    self.zeros += (count := fresh.pop(index))
-                    added += count
-            for index, count in fresh.items():
-                side[index] = side.get(index, 0) + count
+            for index, count in _rescaled(scale, offset, counts, low=low, high=high, sign=sign).items():
                 added += count
+                if index < _LOWEST:
+                    self.zeros += count
+                    continue
+                side[index] = side.get(index, 0) + count
                 middle = _MIDDLES[index - _LOWEST] if index <= _HIGHEST else bucket_middle(index)
                 squares += middle * middle * count
                 if total is None:
@@ -156,15 +157,7 @@ class Sketch:
             return
         last = bucket_index(right)
         first = min(last, bucket_index(left) + 1 if left >= SMALLEST else last - _PER_OCTAVE + 1)
-        width = last - first + 1
-        if count < width:
-            for step in range(count):
-                index = first + (2 * step + 1) * width // (2 * count)
-                self.positive[index] = self.positive.get(index, 0) + 1
-            return
-        for step in range(width):
-            share = (step + 1) * count // width - step * count // width
-            self.positive[first + step] = self.positive.get(first + step, 0) + share
+        _spread_evenly(self.positive, first, last, count)
 
     def _merge_summary(self, added: int, total: float, squares: float, low: float | None, high: float | None) -> None:
         if not added:
@@ -296,14 +289,41 @@ def bucket_square(index: int) -> float:
     return _SQUARES[index - _LOWEST]
 
 
-def _rescaled(scale: int, offset: int, counts: Sequence[int]) -> dict[int, int]:
-    """Return counts at our scale: finer ones shift down exactly; of a coarser bucket its middle counts."""
+def _rescaled(
+    scale: int, offset: int, counts: Sequence[int], *, low: float | None, high: float | None, sign: int
+) -> dict[int, int]:
+    """Return counts at our scale: finer buckets shift down exactly, of a coarser one its middle counts."""
     found: dict[int, int] = {}
+    if scale >= SCALE:
+        for place, count in enumerate(counts, offset):
+            if count:
+                found[place >> (scale - SCALE)] = found.get(place >> (scale - SCALE), 0) + count
+        return found
+    wide = 1 << (SCALE - scale)
+    first, last = _LOWEST - 1, _HIGHEST
+    if sign > 0 and low is not None and low >= SMALLEST:
+        first = max(first, bucket_index(low))
+    if sign > 0 and high is not None and high >= SMALLEST:
+        last = min(last, bucket_index(high))
     for place, count in enumerate(counts, offset):
         if count:
-            index = place >> (scale - SCALE) if scale >= SCALE else bucket_index(2.0 ** ((place + 0.5) * 2.0**-scale))
-            found[index] = found.get(index, 0) + count
+            begin = min(max(place * wide, first), last)
+            middle = (begin + max(min((place + 1) * wide - 1, last), begin)) // 2
+            found[middle] = found.get(middle, 0) + count
     return found
+
+
+def _spread_evenly(side: dict[int, int], first: int, last: int, count: int) -> None:
+    """Place a count over buckets evenly, in whole numbers."""
+    width = last - first + 1
+    if count < width:
+        for step in range(count):
+            index = first + (2 * step + 1) * width // (2 * count)
+            side[index] = side.get(index, 0) + 1
+        return
+    for step in range(width):
+        if share := (step + 1) * count // width - step * count // width:
+            side[first + step] = side.get(first + step, 0) + share
 
 
 def _runs(side: dict[int, int]) -> bytes:

@@ -3,12 +3,17 @@
 from monitoring.models.alert import Alert, Silence
 from monitoring.models.criteria import StoredCriterion
 from monitoring.models.health import HealthResult
+from monitoring.models.logs import LogLine
+from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import DeviceHour, PayloadDigest, RollupPartial, Series
 
 __all__ = [
     "Alert",
+    "CumulativeStream",
     "DeviceHour",
+    "DeviceNote",
     "HealthResult",
+    "LogLine",
     "PayloadDigest",
     "RollupPartial",
     "Series",

@@ -5,6 +5,7 @@ Everything is bounded before it is believed: points, buckets, texts and values h
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,30 +13,38 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE as CUMULATIVE
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA as DELTA
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    AGGREGATION_TEMPORALITY_DELTA,
     ExponentialHistogramDataPoint,
     HistogramDataPoint,
     NumberDataPoint,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as MetricMessage
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from hawkops.core.bounded import Malformed
 from hawkops.core.environments import Environment
+from monitoring.domain import cumulative
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
 from monitoring.domain.sketch import LARGEST, Sketch
 from monitoring.domain.tally import Tally
+
+if TYPE_CHECKING:
+    from monitoring.otlp.logs import Line
+    from monitoring.otlp.notes import Note
 
 BUCKET_SECONDS = 10
 POINTS_MOST = 10_000
 RESOURCES_MOST = 2_000
 BUCKET_COUNTS_MOST = 1_024
 COUNT_MOST = 2**48
-SCALES = range(-10, 21)
+# finer ones shift down exactly, but no double tells their buckets apart; coarser ones are wider than a double's range
+SCALES = range(-10, 53)
 # A device's clock is believed within these; a point from further off counts at its arrival.
 LATE = timedelta(minutes=5)
 AHEAD = timedelta(seconds=5)
@@ -106,6 +115,15 @@ Point = tuple[Ref, int, int, float, float, float, int, int, int]
 Tallies = dict[tuple[Ref | SeriesKey, int], Tally]
 
 
+class CumulativePoint(NamedTuple):
+    """A point whose increment depends on the stream's last one, which the database knows."""
+
+    stream: bytes
+    key: SeriesKey
+    bucket: int
+    point: cumulative.Point
+
+
 @dataclass
 class Decoded:
     """One payload, understood: observations by series and time bucket, what was rejected and why."""
@@ -118,11 +136,15 @@ class Decoded:
     reasons: Counter[str] = field(default_factory=Counter)
     dropped_attributes: int = 0
     moved_to_arrival: int = 0
+    cumulative: list[CumulativePoint] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    crashes: list[tuple[SeriesKey, int]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
         """Whether nothing of it is to be stored."""
-        return not (self.sketches or self.numbers or self.points)
+        return not (self.sketches or self.numbers or self.points or self.cumulative or self.lines or self.notes)
 
     @property
     def rejected(self) -> int:
@@ -174,8 +196,9 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
     for resource_metrics in payload.resource_metrics:
         device = device_of(resource_metrics.resource.attributes)
         admit(device, environment)
-        walk = Walk(found, environment, device, now.timestamp())
+        walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource)
         for scope in resource_metrics.scope_metrics:
+            walk.scope = scope.scope
             for metric in scope.metrics[:]:
                 walk.metric(metric)
         if device.device_id:
@@ -207,8 +230,13 @@ def device_of(pairs: Iterable[KeyValue]) -> Device:
 class Walk:
     """The points of one resource, of any kind."""
 
-    def __init__(self, found: Decoded, environment: str, device: Device, arrived: float) -> None:
+    def __init__(
+        self, found: Decoded, environment: str, device: Device, arrived: float, resource: Resource | bytes
+    ) -> None:
         self.found = found
+        self.scope: InstrumentationScope | bytes = b""
+        self._resource = resource
+        self._sender = b""
         self.environment = environment
         self.device = device
         self.revision: int | None = None
@@ -234,11 +262,14 @@ class Walk:
                 found.reasons[f"{name[:80]}: {why}"] += len(points)
             return
         read = _READERS[kind]
+        grows = _grows(message, kind)
         for point in points[:]:
             try:
                 if not point.flags & NO_VALUE:
                     if name == REVISION:
                         self.revision = max(self.revision or 0, int(_number(point)))
+                    elif grows:
+                        self._take_cumulative(name, kind, point, read)
                     else:
                         self._take(name, point, read)
                 found.accepted += 1
@@ -257,6 +288,28 @@ class Walk:
             sketches[slot] = sketch
         else:
             known_sketch.merge(sketch)
+
+    def _take_cumulative(self, name: str, kind: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
+        read(Sketch(), point, name)  # refuses what can't be taken
+        self.found.cumulative.append(
+            CumulativePoint(
+                self._stream(name, point.attributes),
+                self.key(name, point.attributes),
+                self.bucket(point.time_unix_nano),
+                _cumulative_point(kind, point),
+            )
+        )
+
+    def _stream(self, name: str, pairs: Iterable[KeyValue]) -> bytes:
+        """Return what identifies a stream: environment, resource, scope, metric and attributes, in any order."""
+        if not self._sender:
+            resource = self._resource if isinstance(self._resource, Resource) else Resource.FromString(self._resource)
+            self._sender = b"".join((self.environment.encode(), b"\0", *_sorted(resource.attributes)))
+        scope = (
+            self.scope if isinstance(self.scope, InstrumentationScope) else InstrumentationScope.FromString(self.scope)
+        )
+        parts = (self._sender, scope.name.encode(), scope.version.encode(), name.encode(), b"".join(_sorted(pairs)))
+        return hashlib.sha256(b"\0".join(parts)).digest()[:16]
 
     def key(self, name: str, pairs: Iterable[KeyValue]) -> SeriesKey:
         """Return the series of a point. Raises Refused."""
@@ -305,13 +358,13 @@ class Walk:
 def _unfit(message: MetricMessage, name: str, kind: str) -> str:
     """Say why no point of a metric can be taken; empty when they can."""
     metric = CATALOGUE.get(name)
-    if metric is None and not known(name):
+    if metric is None and not (known(name) and name.isprintable()):
         return "not in the catalogue of metrics"
     if kind == "summary":
         return "summaries can't be merged; send a histogram"
     level = kind == "gauge" or (kind == "sum" and not message.sum.is_monotonic)
-    if not level and getattr(message, kind).aggregation_temporality != AGGREGATION_TEMPORALITY_DELTA:
-        return "cumulative; set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta on the device"
+    if not level and getattr(message, kind).aggregation_temporality not in (DELTA, CUMULATIVE):
+        return "says neither delta nor cumulative"
     if metric is None:
         return ""
     unit = message.unit
@@ -319,11 +372,47 @@ def _unfit(message: MetricMessage, name: str, kind: str) -> str:
         return f"came in {unit[:20]!r}, its unit is {metric.wire_unit!r}"
     if name == REVISION and kind not in ("gauge", "sum"):
         return "is one number; send a gauge"
-    if metric.kind is Kind.COUNTER and kind != "sum":
-        return "is a counter; send a delta sum"
+    if metric.kind is Kind.COUNTER and (kind != "sum" or level):
+        return "is a counter; send a monotonic sum"
     if metric.kind is Kind.DISTRIBUTION and kind == "sum":
         return "is a distribution; send a histogram"
     return ""
+
+
+def _grows(message: MetricMessage, kind: str) -> bool:
+    """Say whether points are cumulative, so that only their increments count."""
+    if kind == "gauge" or (kind == "sum" and not message.sum.is_monotonic):
+        return False
+    return bool(getattr(message, kind).aggregation_temporality == CUMULATIVE)
+
+
+def _cumulative_point(kind: str, point: Any) -> cumulative.Point:
+    start, at = point.start_time_unix_nano, point.time_unix_nano
+    if kind == "sum":
+        return cumulative.Point(start, at, _number(point))
+    total = point.sum if point.HasField("sum") else None
+    if kind == "histogram":
+        counts = {place: count for place, count in enumerate(point.bucket_counts[:]) if count}
+        bounds = tuple(point.explicit_bounds[:])
+        return cumulative.Point(start, at, total, point.count, bounds=bounds, positive=counts)
+    positive, negative = (
+        {index: count for index, count in enumerate(side.bucket_counts[:], side.offset) if count}
+        for side in (point.positive, point.negative)
+    )
+    return cumulative.Point(
+        start,
+        at,
+        total,
+        point.count,
+        zeros=point.zero_count,
+        scale=point.scale,
+        positive=positive,
+        negative=negative,
+    )
+
+
+def _sorted(pairs: Iterable[KeyValue]) -> list[bytes]:
+    return sorted(pair.SerializeToString(deterministic=True) for pair in pairs)
 
 
 def _plain(sketch: Sketch, point: NumberDataPoint, name: str) -> None:
@@ -348,22 +437,24 @@ def _number(point: NumberDataPoint) -> float:
 _Histogram = HistogramDataPoint | ExponentialHistogramDataPoint
 
 
-def _summary(point: _Histogram, count: int) -> tuple[float | None, float | None, float | None]:
-    """Return sum, min and max after checking that they agree with each other."""
+def _summary(point: _Histogram, count: int, *, signed: bool = False) -> tuple[float | None, float | None, float | None]:
+    """Return sum, min and max after checking that they agree with each other; with negative values there is no sum."""
     total = point.sum if point.HasField("sum") else None
     low = point.min if count and point.HasField("min") else None
     high = point.max if count and point.HasField("max") else None
     for value in (total, low, high):
         # one comparison for negative, infinite and not a number
-        if value is not None and not 0 <= value < math.inf:
+        if value is not None and not (-LARGEST if signed else 0) <= value < math.inf:
             raise Refused("has a sum, min or max that is negative or not a finite number")
     if high is not None:
         if high > LARGEST:
             raise Refused("is beyond 2^50")
         if low is not None and low > high:
             raise Refused("has a min above its max")
-        if total is not None and total > count * high * 1.001 + 1e-9:
-            raise Refused("has a sum that contradicts its count, min and max")
+    if signed:
+        return total, low, high
+    if high is not None and total is not None and total > count * high * 1.001 + 1e-9:
+        raise Refused("has a sum that contradicts its count, min and max")
     if low is not None and total is not None and total < count * low * 0.999 - 1e-9:
         raise Refused("has a sum that contradicts its count, min and max")
     return total, low, high
@@ -374,22 +465,30 @@ def _exponential(sketch: Sketch, point: ExponentialHistogramDataPoint, name: str
     counts, offset = list(positive.bucket_counts), positive.offset
     if len(counts) > BUCKET_COUNTS_MOST:
         raise Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
-    if scale not in SCALES:
+    if not SCALES.start <= scale < SCALES.stop:
         raise Refused(f"has scale {scale}; {SCALES.start} to {SCALES.stop - 1} are understood")
-    if point.HasField("negative") and any(point.negative.bucket_counts):
+    below = list(point.negative.bucket_counts) if point.HasField("negative") else []
+    signed = any(below)
+    if signed and not name.startswith(BUSINESS_PREFIX):
         raise Refused("has negative values")
+    if len(below) > BUCKET_COUNTS_MOST:
+        raise Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
     zero_count = point.zero_count
-    if count > COUNT_MOST or zero_count + sum(counts) != count:
+    if count > COUNT_MOST or zero_count + sum(counts) + sum(below) != count:
         raise Refused("has a count that differs from the sum of its buckets")
-    total, low, high = _summary(point, count)
+    total, low, high = _summary(point, count, signed=signed)
     step = 2.0**-scale
-    if counts and not (offset * step > -1_000 and (offset + len(counts)) * step < 51) and any(counts):
-        raise Refused("has buckets beyond 2^50")
+    for side, first in ((counts, offset), (below, point.negative.offset)):
+        # a coarse bucket may reach beyond what can be stored as long as its values, bounded by min and max, don't
+        if any(side) and not (first * step > -1_100 and (first + len(side) - 1) * step < 50):
+            raise Refused("has buckets beyond 2^50")
+        if any(side) and (first + len(side)) * step >= 51 and high is None:
+            raise Refused("has buckets beyond 2^50 and no max")
     sketch.add_exponential(
         scale=scale,
         zero_count=zero_count,
         positive=(offset, counts),
-        negative=(0, ()),
+        negative=(point.negative.offset, below) if signed else (0, ()),
         total=total,
         low=low,
         high=high,

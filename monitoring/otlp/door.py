@@ -1,21 +1,29 @@
-"""POST /v1/metrics: bounded before it is parsed, answered after it is committed, refused in the protocol's own words."""
+"""POST /v1/metrics and /v1/logs: bounded before parsing, answered after the commit, refused in the protocol's own words."""
 
 import asyncio
 import hashlib
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 
 from hawkops.core import clock
 from hawkops.core.asgi import CORS, PREFLIGHT, Headers, answer, bearer, header, read_body
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
 from monitoring.otlp.decoding import Decoded, DeviceReport, decode
-from monitoring.otlp.parsing import parse
+from monitoring.otlp.logs import decode_logs
+from monitoring.otlp.notes import PAYLOAD_BYTES, Notes
+from monitoring.otlp.parsing import parse, parse_as
 from monitoring.otlp.quick import QuickDecoder
 from monitoring.otlp.writing import GroupWriter, Overloaded, Unavailable
 
@@ -40,7 +48,7 @@ class Key(Protocol):
         ...
 
 
-class MetricsDoor:
+class TelemetryDoor:
     """An ASGI application for everything under `/v1/`."""
 
     def __init__(
@@ -52,6 +60,7 @@ class MetricsDoor:
     ) -> None:
         self._writer = GroupWriter(dsn)
         self._quick = QuickDecoder()
+        self._notes = Notes()
         self._authenticate = authenticate
         self._on_report = on_report
         self._large = asyncio.Semaphore(1)
@@ -73,14 +82,15 @@ class MetricsDoor:
             path = re.sub(r"/{2,}", "/", path)
         if scope["method"] == "OPTIONS":
             await answer(send, 204, b"", PREFLIGHT)
-        elif path != "/v1/metrics":
-            await reply.error(404, f"{path[:80]} is not taken here: metrics go to /v1/metrics, logs are not taken yet.")
+        elif path not in SIGNALS:
+            await reply.error(404, f"{path[:80]} is not taken here: metrics go to /v1/metrics, logs to /v1/logs.")
         elif scope["method"] != "POST":
-            await reply.error(405, "Send metrics with POST.")
+            await reply.error(405, "Send telemetry with POST.")
         else:
-            await self._metrics(scope, receive, reply, content_type)
+            reply.signal = SIGNALS[path]
+            await self._take(scope, receive, reply, content_type)
 
-    async def _metrics(self, scope: dict[str, Any], receive: Any, reply: "_Reply", content_type: str) -> None:
+    async def _take(self, scope: dict[str, Any], receive: Any, reply: "_Reply", content_type: str) -> None:
         key = self._authenticate(bearer(scope))
         if key is None:
             await reply.error(
@@ -99,9 +109,9 @@ class MetricsDoor:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await read_body(scope, receive, limit_bytes=COMPRESSED_BYTES)
-            digest = hashlib.sha256(key.environment.encode() + b"\0" + body).digest()
-            encoding = header(scope, b"content-encoding")
-            decoded = await self._understand(body, encoding, content_type, key.environment)
+            digest = hashlib.sha256(f"{key.environment}\0{reply.signal.prefix}".encode() + body).digest()
+            sent = _Sent(reply.signal, header(scope, b"content-encoding"), content_type == JSON, key.environment)
+            decoded = await self._understand(body, sent)
             counted = decoded.empty or await self._writer.write(digest, key.environment, decoded)
         except ConnectionResetError:
             return
@@ -125,25 +135,71 @@ class MetricsDoor:
             log.debug("telemetry.duplicate")
         await reply.success(decoded)
 
-    async def _understand(self, body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
+    async def _understand(self, body: bytes, sent: "_Sent") -> Decoded:
         """Decode a body: at once when it is small, else in a thread, one at a time."""
         if len(body) <= THREAD_BYTES:
             try:
-                data = decompress(body, encoding, limit_bytes=THREAD_BYTES)
+                data = decompress(body, sent.encoding, limit_bytes=THREAD_BYTES)
             except TooLarge:
                 pass  # larger than it looks: read it again in the thread, where 64 MiB are allowed
             else:
-                return self._decode(data, content_type, environment)
+                return self._decode(data, sent)
         async with self._large:
-            return await asyncio.to_thread(self._understand_large, body, encoding, content_type, environment)
+            return await asyncio.to_thread(self._understand_large, body, sent)
 
-    def _understand_large(self, body: bytes, encoding: str, content_type: str, environment: str) -> Decoded:
-        return self._decode(decompress(body, encoding, limit_bytes=DECOMPRESSED_BYTES), content_type, environment)
+    def _understand_large(self, body: bytes, sent: "_Sent") -> Decoded:
+        return self._decode(decompress(body, sent.encoding, limit_bytes=DECOMPRESSED_BYTES), sent)
 
-    def _decode(self, data: bytes, content_type: str, environment: str) -> Decoded:
-        if content_type == JSON:
-            return decode(parse(data, as_json=True), environment=environment, now=clock.now())
-        return self._quick.decode(data, environment=environment, now=clock.now())
+    def _decode(self, data: bytes, sent: "_Sent") -> Decoded:
+        now = clock.now()
+        kind = sent.signal.request
+        payload: Message | None = None
+        if sent.signal is LOGS:
+            payload = parse_as(ExportLogsServiceRequest, data, as_json=sent.as_json)
+            decoded = decode_logs(payload, environment=sent.environment, now=now)
+        elif sent.as_json:
+            payload = parse(data, as_json=True)
+            decoded = decode(payload, environment=sent.environment, now=now)
+        else:
+            decoded = self._quick.decode(data, environment=sent.environment, now=now)
+        if len(data) <= PAYLOAD_BYTES:
+            self._notes.take(decoded, sent.signal.name, lambda: payload or kind.FromString(data), now=now)
+        return decoded
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What arrives at one address."""
+
+    name: str
+    # tells the same bytes at two addresses apart
+    prefix: str
+    request: type[Message]
+    response: type[Message]
+    rejected: str
+    rejected_json: str
+
+
+METRICS = Signal(
+    "metrics",
+    "",
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+    "rejected_data_points",
+    "rejectedDataPoints",
+)
+LOGS = Signal(
+    "logs", "logs\0", ExportLogsServiceRequest, ExportLogsServiceResponse, "rejected_log_records", "rejectedLogRecords"
+)
+SIGNALS = {"/v1/metrics": METRICS, "/v1/logs": LOGS}
+
+
+@dataclass(frozen=True)
+class _Sent:
+    signal: Signal
+    encoding: str
+    as_json: bool
+    environment: str
 
 
 class _Reply:
@@ -152,6 +208,7 @@ class _Reply:
     def __init__(self, send: Any, *, as_json: bool) -> None:
         self._send = send
         self._as_json = as_json
+        self.signal = METRICS
 
     @property
     def _headers(self) -> Headers:
@@ -162,11 +219,11 @@ class _Reply:
         if not decoded.rejected:
             await answer(self._send, 200, b"{}" if self._as_json else b"", self._headers)
         elif self._as_json:
-            partial = {"rejectedDataPoints": str(decoded.rejected), "errorMessage": decoded.message}
+            partial = {self.signal.rejected_json: str(decoded.rejected), "errorMessage": decoded.message}
             await answer(self._send, 200, orjson.dumps({"partialSuccess": partial}), self._headers)
         else:
-            response = ExportMetricsServiceResponse()
-            response.partial_success.rejected_data_points = decoded.rejected
+            response: Any = self.signal.response()
+            setattr(response.partial_success, self.signal.rejected, decoded.rejected)
             response.partial_success.error_message = decoded.message
             await answer(self._send, 200, response.SerializeToString(), self._headers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from google.protobuf import json_format
@@ -30,7 +30,7 @@ def parse_as(kind: type[Request], body: bytes, *, as_json: bool) -> Request:
     """Parse the bytes of an export request. Raises Malformed or TooLarge."""
     if as_json:
         return _parse_json(kind, body)
-    count_messages(body, limit=MESSAGES_MOST, descriptor=kind.DESCRIPTOR)
+    count_messages(body, limit=MESSAGES_MOST, descriptor=cast(Descriptor, kind.DESCRIPTOR))
     try:
         return kind.FromString(body)
     except DecodeError:

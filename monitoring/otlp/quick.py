@@ -73,9 +73,10 @@ class QuickDecoder:
         for resource_metrics in payload.resource_metrics[:]:
             device = self._device(resource_metrics.resource)
             admit(device, environment)
-            walk = _QuickWalk(found, environment, device, now.timestamp(), self)
+            walk = _QuickWalk(found, environment, device, now.timestamp(), resource_metrics.resource, self)
             for scoped in resource_metrics.scope_metrics[:]:
-                self._scope(scoped.scope)
+                walk.scope = scope = scoped.scope
+                self._scope(scope)
                 for metric in scoped.metrics[:]:
                     if not walk.quick(metric):
                         walk.metric(Metric.FromString(metric.SerializeToString()))
@@ -143,8 +144,16 @@ class _QuickWalk(Walk):
     Repeated fields are copied by `[:]`: iterating over them costs four times as much.
     """
 
-    def __init__(self, found: Decoded, environment: str, device: Device, arrived: float, decoder: QuickDecoder) -> None:
-        super().__init__(found, environment, device, arrived)
+    def __init__(
+        self,
+        found: Decoded,
+        environment: str,
+        device: Device,
+        arrived: float,
+        resource: bytes,
+        decoder: QuickDecoder,
+    ) -> None:
+        super().__init__(found, environment, device, arrived, resource)
         self._decoder = decoder
         self._known = decoder.series_of(environment, device)
         self._buckets: dict[int, tuple[int, int]] = {}

@@ -17,8 +17,12 @@ import psycopg
 
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
+from monitoring.domain import cumulative
 from monitoring.domain.sketch import Sketch
-from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, Ref, SeriesKey, Tallies
+from monitoring.domain.tally import Tally
+from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
+from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME, Line
+from monitoring.otlp.notes import Note
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,30 @@ INSERT INTO monitoring_devicehour (environment, hour_at, device_id, device_class
 SELECT r ->> 0, %s, r ->> 1, r ->> 2, (r ->> 3)::bool FROM json_array_elements(%s::json) AS r ORDER BY 1, 3
 ON CONFLICT DO NOTHING
 """
+STREAMS_MAKE = """
+INSERT INTO monitoring_cumulativestream (digest, state, seen_at)
+SELECT d, '', %s FROM unnest(%s::bytea[]) AS d ORDER BY d ON CONFLICT DO NOTHING
+"""
+STREAMS_LOCK = "SELECT digest, state FROM monitoring_cumulativestream WHERE digest = ANY(%s) ORDER BY digest FOR UPDATE"
+STREAMS_KEEP = """
+UPDATE monitoring_cumulativestream AS s SET state = n.state, seen_at = %s
+  FROM unnest(%s::bytea[], %s::bytea[]) AS n(digest, state) WHERE s.digest = n.digest
+"""
+COUNTED = """
+SELECT DISTINCT environment, app_version FROM monitoring_series WHERE metric = %s AND outcome <> %s
+"""
+NOTES = """
+INSERT INTO monitoring_devicenote (environment, device_id, signal, received_at, device_class, simulated, accepted,
+                                   rejected, details)
+SELECT r ->> 0, r ->> 1, r ->> 2, (r ->> 3)::timestamptz, r ->> 4, (r ->> 5)::bool, (r ->> 6)::int, (r ->> 7)::int,
+       (r -> 8)::jsonb
+  FROM json_array_elements(%s::json) AS r
+ON CONFLICT (environment, device_id, signal) DO UPDATE SET
+  received_at = excluded.received_at, device_class = excluded.device_class, simulated = excluded.simulated,
+  accepted = excluded.accepted, rejected = excluded.rejected, details = excluded.details
+"""
+COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
+LINES_LOCK = 0x6C6F676C  # any number of our own
 COPY = """
 COPY monitoring_rolluppartial (series_id, bucket_at, width_seconds, count, total, squares, low, high, buckets)
 FROM STDIN (FORMAT BINARY)
@@ -78,7 +106,7 @@ class _Waiting:
     done: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Line:
+class Connection:
     """One connection of the writer, made again when it broke."""
 
     def __init__(self, dsn: str) -> None:
@@ -112,8 +140,8 @@ class GroupWriter:
     """
 
     def __init__(self, dsn: str) -> None:
-        self._lines = [Line(dsn) for _ in range(LINES)]
-        self._announcing = Line(dsn)
+        self._lines = [Connection(dsn) for _ in range(LINES)]
+        self._announcing = Connection(dsn)
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._busy = 0
@@ -123,6 +151,7 @@ class GroupWriter:
         self._devices: set[tuple[str, str]] = set()
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
+        self._counted: frozenset[tuple[str, str]] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -154,7 +183,7 @@ class GroupWriter:
         self._wake.set()
         return await waiting.done
 
-    async def _run(self, line: Line) -> None:
+    async def _run(self, line: Connection) -> None:
         while True:
             await self._wake.wait()
             await asyncio.sleep(GROUP_SECONDS)
@@ -175,7 +204,7 @@ class GroupWriter:
             finally:
                 self._busy -= 1
 
-    async def _commit_all(self, line: Line, group: list[_Waiting], *, again: bool = True) -> None:
+    async def _commit_all(self, line: Connection, group: list[_Waiting], *, again: bool = True) -> None:
         """Commit a group; if the database refuses it, each payload alone, so that one can't fail the others."""
         try:
             await self._commit(await line.connection(), group)
@@ -187,7 +216,10 @@ class GroupWriter:
                 return
             log.warning("telemetry.unwritten: %s (%d payloads)", error, len(group))
             self._fail(group)
-        except psycopg.Error as error:
+        except Exception as error:
+            if not isinstance(error, psycopg.Error):
+                log.exception("telemetry.group_failed (%d payloads)", len(group))
+                await line.close()
             log.warning("telemetry.group_refused: %s (%d payloads)", error, len(group))
             self._series = {}  # a series may have been removed behind our back
             if len(group) == 1 and not again:
@@ -203,8 +235,10 @@ class GroupWriter:
 
     async def _commit(self, line: psycopg.AsyncConnection[Any], group: list[_Waiting]) -> None:
         unique = {waiting.digest: waiting for waiting in group}
-        tallies = _tallies(unique.values())
-        series = await self._series_ids(line, tallies)
+        if any(waiting.decoded.crashes for waiting in group):
+            await self._learn_counted(line)
+        batch = _Batch(unique.values(), self._counted)
+        series = await self._series_ids(line, batch.series)
         hour = int(clock.now().timestamp()) // 3600 * 3600
         if hour != self._hour:
             self._hour, self._devices = hour, set()
@@ -212,14 +246,21 @@ class GroupWriter:
             new = await self._new(line, sorted(unique))
             if len(new) < len(unique):
                 unique = {digest: waiting for digest, waiting in unique.items() if digest in new}
-                tallies = _tallies(unique.values())
+                batch = _Batch(unique.values(), self._counted)
+            if batch.cumulative:
+                batch.add_increments(await _increments(line, batch.cumulative))
             unseen = self._unseen(unique.values())
             if unseen:
                 await self._note_devices(line, unseen)
-            if tallies:
-                await self._copy(line, [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in tallies.items()])
+            if batch.notes:
+                await line.execute(NOTES, [orjson.dumps(batch.notes).decode()])
+            if batch.tallies:
+                rows = [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in batch.tallies.items()]
+                await self._copy(line, rows)
             environments = {waiting.environment for waiting in unique.values()}
             announced = await self._announce(line, environments)
+            if batch.lines:
+                await _copy_lines(line, batch.lines)
         # committed: only now is any of it true
         self._devices.update((report.environment, report.device_id) for report in unseen)
         self._announced.update(dict.fromkeys(announced, time.monotonic()))
@@ -228,6 +269,11 @@ class GroupWriter:
         for waiting in group:
             if not waiting.done.done():
                 waiting.done.set_result(unique.get(waiting.digest) is waiting)
+
+    async def _learn_counted(self, line: psycopg.AsyncConnection[Any]) -> None:
+        """Learn which versions of the app count their crashes themselves; their crash events must not count again."""
+        rows = await (await line.execute(COUNTED, [CRASH_METRIC, CRASH_OUTCOME])).fetchall()
+        self._counted = frozenset((row[0], row[1]) for row in rows)
 
     def _unseen(self, counted: Iterable[_Waiting]) -> list[DeviceReport]:
         """Return who reports for the first time in this hour, as far as this process knows."""
@@ -243,7 +289,9 @@ class GroupWriter:
             return digests
         return {bytes(row[0]) for row in await found.fetchall()}
 
-    async def _series_ids(self, line: psycopg.AsyncConnection[Any], tallies: Tallies) -> dict[Ref | SeriesKey, int]:
+    async def _series_ids(
+        self, line: psycopg.AsyncConnection[Any], slots: set[Ref | SeriesKey]
+    ) -> dict[Ref | SeriesKey, int]:
         """Return the ids of all series, making what is missing in a transaction of its own.
 
         Whoever forgets them puts an empty table in place of this one: a group under way keeps what it was given.
@@ -251,7 +299,7 @@ class GroupWriter:
         if len(self._series) > SERIES_CACHED_MOST:
             self._series = {}
         known = self._series
-        unknown = {slot for slot, _ in tallies if slot not in known}
+        unknown = {slot for slot in slots if slot not in known}
         if not unknown:
             return known
         keys = {slot.key if isinstance(slot, Ref) else slot for slot in unknown}
@@ -345,12 +393,68 @@ class GroupWriter:
             self._owed -= due
 
 
-def _tallies(counted: Iterable[_Waiting]) -> Tallies:
-    """Add up what payloads say, by series and time bucket."""
-    tallies: Tallies = {}
-    for waiting in counted:
-        waiting.decoded.add_to(tallies)
-    return tallies
+class _Batch:
+    """What the payloads of one transaction say, added up."""
+
+    def __init__(self, counted: Collection[_Waiting], crashes_counted: frozenset[tuple[str, str]]) -> None:
+        self.tallies: Tallies = {}
+        self.cumulative: list[CumulativePoint] = []
+        self.lines: list[Line] = []
+        notes: dict[tuple[str, str, str], Note] = {}
+        for waiting in counted:
+            decoded = waiting.decoded
+            decoded.add_to(self.tallies)
+            self.cumulative += decoded.cumulative
+            self.lines += decoded.lines
+            notes.update((note[:3], note) for note in decoded.notes)
+            for slot in decoded.crashes:
+                if (slot[0].environment, slot[0].app_version) not in crashes_counted:
+                    self.tallies.setdefault(slot, Tally()).add_value(1.0)
+        self.notes = [tuple(notes[name]) for name in sorted(notes)]
+
+    @property
+    def series(self) -> set[Ref | SeriesKey]:
+        """Every series whose id will be needed."""
+        return {slot for slot, _ in self.tallies} | {point.key for point in self.cumulative}
+
+    def add_increments(self, found: Iterable[tuple[SeriesKey, int, Sketch]]) -> None:
+        """Add what cumulative streams grew by."""
+        for key, bucket, sketch in found:
+            self.tallies.setdefault((key, bucket), Tally()).sketches.append(sketch)
+
+
+async def _increments(
+    line: psycopg.AsyncConnection[Any], points: list[CumulativePoint]
+) -> list[tuple[SeriesKey, int, Sketch]]:
+    """Return what each stream grew by, and remember its last point; any gateway may take the next one."""
+    streams = sorted({point.stream for point in points})
+    now = clock.now()
+    now_ns = int(now.timestamp() * 1e9)
+    await line.execute(STREAMS_MAKE, [now, streams])
+    rows = await (await line.execute(STREAMS_LOCK, [streams])).fetchall()
+    last = {bytes(digest): cumulative.unpack(bytes(state)) if state else None for digest, state in rows}
+    moved: dict[bytes, cumulative.Point] = {}
+    found = []
+    for stream, key, bucket, point in sorted(points, key=lambda one: one.point.at_ns):
+        before = last.get(stream)
+        grown = cumulative.increment(before, point, now_ns=now_ns)
+        if grown is not None:
+            sketch = grown.sketch()
+            if sketch.count:
+                found.append((key, bucket, sketch))
+        if before is None or (point.start_ns, point.at_ns) > (before.start_ns, before.at_ns):
+            last[stream] = moved[stream] = point
+    await line.execute(STREAMS_KEEP, [now, sorted(moved), [cumulative.pack(moved[stream]) for stream in sorted(moved)]])
+    return found
+
+
+async def _copy_lines(line: psycopg.AsyncConnection[Any], lines: list[Line]) -> None:
+    """Write log lines last, one transaction after another: so ids grow in the order of commits, and no reader that
+    goes on from an id misses a line."""
+    await line.execute("SELECT pg_advisory_xact_lock(%s)", [LINES_LOCK])
+    async with line.cursor() as cursor, cursor.copy(COPY_LINES) as copy:
+        for one in lines:
+            await copy.write_row(one)
 
 
 def _columns(keys: list[SeriesKey]) -> list[list[Any]]:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from hawkops.core import clock
 from monitoring.domain.sketch import Sketch
-from monitoring.models import DeviceHour, PayloadDigest, RollupPartial
+from monitoring.models import CumulativeStream, DeviceHour, DeviceNote, PayloadDigest, RollupPartial
 
 # width of the rows, width they become, age from which on
 TIERS = (
@@ -18,6 +18,9 @@ TIERS = (
 KEEP_ROLLUPS = timedelta(days=400)
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
+# A cumulative stream silent for longer counts as new; its first point is then only a base line.
+KEEP_STREAMS = timedelta(hours=48)
+KEEP_NOTES = timedelta(days=8)
 PRUNE_ROWS = 20_000
 BUDGET_SECONDS = 20.0
 
@@ -30,6 +33,13 @@ def digests_prune(*, now: datetime | None = None) -> int:
 def device_hours_prune(*, now: datetime | None = None) -> int:
     """Drop which devices reported more than eight days ago."""
     return DeviceHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_DEVICE_HOURS).delete()[0]
+
+
+def streams_prune(*, now: datetime | None = None) -> int:
+    """Forget cumulative streams that ended, and notes of devices long gone."""
+    now = now or clock.now()
+    gone = CumulativeStream.objects.filter(seen_at__lt=now - KEEP_STREAMS).delete()[0]
+    return gone + DeviceNote.objects.filter(received_at__lt=now - KEEP_NOTES).delete()[0]
 
 
 def rollups_prune(*, now: datetime | None = None) -> int:

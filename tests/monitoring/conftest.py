@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import uvicorn
 
 from monitoring.otlp.decoding import DeviceReport
-from monitoring.otlp.door import MetricsDoor
+from monitoring.otlp.door import TelemetryDoor
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -35,17 +36,23 @@ class Running:
     reports: list[DeviceReport] = field(default_factory=list)
 
     def post(
-        self, body: bytes, *, content_type: str = PROTOBUF, key: str = "hk_demo_good", **headers: str
+        self,
+        body: bytes,
+        *,
+        path: str = "/v1/metrics",
+        content_type: str = PROTOBUF,
+        key: str = "hk_demo_good",
+        **headers: str,
     ) -> httpx.Response:
         sent = {"content-type": content_type} | ({"authorization": f"Bearer {key}"} if key else {})
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        return httpx.post(f"{self.url}/v1/metrics", content=body, headers=sent, timeout=30)
+        return httpx.post(f"{self.url}{path}", content=body, headers=sent, timeout=30)
 
 
 class _App:
     """The door with the lifespan that the gateway gives it."""
 
-    def __init__(self, door: MetricsDoor) -> None:
+    def __init__(self, door: TelemetryDoor) -> None:
         self.door = door
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -66,9 +73,15 @@ class _App:
 @pytest.fixture
 def door(request: pytest.FixtureRequest) -> Iterator[Running]:
     """A real door on a port of its own; needs the marker `fresh_database`."""
-    dsn = getattr(request, "param", None) or os.environ["DATABASE_URL"]
+    with serving(getattr(request, "param", None) or os.environ["DATABASE_URL"]) as found:
+        yield found
+
+
+@contextmanager
+def serving(dsn: str) -> Iterator[Running]:
+    """Serve a door of its own."""
     found = Running("")
-    metrics_door = MetricsDoor(dsn=dsn, authenticate=KEYS.get, on_report=found.reports.append)
+    metrics_door = TelemetryDoor(dsn=dsn, authenticate=KEYS.get, on_report=found.reports.append)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(

@@ -101,13 +101,11 @@ def test_unknown_attributes_are_dropped_and_counted() -> None:
         (payload().sum("litert.inferences", -1), "negative"),
         (payload().gauge("device.storage.free", 2.0**60), "beyond 2^50"),
         (payload().sum("made.up", 1), "not in the catalogue"),
-        (payload().sum("litert.inferences", 5, temporality=AGGREGATION_TEMPORALITY_CUMULATIVE), "PREFERENCE=delta"),
-        (
-            payload().exponential("litert.memory.peak", [1.0], temporality=AGGREGATION_TEMPORALITY_CUMULATIVE),
-            "PREFERENCE=delta",
-        ),
+        (payload().sum("litert.inferences", 5, temporality=0), "neither delta nor cumulative"),
+        (payload().exponential("litert.memory.peak", [1.0], temporality=0), "neither delta nor cumulative"),
+        (payload().sum("business.\x00", 5), "not in the catalogue"),
         (payload().exponential("gen_ai.client.operation.duration", [20.0], unit="ms"), "its unit is 's'"),
-        (payload().gauge("litert.inferences", 1), "send a delta sum"),
+        (payload().gauge("litert.inferences", 1), "send a monotonic sum"),
         (payload().sum("litert.prefill.throughput", 250), "send a histogram"),
         (payload().sum("litert.inferences", 1, {"litert.backend.actual": "abacus"}), "cpu, gpu, npu or cloud"),
     ],
@@ -132,7 +130,7 @@ def test_histograms_that_contradict_themselves_are_refused() -> None:
         elif change == "min":
             point.min = 300.0
         elif change == "scale":
-            point.scale = 40
+            point.scale = 60
         elif change == "negative":
             point.negative.bucket_counts.append(1)
         else:

@@ -154,9 +154,9 @@ def test_a_hundred_megabytes_are_refused_before_they_are_read(door: Running) -> 
 
 def test_other_paths_and_methods_say_where_to_go(door: Running) -> None:
     key = {"authorization": "Bearer hk_demo_good", "content-type": JSON}
-    logs = httpx.post(f"{door.url}/v1/logs", content=b"{}", headers=key)
-    assert logs.status_code == 404
-    assert "/v1/metrics" in logs.json()["message"]
+    traces = httpx.post(f"{door.url}/v1/traces", content=b"{}", headers=key)
+    assert traces.status_code == 404
+    assert "/v1/metrics" in traces.json()["message"]
     assert httpx.get(f"{door.url}/v1/metrics", headers=key).status_code == 405
     assert httpx.post(f"{door.url}//v1//metrics", content=b"{}", headers=key).status_code == 200
 

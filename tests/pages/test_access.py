@@ -9,11 +9,12 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hawkops.accounts.models import User
+from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
-from monitoring.models import Alert
+from monitoring.models import Alert, DeviceNote
 from monitoring.services.alerts import alertmanager_take, silence_create
 from monitoring.services.criteria import criteria_seed
 from rollout.models import Release
@@ -70,6 +71,9 @@ PAGES = (
     "criteria/alert-latency",
     "criteria/alert-latency?threshold=4+s&window=5m&replay=1",
     "monitoring/litert/charts/prefill.json",
+    "monitoring/connect",
+    "monitoring/understood",
+    "monitoring/understood/device?id=dev-1",
 )
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +87,16 @@ def furnished() -> dict[str, Any]:
     flags_seed(actor=SYSTEM)
     runbook_import(actor=SYSTEM)
     release_seed(actor=SYSTEM)
+    note = {"names": [], "dropped": [], "reasons": [], "moved_to_arrival": 0}
+    DeviceNote.objects.create(
+        environment="demo",
+        device_id="dev-1",
+        signal="metrics",
+        received_at=clock.now(),
+        accepted=1,
+        rejected=0,
+        details=note,
+    )
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
     criteria_seed(actor=SYSTEM)
     row = {"status": "firing", "labels": {"alertname": "x"}, "fingerprint": "f"}

@@ -1,0 +1,134 @@
+"""What was understood and dropped of a payload, for the device's author: looked into now and then, never each time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from monitoring.otlp.decoding import DIMENSIONS, RESOURCE_ATTRIBUTES, Decoded, device_of
+from monitoring.otlp.logs import ATTRIBUTES
+
+DEVICE_SECONDS = 10.0
+# for all devices together: payloads with something refused and payloads without each have as many
+PER_SECOND = 20
+DEVICES_MOST = 20_000
+NAMES_MOST = 30
+PAYLOAD_BYTES = 64 * 1024
+# what SDKs add by themselves and nobody has to look for
+QUIET = ("telemetry.", "os.", "process.", "host.", "device.", "android.", "service.")
+
+
+class Note(NamedTuple):
+    """A row of the table, in its order."""
+
+    environment: str
+    device_id: str
+    signal: str
+    received_at: datetime
+    device_class: str
+    simulated: bool
+    accepted: int
+    rejected: int
+    details: dict[str, Any]
+
+
+class Notes:
+    """Decides which payloads are looked into, and looks."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str, str], float] = {}
+        self._second = 0
+        self._spent: Counter[bool] = Counter()
+
+    def take(self, decoded: Decoded, signal: str, message: Any, *, now: datetime) -> None:
+        """Add a note on the payload's first device when it is due; `message` is called for the parsed payload."""
+        if not decoded.reports:
+            return
+        report = decoded.reports[0]
+        name = (report.environment, report.device_id, signal)
+        moment = time.monotonic()
+        trouble = bool(decoded.reasons)
+        if moment - self._last.get(name, float("-inf")) < DEVICE_SECONDS or not self._room(
+            int(moment), trouble=trouble
+        ):
+            return
+        if len(self._last) >= DEVICES_MOST:
+            self._last.clear()
+        self._last[name] = moment
+        payload = message()
+        details = _metrics(payload) if isinstance(payload, ExportMetricsServiceRequest) else _logs(payload)
+        details["reasons"] = [[_word(why, 300), count] for why, count in decoded.reasons.most_common(NAMES_MOST)]
+        details["moved_to_arrival"] = decoded.moved_to_arrival
+        decoded.notes.append(
+            Note(
+                *name,
+                now,
+                report.device_class,
+                report.simulated,
+                decoded.accepted,
+                decoded.rejected,
+                details,
+            )
+        )
+
+    def _room(self, second: int, *, trouble: bool) -> bool:
+        if second != self._second:
+            self._second = second
+            self._spent.clear()
+        self._spent[trouble] += 1
+        return self._spent[trouble] <= PER_SECOND
+
+
+def _metrics(payload: ExportMetricsServiceRequest) -> dict[str, Any]:
+    names: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    for resource_metrics in payload.resource_metrics[:1]:
+        resource = resource_metrics.resource.attributes
+        _drop(dropped, (pair.key for pair in resource if pair.key not in RESOURCE_ATTRIBUTES), quiet=True)
+        for scope in resource_metrics.scope_metrics:
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data")
+                points = getattr(metric, kind).data_points if kind else []
+                names[_word(metric.name)] += len(points)
+                for point in points:
+                    _drop(dropped, (pair.key for pair in point.attributes if pair.key not in DIMENSIONS))
+        device = device_of(resource)
+    return {
+        "names": names.most_common(NAMES_MOST),
+        "dropped": dropped.most_common(NAMES_MOST),
+        "app_version": device.app_version,
+    }
+
+
+def _logs(payload: ExportLogsServiceRequest) -> dict[str, Any]:
+    names: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    for resource_logs in payload.resource_logs[:1]:
+        resource = resource_logs.resource.attributes
+        _drop(dropped, (pair.key for pair in resource if pair.key not in RESOURCE_ATTRIBUTES), quiet=True)
+        for scope in resource_logs.scope_logs:
+            for record in scope.log_records:
+                names[_word(record.event_name) or "log record"] += 1
+                _drop(dropped, (pair.key for pair in record.attributes if pair.key not in ATTRIBUTES))
+        device = device_of(resource)
+    return {
+        "names": names.most_common(NAMES_MOST),
+        "dropped": dropped.most_common(NAMES_MOST),
+        "app_version": device.app_version,
+    }
+
+
+def _drop(dropped: Counter[str], names: Iterable[str], *, quiet: bool = False) -> None:
+    for name in names:
+        if not (quiet and name.startswith(QUIET)) and (len(dropped) < 1_000 or name in dropped):
+            dropped[_word(name)] += 1
+
+
+def _word(text: str, most: int = 100) -> str:
+    return "".join(c for c in text[:most] if c.isprintable())

@@ -1,0 +1,50 @@
+"""Pages for device authors: how to connect a device, and what was understood of what it sent."""
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from hawkops.core.access import Role, can, requires
+from monitoring.domain.metrics import CATALOGUE
+from monitoring.otlp.decoding import AHEAD, LATE
+from monitoring.otlp.logs import KEPT_BACK
+from monitoring.otlp.notes import DEVICE_SECONDS
+from monitoring.selectors import devices as selectors
+
+RULES = {"late": LATE, "ahead": AHEAD, "kept_back": KEPT_BACK, "every_seconds": int(DEVICE_SECONDS)}
+
+
+@require_safe
+@requires()
+def connect(request: HttpRequest, environment: str) -> HttpResponse:
+    """How to connect a device: names, snippets, rules."""
+    context = {
+        "gateway": settings.GATEWAY_URL,
+        "metrics": list(CATALOGUE.values()),
+        "rules": RULES,
+        "may_make_keys": can(request.user, environment, Role.ADMIN),
+    }
+    return render(request, "monitoring/connect.html", context)
+
+
+@require_safe
+@requires()
+def understood(request: HttpRequest, environment: str) -> HttpResponse:
+    """The devices whose payloads were looked into lately."""
+    wanted = request.GET.get("q", "").strip()[:200].replace("\x00", "")
+    notes = selectors.device_notes(environment, wanted=wanted)
+    return render(request, "monitoring/understood.html", {"notes": notes, "wanted": wanted, "rules": RULES})
+
+
+@require_safe
+@requires()
+def device(request: HttpRequest, environment: str) -> HttpResponse:
+    """What was understood and dropped of one device's last payloads."""
+    device_id = request.GET.get("id", "")[:200].replace("\x00", "")
+    notes = selectors.device_understood(environment, device_id)
+    lines = selectors.device_lines(environment, device_id) if device_id else []
+    if not notes and not lines:
+        raise Http404("Nothing was noted of that device; it may not have reported, or not under this id.")
+    context = {"device_id": device_id, "notes": notes, "lines": lines, "rules": RULES}
+    return render(request, "monitoring/device.html", context)

@@ -1,0 +1,103 @@
+"""What device authors get: a page of what was understood, a page to connect, and checks of a client's requests."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from hawkops.accounts.models import User
+from hawkops.core import clock
+from hawkops.core.access import Role
+from monitoring.models import CumulativeStream, DeviceNote
+from monitoring.otlp.decoding import decode
+from monitoring.otlp.notes import PER_SECOND, Notes
+from monitoring.services.telemetry import streams_prune
+from tests.monitoring.conftest import Running
+from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
+
+Make = Callable[..., User]
+As = Callable[[User], Client]
+
+
+@pytest.mark.fresh_database
+def test_the_last_payload_of_a_device_is_explained(door: Running, person: Make, client_as: As) -> None:
+    sent = Payload({**DEVICE, "shop.customer": "somebody", "os.name": "Android"})
+    sent.sum("litert.inferences", 3, {**ON_CPU, "user.id": "u1"}).sum("made.up", 1).gauge("device.storage.free", -1)
+    assert door.post(sent.body).status_code == 200
+    note = DeviceNote.objects.get()
+    assert (note.device_id, note.signal, note.accepted, note.rejected) == ("dev-1", "metrics", 1, 2)
+    assert dict(note.details["names"]) == {"litert.inferences": 1, "made.up": 1, "device.storage.free": 1}
+    assert dict(note.details["dropped"]) == {"user.id": 1, "shop.customer": 1}
+    client = client_as(person("author", Role.VIEWER))
+    page = client.get("/demo/monitoring/understood/device?id=dev-1").content.decode()
+    for words in ("made.up: not in the catalogue of metrics", "user.id", "shop.customer", "is negative"):
+        assert words in page
+    assert "somebody" not in page
+    assert "dev-1" in client.get("/demo/monitoring/understood?q=dev").content.decode()
+    assert client.get("/staging/monitoring/understood/device?id=dev-1").status_code == 404
+    assert client.get("/demo/monitoring/understood/device?id=%00").status_code == 404
+
+
+@pytest.mark.fresh_database
+def test_a_payload_refused_whole_is_noted_too_and_a_second_one_waits(door: Running) -> None:
+    for number in range(3):
+        assert door.post(Payload().sum("made.up", number).body).status_code == 200
+    note = DeviceNote.objects.get()
+    assert (note.accepted, note.rejected) == (0, 1)
+
+
+def test_notes_have_a_ceiling_whatever_the_number_of_devices() -> None:
+    notes, taken = Notes(), 0
+    for number in range(500):
+        sent = Payload({"device.id": f"d{number}"}).sum("litert.inferences", 1)
+        found = decode(sent.message, environment="demo", now=clock.now())
+        notes.take(found, "metrics", lambda sent=sent: sent.message, now=clock.now())
+        taken += len(found.notes)
+    assert 0 < taken <= PER_SECOND * 3
+
+
+@pytest.mark.django_db
+def test_streams_and_notes_are_forgotten_by_age() -> None:
+    now = clock.now()
+    for hours in (1, 50):
+        CumulativeStream.objects.create(digest=bytes([hours]) * 16, state=b"", seen_at=now - timedelta(hours=hours))
+        DeviceNote.objects.create(
+            environment="demo",
+            device_id=f"d{hours}",
+            signal="metrics",
+            received_at=now - timedelta(hours=hours * 5),
+            accepted=1,
+            rejected=0,
+            details={},
+        )
+    assert streams_prune(now=now) == 2
+
+
+@pytest.mark.django_db
+def test_the_page_for_authors_names_every_metric_and_the_gateway(person: Make, client_as: As, settings: Any) -> None:
+    settings.GATEWAY_URL = "https://gateway.example"
+    page = client_as(person("author", Role.VIEWER)).get("/demo/monitoring/connect").content.decode()
+    for words in ("https://gateway.example/v1/metrics", "litert.prefill.throughput", "deltaPreferred", "Lease"):
+        assert words in page
+
+
+@pytest.mark.fresh_database
+def test_conformance_says_line_by_line_what_passed(door: Running) -> None:
+    """The door of this test serves telemetry only: what asks for flags must fail, everything else pass."""
+    said = StringIO()
+    with pytest.raises(CommandError, match="3 of 12"):
+        call_command("conformance", gateway=door.url, key="hk_demo_good", stdout=said)
+    lines = said.getvalue().splitlines()
+    assert [line[:4] for line in lines] == ["FAIL"] * 3 + ["pass"] * 9
+    assert "not in the catalogue" in said.getvalue()
+
+
+def test_conformance_without_a_gateway_fails_in_words() -> None:
+    said = StringIO()
+    with pytest.raises(CommandError, match="12 of 12"):
+        call_command("conformance", gateway="http://127.0.0.1:9", key="x", stdout=said)
+    assert said.getvalue().count("no answer") == 12
