@@ -39,11 +39,13 @@ class Counting(OTLPMetricExporter):
     acknowledged = 0.0
     failed = 0.0
 
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **rest: object) -> MetricExportResult:
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **rest: object
+    ) -> MetricExportResult:
         """Send, and add up the points by how it ended."""
         result = super().export(metrics_data, timeout_millis, **rest)
         sent = sum(
-            float(point.value)  # type: ignore[union-attr]
+            float(point.value)  # type: ignore[union-attr, misc]
             for resource in metrics_data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics

@@ -91,7 +91,7 @@ def _expect(answer: httpx.Response, status: int) -> httpx.Response:
 def _words(answer: httpx.Response) -> str:
     if answer.headers.get("content-type", "").startswith(PROTOBUF):
         try:
-            return Status.FromString(answer.content).message
+            return str(Status.FromString(answer.content).message)
         except ValueError:
             return ""
     return answer.text
