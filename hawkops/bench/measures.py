@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ from hawkops.core.errors import NotFound
 SECONDS = 5.0
 CONNECTIONS = 32
 TEMPLATES = 200
+DEVICES = 2_000
+NEW_DEVICES = 10**8
 PAGES = ("", "monitoring/litert", "emergency", "flags", "releases", "scripts", "history")
 
 
@@ -114,12 +117,18 @@ def flags_measure(target: Target, say: Callable[[str], None]) -> None:
 
 
 def telemetry_measure(target: Target, say: Callable[[str], None]) -> None:
-    """OTLP payloads of 20 points a second, durable and de-duplicated, against a bare walk with the stock parser."""
+    """OTLP payloads of 20 points a second, durable and de-duplicated, against a bare walk with the stock parser.
+
+    From a fleet that reports again and again, and with every payload from a device never seen before.
+    """
     url = f"{target.gateway}/v1/metrics"
-    with _reference("walk") as bare:
-        ours, theirs = _pair(url, payloads(url, target.auth), bare, payloads(bare, {}))
-    say(f"OTLP payloads: {_rate(ours)}")
-    say(f"  bare walk: {_rate(theirs)}; ratio {ours.per_second / theirs.per_second:.2f}")
+    for title, devices in ((f"of {DEVICES:,} devices", DEVICES), ("each of another device", NEW_DEVICES)):
+        with _reference("walk") as bare:
+            ours, theirs = _pair(
+                url, payloads(url, target.auth, devices=devices), bare, payloads(bare, {}, devices=devices)
+            )
+        say(f"OTLP payloads {title}: {_rate(ours)}")
+        say(f"  bare walk: {_rate(theirs)}; ratio {ours.per_second / theirs.per_second:.2f}")
 
 
 def pages_measure(target: Target, say: Callable[[str], None], *, times: int = 20) -> None:
@@ -163,20 +172,32 @@ def _pair(
     return sums
 
 
-def payloads(url: str, headers: dict[str, str]) -> Callable[[], bytes]:
-    """Return a source of payloads of 20 points, each of another device, so that none is a duplicate."""
+def payloads(url: str, headers: dict[str, str], *, devices: int = DEVICES) -> Callable[[], bytes]:
+    """Return a source of payloads of 20 points, no two the same, from so many devices in turns."""
     marker = b"device-00000000"
-    templates = [payload(0, seed=seed).split(marker) for seed in range(TEMPLATES)]
-    assert all(len(parts) == 2 for parts in templates)
-    numbers = itertools.count(int(time.time()) % 10_000 * 1000)
+    templates = [payload(0, seed=seed) for seed in range(TEMPLATES)]
+    # each differs by the nanosecond in which its first point began
+    began = struct.pack("<Q", payload_time(templates[0]))
+    numbers = itertools.count()
+    first = int(time.time() * 1e6) % 10**8
     head = {"Content-Type": "application/x-protobuf", **headers}
+    cut = [template.replace(struct.pack("<Q", payload_time(template)), began).split(began, 1) for template in templates]
+    base = payload_time(templates[0]) + first
 
     def build() -> bytes:
         number = next(numbers)
-        body = (b"device-%08d" % (number % 100_000_000)).join(templates[number % TEMPLATES])
+        body = struct.pack("<Q", base + number).join(cut[number % TEMPLATES])
+        body = body.replace(marker, b"device-%08d" % ((number + (first if devices == NEW_DEVICES else 0)) % devices))
         return load.request_bytes("POST", url, headers=head, body=body)
 
     return build
+
+
+def payload_time(body: bytes) -> int:
+    """Return when the first point of a payload began, in nanoseconds."""
+    request = ExportMetricsServiceRequest.FromString(body)
+    first = request.resource_metrics[0].scope_metrics[0].metrics[0]
+    return int(first.exponential_histogram.data_points[0].start_time_unix_nano)
 
 
 def payload(number: int, *, seed: int = 0) -> bytes:

@@ -294,10 +294,14 @@ def _positive(data: bytes) -> tuple[int, bytes]:
     at = offset = 0
     try:
         if data[0] == 0x08:
-            zigzag, at = varint(data, 1)
+            zigzag, at = data[1], 2
+            if zigzag >= 0x80:
+                zigzag, at = varint(data, 1)
             offset = (zigzag >> 1) ^ -(zigzag & 1)
         if data[at] == 0x12:
-            length, at = varint(data, at + 1)
+            length, at = data[at + 1], at + 2
+            if length >= 0x80:
+                length, at = varint(data, at - 1)
             if at + length == len(data):
                 return offset, data[at:]
     except IndexError:
