@@ -24,9 +24,9 @@ app.conf.update(
 )
 
 
-def periodic(name: str, seconds: float) -> dict[str, Any]:
+def periodic(name: str, seconds: float, *args: Any) -> dict[str, Any]:
     """A message every `seconds` that expires before the next one: a backlog never piles up."""
-    return {"task": name, "schedule": seconds, "options": {"expires": seconds, "queue": "critical"}}
+    return {"task": name, "schedule": seconds, "args": args, "options": {"expires": seconds, "queue": "critical"}}
 
 
 app.conf.beat_schedule = {
@@ -39,7 +39,11 @@ app.conf.beat_schedule = {
     "health_prune": periodic("monitoring.health_prune", 3600.0),
     "alerts": periodic("monitoring.alerts_evaluate", 10.0),
     "alerts_prune": periodic("monitoring.alerts_prune", 3600.0),
-    "compact": periodic("monitoring.rollups_compact", 120.0),
+    # a wider tier takes over less often, so that its rows come in few pieces
+    "rollups_minute": periodic("monitoring.rollups_move_up", 30.0, 60),
+    "rollups_ten_minutes": periodic("monitoring.rollups_move_up", 300.0, 600),
+    "rollups_hour": periodic("monitoring.rollups_move_up", 1_800.0, 3_600),
+    "partitions": periodic("monitoring.partitions_keep", 300.0),
 }
 app.autodiscover_tasks()
 # for every thread: the console sends tasks from its pool

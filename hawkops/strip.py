@@ -71,7 +71,11 @@ def _place(request: HttpRequest) -> str:
 def _same_page(request: HttpRequest, here: str, there: str) -> str:
     """Return the same page elsewhere; pages of one object lead to the list they belong to."""
     match = request.resolver_match
-    if match is None or set(match.kwargs) != {"environment"} or request.method != "GET":
+    if (
+        match is None
+        or set(getattr(match, "captured_kwargs", None) or ()) != {"environment"}
+        or request.method != "GET"
+    ):
         return reverse("overview", kwargs={"environment": there})
     return request.path.replace(f"/{here}/", f"/{there}/", 1)
 

@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
+from monitoring.domain.tiers import BY_WIDTH
 from monitoring.jobs import HEALTH_RUN
-from monitoring.services import alerts, health, logs
+from monitoring.services import alerts, health, logs, rollups
 from monitoring.services import telemetry as services
 
 
@@ -16,11 +17,16 @@ def digests_prune() -> None:
     logs.lines_prune()
 
 
-@shared_task(name="monitoring.rollups_compact", soft_time_limit=50, time_limit=60)
-def rollups_compact() -> None:
-    """Make old rows wider and drop what is past its retention."""
-    services.rollups_compact()
-    services.rollups_prune()
+@shared_task(name="monitoring.rollups_move_up", soft_time_limit=50, time_limit=60)
+def rollups_move_up(width: int) -> None:
+    """Let the tiers up to this width take over what the finer one gained."""
+    rollups.rollups_move_up(widest=BY_WIDTH[width])
+
+
+@shared_task(name="monitoring.partitions_keep")
+def partitions_keep() -> None:
+    """Make the partitions that will be needed and drop those past their time."""
+    rollups.partitions_keep()
 
 
 @shared_task(name="monitoring.alerts_evaluate", soft_time_limit=25, time_limit=30)

@@ -1,13 +1,34 @@
 """Addresses of monitoring."""
 
-from django.urls import path
+from django.urls import URLPattern, path
 
 from monitoring.views import alerts, criteria, dashboards, devices, health
 
 app_name = "monitoring"
+# the addresses that the runbook names
+DASHBOARDS = {
+    "production": "monitoring/production",
+    "litert": "monitoring/litert",
+    "analytics": "analytics/production",
+    "security": "security/production",
+}
+
+
+def _dashboard(key: str, address: str) -> list[URLPattern]:
+    """The page, its charts in one answer, one chart alone, and its numbers."""
+    named = {"key": key}
+    return [
+        path(address, dashboards.board, named, name=key),
+        path(f"{address}/charts.json", dashboards.board_charts, named, name=f"{key}_charts"),
+        path(f"{address}/charts/<slug:name>.json", dashboards.chart, named, name=f"{key}_chart"),
+        path(f"{address}/numbers.csv", dashboards.board_numbers, {**named, "form": "csv"}, name=f"{key}_csv"),
+        path(f"{address}/numbers.json", dashboards.board_numbers, {**named, "form": "json"}, name=f"{key}_json"),
+    ]
+
+
 urlpatterns = [
-    path("monitoring/litert", dashboards.litert, name="litert"),
-    path("monitoring/litert/charts/<slug:name>.json", dashboards.chart, name="chart"),
+    *(one for key, address in DASHBOARDS.items() for one in _dashboard(key, address)),
+    path("monitoring/throughput.json", dashboards.overview_chart, name="throughput_chart"),
     path("monitoring/health", health.health, name="health"),
     path("monitoring/health/<slug:key>/run", health.run, name="health_run"),
     path("alerts", alerts.alerts, name="alerts"),

@@ -79,7 +79,7 @@ django.setup()
 
 def _clone(name: str) -> None:
     with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
-        owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        _remove(owner, name)
         owner.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG").format(
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
@@ -89,7 +89,16 @@ def _clone(name: str) -> None:
 
 def _drop(name: str) -> None:
     with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
-        owner.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        _remove(owner, name)
+
+
+def _remove(owner: "psycopg.Connection[Any]", name: str) -> None:
+    """Drop a database. WITH (FORCE) would fail while autovacuum looks at it, whose worker no role of ours may end."""
+    owner.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
+        [name],
+    )
+    owner.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def _use(name: str) -> None:

@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Literal
 
@@ -40,6 +40,18 @@ TICKS = [
     {"dtickrange": [86_400_000, None], "value": "%d %b\n%Y"},
 ]
 MARKS_MOST = len(string.ascii_uppercase)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Moments at equal distances: a figure carries only the first one and the distance."""
+
+    since: datetime
+    step: timedelta
+
+    def after(self, count: int) -> "Steps":
+        """Return the same, beginning some steps later."""
+        return Steps(self.since + count * self.step, self.step)
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Chart:
 
 
 def line(
-    x: Sequence[datetime | str],
+    x: Steps | Sequence[datetime | str],
     y: Sequence[Number],
     *,
     name: str,
@@ -93,7 +105,7 @@ def line(
     trace: Trace = {
         "type": "scatter",
         "mode": "lines+markers" if markers else "lines",
-        "x": _moments(x),
+        **_across(x),
         "y": list(y),
         "name": f"{name}, simulated" if simulated else name,
         "line": {"color": look["color"], "dash": look["dash"], "width": THIN if thin else WIDTH},
@@ -108,14 +120,14 @@ def line(
 
 
 def band(
-    x: Sequence[datetime | str], low: Sequence[Number], high: Sequence[Number], *, style: str = "treatment"
+    x: Steps | Sequence[datetime | str], low: Sequence[Number], high: Sequence[Number], *, style: str = "treatment"
 ) -> list[Trace]:
     """Fill the space between two lines: from the median to the guaranteed percentile, or an interval."""
     role = f"{style.lower()}-band" if style.lower() in ("cpu", "gpu", "npu", "cloud") else "band"
     edge: Trace = {
         "type": "scatter",
         "mode": "lines",
-        "x": _moments(x),
+        **_across(x),
         "name": "",
         "line": {"width": 0, "color": role},
         "hoverinfo": "skip",
@@ -126,14 +138,14 @@ def band(
 
 
 def bars(
-    x: Sequence[datetime | str], y: Sequence[Number], *, name: str, style: str = "", limit: float | None = None
+    x: Steps | Sequence[datetime | str], y: Sequence[Number], *, name: str, style: str = "", limit: float | None = None
 ) -> Trace:
     """Draw counts as bars; those above `limit` stand out."""
     plain = STYLES[style.lower()]["color"] if style.lower() in STYLES else "ink-2"
     over = [limit is not None and value is not None and value > limit for value in y]
     return {
         "type": "bar",
-        "x": _moments(x),
+        **_across(x),
         "y": list(y),
         "name": name,
         "marker": {"color": ["fail" if is_over else plain for is_over in over] if any(over) else plain},
@@ -308,6 +320,12 @@ def _mark_flag(mark: dict[str, Any]) -> dict[str, Any]:
         "borderpad": 2,
         "font": {"color": "surface", "size": 9.5, "weight": 700},
     }
+
+
+def _across(x: Steps | Sequence[datetime | str]) -> Trace:
+    if isinstance(x, Steps):
+        return {"x0": _moment(x.since), "dx": x.step.total_seconds() * 1e3}
+    return {"x": _moments(x)}
 
 
 def _moments(values: Sequence[datetime | str]) -> list[str]:

@@ -1,7 +1,9 @@
 """Reading the history."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from django.db.models import Q, QuerySet
 
@@ -11,7 +13,7 @@ from hawkops.history.models import Head, HistoryEntry, Verification
 def entries(
     *,
     environment: str | None = None,
-    verb_prefix: str = "",
+    verb_prefixes: Sequence[str] = (),
     verbs: Iterable[str] = (),
     subject: str = "",
     actor: str = "",
@@ -26,8 +28,8 @@ def entries(
         found = found.filter(hidden=False)
     if environment is not None:
         found = found.filter(Q(environment=environment) | Q(environment=""))
-    if verb_prefix:
-        found = found.filter(verb__startswith=verb_prefix)
+    if verb_prefixes:
+        found = found.filter(reduce(or_, (Q(verb__startswith=prefix) for prefix in verb_prefixes)))
     if verbs:
         found = found.filter(verb__in=list(verbs))
     if subject:

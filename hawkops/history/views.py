@@ -26,7 +26,7 @@ def entries(request: HttpRequest, environment: str) -> HttpResponse:
     asked = request.GET
     found = selectors.entries(
         environment=None if asked.get("scope") == "all" else environment,
-        verb_prefix=asked.get("verb", "").strip(),
+        verb_prefixes=asked.get("verb", "").split(),
         subject=asked.get("subject", "").strip(),
         actor=asked.get("actor", "").strip(),
         since=_moment(asked.get("from", "")),

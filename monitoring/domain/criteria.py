@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain.grid import Observed
 from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric
-from monitoring.domain.sketch import Sketch
 
 Path = tuple[str | int, ...]
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
@@ -222,7 +222,7 @@ def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: boo
     return Judgement(Verdict.FAIL, f"{about}, missed by {missed * 100:.1f}\u202f%", missed)
 
 
-def read(criterion: Criterion, sketch: Sketch, *, whole: Sketch | None = None, devices: int = 0) -> float | None:
+def read(criterion: Criterion, sketch: Observed, *, whole: Observed | None = None, devices: int = 0) -> float | None:
     """Make the number of a criterion from merged observations; `whole` is what a share is of. None without data."""
     quantile = criterion.aggregate.quantile
     if quantile is not None:

@@ -22,6 +22,7 @@ RELATIVE_ERROR = (BASE - 1) / (BASE + 1)
 SMALLEST, LARGEST = 2.0**-30, 2.0**50
 _HEAD = struct.Struct("<BQ")
 _RUN = struct.Struct("<iHB")
+GAP_MOST = 24
 _WIDTHS = ((0xFF, "B"), (0xFFFF, "H"), (0xFFFF_FFFF, "I"), (0xFFFF_FFFF_FFFF_FFFF, "Q"))
 _CODES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _BY_WIDTH = {width: code for code, width in _CODES.items()}
@@ -266,8 +267,9 @@ class Sketch:
                 if len(counts) != length:
                     raise NotASketch("the sketch has lost bytes")
                 at += width * length
-                for position, count in enumerate(counts):
-                    side[start + position] = side.get(start + position, 0) + count
+                for index, count in enumerate(counts, start):
+                    if count:
+                        side[index] = side.get(index, 0) + count
 
 
 def bucket_middle(index: int) -> float:
@@ -327,10 +329,12 @@ def _spread_evenly(side: dict[int, int], first: int, last: int, count: int) -> N
 
 
 def _runs(side: dict[int, int]) -> bytes:
-    """Encode runs of consecutive buckets, each count in as few bytes as the run's largest needs."""
+    """Encode runs of buckets, each count in as few bytes as the run's largest needs; a short gap costs less than a run."""
     runs: list[tuple[int, list[int]]] = []
     for index in sorted(side):
-        if runs and index == runs[-1][0] + len(runs[-1][1]):
+        gap = index - runs[-1][0] - len(runs[-1][1]) if runs else GAP_MOST + 1
+        if gap <= GAP_MOST:
+            runs[-1][1].extend([0] * gap)
             runs[-1][1].append(side[index])
         else:
             runs.append((index, [side[index]]))

@@ -85,13 +85,6 @@ SYNTHETIC_HOST = Profile(
 
 PROFILES = (REFERENCE, SYNTHETIC_HOST)
 
-LATENCY_GATE = Target(3.0, Comparator.BELOW, "gate")
-LATENCY_ALERT = Target(5.0, Comparator.BELOW, "alert")
-MEMORY_AVERAGE = Target(1.8e9, Comparator.BELOW, "average")
-MEMORY_PEAK = Target(2.0e9, Comparator.BELOW, "peak")
-SWITCHES_PER_HOUR = Target(10.0, Comparator.BELOW, "limit")
-SWITCH_SECONDS = Target(0.5, Comparator.BELOW, "limit")
-
 MINIMUM_SAMPLE = 30
 STALE_AFTER_SECONDS = 300.0
 

@@ -47,12 +47,14 @@ class Choice:
     renew_ms: int
 
 
-# Steps of an hour and less stay on ten-second rows; longer ones are multiples of what compaction leaves.
+# Each step is a multiple of a tier's width, and that tier reaches back as far as the window does.
 CHOICES = (
     Choice("15m", "15 min", timedelta(minutes=15), timedelta(seconds=10), 1_000),
     Choice("1h", "1 h", timedelta(hours=1), timedelta(seconds=30), 1_500),
     Choice("6h", "6 h", timedelta(hours=6), timedelta(minutes=3), 3_000),
     Choice("24h", "24 h", timedelta(hours=24), timedelta(minutes=10), 4_000),
+    Choice("48h", "48 h", timedelta(hours=48), timedelta(minutes=10), 6_000),
+    Choice("7d", "7 d", timedelta(days=7), timedelta(hours=1), 15_000),
 )
 
 

@@ -5,7 +5,14 @@ from monitoring.models.criteria import StoredCriterion
 from monitoring.models.health import HealthResult
 from monitoring.models.logs import LogLine
 from monitoring.models.streams import CumulativeStream, DeviceNote
-from monitoring.models.telemetry import DeviceHour, PayloadDigest, RollupPartial, Series
+from monitoring.models.telemetry import (
+    DeviceHour,
+    PanelHour,
+    PayloadDigest,
+    RolledUp,
+    RollupPartial,
+    Series,
+)
 
 __all__ = [
     "Alert",
@@ -14,7 +21,9 @@ __all__ = [
     "DeviceNote",
     "HealthResult",
     "LogLine",
+    "PanelHour",
     "PayloadDigest",
+    "RolledUp",
     "RollupPartial",
     "Series",
     "Silence",

@@ -44,7 +44,8 @@ class Series(models.Model):
 class RollupPartial(models.Model):
     """Observations of one series in one bucket of time, as one process saw them. Merged on read, never updated.
 
-    The door writes buckets of ten seconds; compaction replaces old ones by wider ones.
+    The door writes buckets of ten seconds; each wider tier (`domain/tiers.py`) holds the same observations again, up to
+    its mark in `RolledUp`. The table is partitioned by width, then by time: migration 0004.
     """
 
     series = models.ForeignKey(Series, on_delete=models.PROTECT)
@@ -60,21 +61,26 @@ class RollupPartial(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(width_seconds__in=(10, 60, 600, 3600)), name="monitoring_partial_width"
-            ),
-            models.CheckConstraint(
                 condition=models.Q(count__gt=0, low__lte=models.F("high")), name="monitoring_partial_holds_something"
             ),
         ]
         indexes = [
             # a window of some series, in order of time
             models.Index(fields=["series", "bucket_at"], name="monitoring_partial_window"),
-            # what is old enough to be compacted or dropped
-            models.Index(fields=["width_seconds", "bucket_at"], name="monitoring_partial_age"),
         ]
 
     def __str__(self) -> str:
         return f"{self.series_id} {self.bucket_at:%H:%M:%S} n={self.count}"
+
+
+class RolledUp(models.Model):
+    """How far a tier has taken over the rows of the next finer one: all rows up to this id, and none after it."""
+
+    width_seconds = models.SmallIntegerField(primary_key=True)
+    rolled_id = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.width_seconds} s up to {self.rolled_id}"
 
 
 class DeviceHour(models.Model):
@@ -94,6 +100,40 @@ class DeviceHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} {self.device_id} {self.hour_at:%Y-%m-%d %H}"
+
+
+class PanelHour(models.Model):
+    """What a device of the panel observed of one metric in an hour, as one process saw it: "one value per device".
+
+    The panel is chosen by hash and bounded (`domain/panel.py`), so that its cost has a ceiling whatever the fleet's size.
+    """
+
+    environment = models.CharField(max_length=20)
+    hour_at = models.DateTimeField()
+    device_id = models.CharField(max_length=200)
+    device_class = models.CharField(max_length=80)
+    simulated = models.BooleanField()
+    metric = models.CharField(max_length=80)
+    backend_actual = models.CharField(max_length=10, blank=True)
+    variant = models.CharField(max_length=40, blank=True)
+    outcome = models.CharField(max_length=40, blank=True)
+    count = models.BigIntegerField()
+    total = models.FloatField()
+    squares = models.FloatField()
+    low = models.FloatField()
+    high = models.FloatField()
+
+    class Meta:
+        indexes = [
+            # the devices' values of a metric in some hours
+            models.Index(fields=["environment", "metric", "hour_at"], name="monitoring_panel_metric"),
+            # erasing a device
+            models.Index(fields=["environment", "device_id"], name="monitoring_panel_device"),
+            models.Index(fields=["hour_at"], name="monitoring_panel_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.device_id} {self.metric} {self.hour_at:%Y-%m-%d %H}"
 
 
 class PayloadDigest(models.Model):

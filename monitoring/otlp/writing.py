@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -17,7 +16,8 @@ import psycopg
 
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
-from monitoring.domain import cumulative
+from monitoring.domain import copying, cumulative
+from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
 from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
@@ -37,12 +37,14 @@ OTHER = "other"
 SERIES_CACHED_MOST = 100_000
 STOP_SECONDS = 5.0
 
-DIGESTS = """
+
+DIGESTS = f"""
 INSERT INTO monitoring_payloaddigest (digest, seen_at)
 SELECT substring(joined FROM 32 * n - 31 FOR 32), seen_at
-  FROM (SELECT %s::timestamptz AS seen_at, %b::bytea AS joined) AS said, generate_series(1, %s::int) AS n
+  FROM pg_advisory_xact_lock_shared({GATE}) AS gate,
+       (SELECT %s::timestamptz AS seen_at, %b::bytea AS joined) AS said, generate_series(1, %s::int) AS n
 ON CONFLICT DO NOTHING RETURNING digest
-"""
+"""  # noqa: S608 - a constant
 COLUMNS = SeriesKey._fields
 NAMES = ", ".join(COLUMNS)
 TYPES = ", ".join("%s::bool[]" if name == "simulated" else "%s::text[]" for name in COLUMNS)
@@ -79,15 +81,7 @@ ON CONFLICT (environment, device_id, signal) DO UPDATE SET
 """
 COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
 LINES_LOCK = 0x6C6F676C  # any number of our own
-COPY = """
-COPY monitoring_rolluppartial (series_id, bucket_at, width_seconds, count, total, squares, low, high, buckets)
-FROM STDIN (FORMAT BINARY)
-"""
-# PostgreSQL's binary form: a head, then for each row the number of fields and each field's length and bytes
-COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_ROW = struct.Struct("!h iq iq ih iq id id id id i")
-COPY_END = b"\xff\xff"
-COPY_EPOCH = 946_684_800  # 2000-01-01
+COPY = f"COPY monitoring_rolluppartial ({copying.COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
 
 class Overloaded(Exception):
@@ -337,35 +331,22 @@ class GroupWriter:
         await line.execute(DEVICES, [datetime.fromtimestamp(self._hour, tz=UTC), orjson.dumps(rows).decode()])
 
     async def _copy(self, line: psycopg.AsyncConnection[Any], rows: list[tuple[int, int, Sketch]]) -> None:
-        parts = [COPY_HEAD]
-        for series_id, bucket, sketch in rows:
-            buckets = sketch.buckets_bytes()
-            parts.append(
-                COPY_ROW.pack(
-                    9,
-                    8,
-                    series_id,
-                    8,
-                    (bucket - COPY_EPOCH) * 1_000_000,
-                    2,
-                    BUCKET_SECONDS,
-                    8,
-                    sketch.count,
-                    8,
-                    sketch.total,
-                    8,
-                    sketch.squares,
-                    8,
-                    sketch.low,
-                    8,
-                    sketch.high,
-                    len(buckets),
-                )
+        data = copying.binary(
+            (
+                series_id,
+                bucket,
+                BUCKET_SECONDS,
+                sketch.count,
+                sketch.total,
+                sketch.squares,
+                sketch.low,
+                sketch.high,
+                sketch.buckets_bytes(),
             )
-            parts.append(buckets)
-        parts.append(COPY_END)
+            for series_id, bucket, sketch in rows
+        )
         async with line.cursor() as cursor, cursor.copy(COPY) as copy:
-            await copy.write(b"".join(parts))
+            await copy.write(data)
 
     async def _announce(self, line: psycopg.AsyncConnection[Any], environments: set[str]) -> set[str]:
         """Tell the pages, at most once a second for each environment; what is left over is owed."""

@@ -1,22 +1,24 @@
 """Criteria with their live readings: all of an environment in a handful of queries, however many there are."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Count
 
 from hawkops.core import clock
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from monitoring.domain import criteria as domain
 from monitoring.domain.criteria import Aggregate, Criterion, Judgement, Purpose, Reading
+from monitoring.domain.grid import Grid, Observed, Row
 from monitoring.domain.metrics import INFERENCES
-from monitoring.domain.sketch import Sketch
+from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Stage, profile_for
-from monitoring.models import DeviceHour, RollupPartial, Series, StoredCriterion
-from monitoring.selectors.telemetry import may_judge
+from monitoring.models import DeviceHour, Series, StoredCriterion
+from monitoring.selectors import rollups
+from monitoring.selectors.telemetry import Population, may_judge
 
-FORGOTTEN = timedelta(days=14)
 STAGES = {"litert.prefill.throughput": Stage.PREFILL, "litert.decode.throughput": Stage.DECODE}
 
 
@@ -46,19 +48,23 @@ def criteria(*, purposes: Iterable[Purpose] = (), keys: Iterable[str] = ()) -> l
     return [domain.criterion(row.document) for row in rows]
 
 
-def evaluate(environment: str, wanted: Sequence[Criterion], *, now: datetime | None = None) -> list[Evaluated]:
-    """Read and judge criteria. Two queries for each distinct window, and three more."""
-    now = now or clock.now()
-    return _Evaluation(environment, wanted, now).all()
+def evaluate(
+    environment: str, wanted: Sequence[Criterion], *, population: Population | None = None, now: datetime | None = None
+) -> list[Evaluated]:
+    """Read and judge criteria, of one population or of everybody. Two queries for each distinct window, and a few more."""
+    return Evaluation(environment, wanted, population=population, now=now or clock.now()).all()
 
 
-class _Evaluation:
-    """One look at an environment."""
+class Evaluation:
+    """One look at an environment: read once, judged as a whole or one device class after another."""
 
-    def __init__(self, environment: str, wanted: Sequence[Criterion], now: datetime) -> None:
+    def __init__(
+        self, environment: str, wanted: Sequence[Criterion], *, population: Population | None, now: datetime
+    ) -> None:
         self.environment = environment
         self.wanted = wanted
         self.now = now
+        self.population = population
         names = {INFERENCES}
         for one in wanted:
             names.add(one.over.metric)
@@ -66,17 +72,22 @@ class _Evaluation:
                 names.add(one.of.metric)
         simulated_counts = may_judge(environment, simulated=True)
         everything = Series.objects.filter(environment=environment, metric__in=names)
-        self.series = [one for one in everything if simulated_counts or not one.simulated]
-        self.left_out = {one.metric for one in everything if one not in self.series}
+        held = [one for one in everything if population is None or population.holds(one)]
+        self.series = [one for one in held if simulated_counts or not one.simulated]
+        self.left_out = {one.metric for one in held if one.simulated and not simulated_counts}
         self.ids = [one.pk for one in self.series]
-        self.last = dict(
-            RollupPartial.objects.filter(series_id__in=self.ids, bucket_at__gte=now - FORGOTTEN)
-            .values_list("series_id")
-            .annotate(Max("bucket_at"))
-        )
+        self.last = rollups.newest(self.ids)
         self.sums: dict[timedelta, dict[int, Sketch]] = {}
-        self.sketches: dict[timedelta, dict[int, Sketch]] = {}
-        self.devices: dict[timedelta, int] = {}
+        self.sketches: dict[timedelta, dict[int, list[Row]]] = {}
+        self.devices: dict[timedelta, dict[tuple[str, bool], int]] = {}
+
+    def of_class(self, device_class: str, *, simulated: bool) -> list[Evaluated]:
+        """Evaluate every criterion on one device class, from what was read before."""
+        part = copy(self)
+        part.population = Population("", "", simulated=simulated, device_class=device_class)
+        part.series = [one for one in self.series if one.device_class == device_class and one.simulated is simulated]
+        part.left_out = {one.over.metric for one in self.wanted} if not part.series and simulated else set()
+        return part.all()
 
     def all(self) -> list[Evaluated]:
         """Evaluate every criterion."""
@@ -129,75 +140,75 @@ class _Evaluation:
         return f"not in scope: 0 of {devices} devices ran on {backends}" if devices else ""
 
     def _reading(self, one: Criterion, chosen: list[Series]) -> Reading:
-        merged, at = self._merged(one, chosen)
+        found, at = self._merged(one, chosen)
         whole = None
         if one.of is not None:
             whole, whole_at = self._merged(one, [series for series in self.series if _holds(one.of, series)])
             at = max(filter(None, (at, whole_at)), default=None)
         devices = self._devices(max(one.window, timedelta(hours=1)))
-        if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not merged.count:
+        if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not found.count:
             # a counter that never moved says nothing; that devices report at all makes it a zero
             flowing, flowing_at = self._merged(one, [series for series in self.series if series.metric == INFERENCES])
             if flowing.count:
                 value = 0.0 if one.aggregate is Aggregate.COUNT or devices else None
                 return Reading(value, flowing.count, devices, flowing_at)
             return Reading(None, at=at)
-        value = domain.read(one, merged, whole=whole, devices=devices)
-        count = round(whole.total) if whole is not None else merged.count
+        value = domain.read(one, found, whole=whole, devices=devices)
+        count = round(whole.total) if whole is not None else found.count
         if one.aggregate is Aggregate.RATIO and whole is not None and not whole.count:
             value = None
         return Reading(value, count, devices, at)
 
-    def _merged(self, one: Criterion, chosen: list[Series]) -> tuple[Sketch, datetime | None]:
-        found = self._window(one)
-        merged = Sketch()
-        for series in chosen:
-            if series.pk in found:
-                merged.merge(found[series.pk])
-        return merged, max((self.last[s.pk] for s in chosen if s.pk in self.last), default=None)
-
-    def _window(self, one: Criterion) -> dict[int, Sketch]:
-        """Return what each series observed within a criterion's window; with buckets only where a percentile needs them."""
+    def _merged(self, one: Criterion, chosen: list[Series]) -> tuple[Observed, datetime | None]:
+        last = max((self.last[series.pk] for series in chosen if series.pk in self.last), default=None)
         if one.aggregate.quantile is None:
-            if one.window not in self.sums:
-                self.sums[one.window] = self._summed(one.window)
-            return self.sums[one.window]
-        if one.window not in self.sketches:
-            self.sketches[one.window] = self._sketched(one.window)
-        return self.sketches[one.window]
+            sums = self._summed(one.window)
+            return merged(sums[series.pk] for series in chosen if series.pk in sums), last
+        found = self._sketched(one.window)
+        grid = Grid(1)
+        for series in chosen:
+            for row in found.get(series.pk, ()):
+                grid.add(0, *row[2:])
+        return grid.merged(), last
+
+    def _span(self, ids: list[int], window: timedelta) -> rollups.Span:
+        until = self.now + timedelta(seconds=1)
+        return rollups.window_of(ids, since=self.now - window, until=until, now=self.now)
 
     def _summed(self, window: timedelta) -> dict[int, Sketch]:
-        rows = (
-            RollupPartial.objects.filter(
-                series_id__in=self.ids, bucket_at__gte=self.now - window, bucket_at__lte=self.now
-            )
-            .values_list("series_id")
-            .annotate(Sum("count"), Sum("total"), Sum("squares"), Min("low"), Max("high"))
-        )
-        return {
-            pk: Sketch(count=int(count), total=total, squares=squares, low=low, high=high)
-            for pk, count, total, squares, low, high in rows
-        }
+        """Return what each series observed within a window, without buckets."""
+        if window not in self.sums:
+            self.sums[window] = {row[0]: Sketch(*row[2:7]) for row in rollups.sums(self._span(self.ids, window))}
+        return self.sums[window]
 
-    def _sketched(self, window: timedelta) -> dict[int, Sketch]:
-        metrics = {c.over.metric for c in self.wanted if c.aggregate.quantile is not None and c.window == window}
-        ids = [series.pk for series in self.series if series.metric in metrics]
-        rows = RollupPartial.objects.filter(
-            series_id__in=ids, bucket_at__gte=self.now - window, bucket_at__lte=self.now
-        ).values_list("series_id", "count", "total", "squares", "low", "high", "buckets")
-        found: dict[int, Sketch] = {}
-        for pk, count, total, squares, low, high, buckets in rows.iterator(chunk_size=5_000):
-            found.setdefault(pk, Sketch()).merge_row(count, total, squares, low, high, buckets)
-        return found
+    def _sketched(self, window: timedelta) -> dict[int, list[Row]]:
+        """Return the rows of each series within a window, of the metrics whose percentiles are wanted."""
+        if window not in self.sketches:
+            metrics = {c.over.metric for c in self.wanted if c.aggregate.quantile is not None and c.window == window}
+            ids = [series.pk for series in self.series if series.metric in metrics]
+            found = self.sketches[window] = {}
+            for row in rollups.rows(self._span(ids, window)):
+                found.setdefault(row[0], []).append(row)
+        return self.sketches[window]
 
     def _devices(self, window: timedelta) -> int:
+        """Return how many devices of the population reported within a window of hours."""
         if window not in self.devices:
             since = (self.now - window).replace(minute=0, second=0, microsecond=0)
-            rows = DeviceHour.objects.filter(environment=self.environment, hour_at__gte=since)
-            if not may_judge(self.environment, simulated=True):
-                rows = rows.filter(simulated=False)
-            self.devices[window] = rows.aggregate(many=Count("device_id", distinct=True))["many"]
-        return self.devices[window]
+            rows = (
+                DeviceHour.objects.filter(environment=self.environment, hour_at__gte=since)
+                .values_list("device_class", "simulated")
+                .annotate(many=Count("device_id", distinct=True))
+            )
+            counts = may_judge(self.environment, simulated=True)
+            self.devices[window] = {
+                (name, simulated): many for name, simulated, many in rows if counts or not simulated
+            }
+        return sum(
+            many
+            for (name, simulated), many in self.devices[window].items()
+            if self.population is None or self.population.counts(name, simulated=simulated)
+        )
 
 
 def _holds(selection: domain.Selection, series: Series) -> bool:
@@ -238,11 +249,10 @@ def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> 
     whole: dict[int, Sketch] = {}
     since = now - REPLAY_SPAN
     of_series = {row.pk: row for row in series}
-    rows = RollupPartial.objects.filter(series_id__in=of_series, bucket_at__gte=since, bucket_at__lte=now).values_list(
-        "series_id", "bucket_at", "count", "total", "squares", "low", "high", "buckets"
-    )
+    span = rollups.steps_of(of_series, since=since, until=now + timedelta(seconds=1), step=step, now=now)
     first: datetime | None = None
-    for pk, at, count, total, squares, low, high, buckets in rows.iterator(chunk_size=5_000):
+    for pk, bucket, count, total, squares, low, high, buckets in rollups.rows(span):
+        at = datetime.fromtimestamp(bucket, tz=UTC)
         place, own = (at - since) // step, of_series[pk]
         first = at if first is None else min(first, at)
         if _holds(one.over, own):

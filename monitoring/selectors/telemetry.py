@@ -1,18 +1,21 @@
 """Reading telemetry: windows of merged sketches, latest readings with their age, devices. Never a query per point."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
 from typing import Generic, TypeVar
 
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count
 
 from hawkops.core import clock
 from monitoring.domain import metrics, targets
-from monitoring.domain.sketch import Sketch
+from monitoring.domain.grid import Distribution, Grid, Row
 from monitoring.domain.targets import Judgement, Stage, Target
 from monitoring.domain.windows import Window
-from monitoring.models import DeviceHour, RollupPartial, Series
+from monitoring.models import DeviceHour, Series
+from monitoring.selectors import rollups
 
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
 BACKEND_WORDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "cloud": "cloud", "": "unknown"}
@@ -22,87 +25,134 @@ REAL, SIMULATED = "real", "simulated"
 G = TypeVar("G", bound=Hashable)
 
 
+class Arm(StrEnum):
+    """Which side of the comparison a device is on, by the variant of `litert_enabled` it was served."""
+
+    TREATMENT = "treatment"
+    CONTROL = "control"
+
+
+_ARMS = {
+    "on": Arm.TREATMENT,
+    "treatment": Arm.TREATMENT,
+    "off": Arm.CONTROL,
+    "safe": Arm.CONTROL,
+    "control": Arm.CONTROL,
+}
+
+
+def arm(series: Series) -> Arm | None:
+    """Return the side a series belongs to; None when its device did not say."""
+    return _ARMS.get(series.variant)
+
+
 @dataclass(frozen=True)
 class Population:
-    """Which devices a page shows: the real ones, the simulated ones, or one class."""
+    """Which devices a page shows: the real ones, the simulated ones, or one class; of one side of the comparison or both."""
 
     key: str
     label: str
     simulated: bool | None = None
     device_class: str = ""
+    arm: Arm | None = None
 
     def holds(self, series: Series) -> bool:
         """Whether a series belongs to it."""
         if self.simulated is not None and series.simulated is not self.simulated:
             return False
+        if self.arm is not None and arm(series) is not self.arm:
+            return False
         return not self.device_class or series.device_class == self.device_class
+
+    def of_arm(self, arm: Arm) -> "Population":
+        """Return those of it that are on one side of the comparison."""
+        return replace(self, arm=arm)
+
+    def counts(self, device_class: str, *, simulated: bool) -> bool:
+        """Whether a device of that class belongs to it, whatever its side of the comparison."""
+        return self.simulated in (None, simulated) and self.device_class in ("", device_class)
 
 
 @dataclass
 class Line(Generic[G]):
-    """One line of a chart: a sketch for each step that has data, and all of them merged."""
+    """One line of a chart: what was observed in each step."""
 
     group: G
-    steps: dict[int, Sketch] = field(default_factory=dict)
-    whole: Sketch = field(default_factory=Sketch)
+    grid: Grid
     last_at: datetime | None = None
     device_classes: set[str] = field(default_factory=set)
 
-    def values(self, window: Window, read: Callable[[Sketch], float | None]) -> list[float | None]:
-        """Read one number from each step; None where there is no data."""
-        return [read(self.steps[step]) if step in self.steps else None for step in range(window.steps)]
+    @cached_property
+    def whole(self) -> Distribution:
+        """Everything in the window."""
+        return self.grid.merged()
+
+    @cached_property
+    def recent(self) -> Distribution:
+        """The newest full picture: the last three steps with data."""
+        return self.grid.merged(self.grid.filled[-3:])
+
+
+class Observations:
+    """The rows of some metrics over a window, read once; lines are drawn from them in any grouping."""
+
+    def __init__(self, series: Iterable[Series], window: Window, *, now: datetime) -> None:
+        self.window = window
+        self._series = {one.pk: one for one in series}
+        span = rollups.steps_of(self._series, since=window.since, until=window.until, step=window.step, now=now)
+        begins, step = int(window.since.timestamp()), int(window.step.total_seconds())
+        self._rows: dict[int, list[tuple[int, Row]]] = {}
+        for row in rollups.rows(span):
+            self._rows.setdefault(row[0], []).append(((row[1] - begins) // step, row))
+
+    def lines(self, group: Callable[[Series], G | None]) -> dict[G, Line[G]]:
+        """Merge what was read into lines; `group` names a series' line, None leaves it out."""
+        found: dict[G, Line[G]] = {}
+        newest: dict[G, int] = {}
+        for pk, rows in self._rows.items():
+            series = self._series[pk]
+            name = group(series)
+            if name is None:
+                continue
+            line = found.get(name)
+            if line is None:
+                line = found[name] = Line(name, Grid(self.window.steps))
+            line.device_classes.add(series.device_class)
+            for step, row in rows:
+                line.grid.add(max(step, 0), *row[2:])
+            newest[name] = max(newest.get(name, 0), *(row[1] for _, row in rows))
+        for name, line in found.items():
+            line.last_at = datetime.fromtimestamp(newest[name], tz=UTC)
+        return found
+
+
+def observe(
+    *, environment: str, names: Sequence[str], window: Window, population: Population | None = None,
+    now: datetime | None = None,
+) -> Observations:  # fmt: skip
+    """Read the rows of some metrics of a population over a window. Three queries, whatever the window."""
+    series = Series.objects.filter(environment=environment, metric__in=names)
+    held = [one for one in series if population is None or population.holds(one)]
+    return Observations(held, window, now=now or clock.now())
 
 
 def lines(
-    *, environment: str, names: Sequence[str], window: Window, group: Callable[[Series], G | None]
-) -> dict[G, Line[G]]:
-    """Merge the rows of some metrics over a window into lines; `group` names a series' line, None leaves it out.
-
-    Two queries, whatever the window.
-    """
-    found: dict[G, Line[G]] = {}
-    of_series: dict[int, Line[G]] = {}
-    for series in Series.objects.filter(environment=environment, metric__in=names):
-        name = group(series)
-        if name is None:
-            continue
-        line = found.get(name)
-        if line is None:
-            line = found[name] = Line(name)
-        of_series[series.pk] = line
-        line.device_classes.add(series.device_class)
-    rows = RollupPartial.objects.filter(
-        series_id__in=of_series, bucket_at__gte=window.since, bucket_at__lt=window.until
-    ).values_list("series_id", "bucket_at", "count", "total", "squares", "low", "high", "buckets")
-    for series_id, bucket_at, count, total, squares, low, high, buckets in rows.iterator(chunk_size=5_000):
-        line = of_series[series_id]
-        step = window.index(bucket_at)
-        sketch = line.steps.get(step)
-        if sketch is None:
-            sketch = line.steps[step] = Sketch()
-        sketch.merge_row(count, total, squares, low, high, buckets)
-        if line.last_at is None or bucket_at > line.last_at:
-            line.last_at = bucket_at
-    for line in found.values():
-        for sketch in line.steps.values():
-            line.whole.merge(sketch)
-    return {name: line for name, line in found.items() if line.steps}
+    *, environment: str, names: Sequence[str], window: Window, group: Callable[[Series], G | None],
+    now: datetime | None = None,
+) -> dict[G, Line[G]]:  # fmt: skip
+    """Merge the rows of some metrics over a window into lines; `group` names a series' line, None leaves it out."""
+    return observe(environment=environment, names=names, window=window, now=now).lines(group)
 
 
 def last_data_at(
     environment: str, *, names: Iterable[str] = (), population: Population | None = None
 ) -> datetime | None:
-    """Return when the newest data of an environment was measured (to ten seconds); None without any. One query."""
-    newest = RollupPartial.objects.filter(series=OuterRef("pk")).order_by("-bucket_at").values("bucket_at")[:1]
+    """Return when the newest data of an environment was measured (to ten seconds); None without any."""
     series = Series.objects.filter(environment=environment)
     if names:
         series = series.filter(metric__in=list(names))
-    found = [
-        one.newest
-        for one in series.annotate(newest=Subquery(newest))
-        if one.newest is not None and (population is None or population.holds(one))
-    ]
-    return max(found, default=None)
+    held = [one.pk for one in series if population is None or population.holds(one)]
+    return max(rollups.newest(held).values(), default=None)
 
 
 @dataclass(frozen=True)
@@ -158,55 +208,33 @@ def may_judge(environment: str, *, simulated: bool) -> bool:
     return not simulated or environment == "demo"
 
 
-def switches_per_hour(
-    *, environment: str, window: Window, population: Population, devices: int
+def per_device_hour(
+    *, environment: str, metric: str, window: Window, population: Population, devices: int, now: datetime | None = None
 ) -> tuple[list[float | None], datetime | None]:
-    """Return, for each step, the switches of the hour up to it, per device; None while the population never reported.
+    """Return, for each step, a counter's growth in the hour up to it, per device; None while the population is silent.
 
-    Hours without a switch are 0 as long as inferences came in. Two queries for each of the two metrics.
+    Hours in which it did not grow are 0 as long as inferences came in.
     """
     wider = window.earlier(ACTIVE_SPAN)
     lead = wider.steps - window.steps
-
-    def only(series: Series) -> str | None:
-        return series.metric if population.holds(series) else None
-
-    found = lines(environment=environment, names=(metrics.SWITCHES, metrics.INFERENCES), window=wider, group=only)
+    names = (metric, metrics.INFERENCES)
+    found = observe(environment=environment, names=names, window=wider, population=population, now=now).lines(
+        lambda series: series.metric
+    )
     if not found or not devices:
         return [None] * window.steps, None
-    switches, inferences = found.get(metrics.SWITCHES), found.get(metrics.INFERENCES)
-    amounts = [0.0] * wider.steps
-    reported = [False] * wider.steps
-    for line in (switches, inferences):
-        for step in line.steps if line else ():
+    amounts, reported = [0.0] * wider.steps, [False] * wider.steps
+    for line in found.values():
+        for step in line.grid.filled:
             reported[step] = True
-    if switches:
-        for step, sketch in switches.steps.items():
-            amounts[step] = sketch.total
-    hour = ACTIVE_SPAN // window.step
+    if metric in found:
+        amounts = [total or 0.0 for total in found[metric].grid.totals()]
+    hour = max(1, ACTIVE_SPAN // window.step)
     values: list[float | None] = []
     for step in range(lead, wider.steps):
         first = max(0, step - hour + 1)
         values.append(sum(amounts[first : step + 1]) / devices if any(reported[first : step + 1]) else None)
-    last = max((line.last_at for line in (switches, inferences) if line and line.last_at), default=None)
-    return values, last
-
-
-def switches_last_hour(
-    *, environment: str, population: Population, devices: int, now: datetime | None = None
-) -> tuple[float | None, datetime | None]:
-    """Return the switches per device in the last hour, and when anything was last reported. Two queries."""
-    now = now or clock.now()
-    window = Window(now - ACTIVE_SPAN, 1, ACTIVE_SPAN + timedelta(seconds=10))
-
-    def only(series: Series) -> str | None:
-        return series.metric if population.holds(series) else None
-
-    found = lines(environment=environment, names=(metrics.SWITCHES, metrics.INFERENCES), window=window, group=only)
-    last_at = max((line.last_at for line in found.values() if line.last_at), default=None)
-    if not found or not devices:
-        return None, last_at
-    return (found[metrics.SWITCHES].whole.total if metrics.SWITCHES in found else 0.0) / devices, last_at
+    return values, max((line.last_at for line in found.values() if line.last_at), default=None)
 
 
 @dataclass(frozen=True)
@@ -243,7 +271,7 @@ def backend_use(*, environment: str, window: Window, population: Population) -> 
             return None
         return series.backend_requested, series.backend_actual, series.outcome not in ("", "ok")
 
-    found = lines(environment=environment, names=(metrics.INFERENCES,), window=window, group=group)
+    found = observe(environment=environment, names=(metrics.INFERENCES,), window=window).lines(group)
     amounts: dict[tuple[str, str], list[float]] = {}
     asked: dict[str, float] = {}
     for (requested, actual, failed), line in found.items():
@@ -260,112 +288,71 @@ def backend_use(*, environment: str, window: Window, population: Population) -> 
 
 @dataclass(frozen=True)
 class Reading:
-    """The latest number of something: over the last five minutes, else NO DATA or STALE with its age."""
+    """The latest throughput of a backend: over the last five minutes, else NO DATA or STALE with its age."""
 
-    metric: str
     backend: str
     value: float | None
     median: float | None
-    mean: float | None
-    maximum: float | None
     count: int
     at: datetime | None
     target: Target | None
     judgement: Judgement
     simulated: bool
-    device_classes: tuple[str, ...] = ()
 
 
-def readings(
-    *, environment: str, population: Population, now: datetime | None = None
-) -> dict[tuple[str, str], Reading]:
-    """Return the latest readings of the LiteRT metrics by (metric, actual backend); "" merges all backends.
-
-    A value is the guaranteed percentile over the last five minutes. Three queries.
-    """
+def throughputs(*, environment: str, population: Population, now: datetime | None = None) -> dict[str, Reading]:
+    """Return the prefill reading of each backend that ever ran: the guaranteed percentile over the last five minutes."""
     now = now or clock.now()
     window = Window(now - READING_SPAN, 1, READING_SPAN + timedelta(seconds=10))
-    by_backend = (metrics.PREFILL, metrics.DECODE)
-    merged = (metrics.OPERATION, metrics.MEMORY, metrics.MEMORY_PEAK, metrics.SWITCH_DURATION)
+    guaranteed = metrics.CATALOGUE[metrics.PREFILL].guaranteed
+    names = (metrics.PREFILL,)
 
-    def group(series: Series) -> tuple[str, str] | None:
-        if not population.holds(series):
-            return None
-        if series.metric == metrics.OPERATION and series.backend_actual == "cloud":
-            return series.metric, "cloud"
-        return series.metric, series.backend_actual if series.metric in by_backend else ""
+    def group(series: Series) -> str | None:
+        return series.backend_actual if population.holds(series) else None
 
-    found = lines(environment=environment, names=(*by_backend, *merged), window=window, group=group)
-    seen = _last_by(environment, (*by_backend, *merged), group)
+    found = lines(environment=environment, names=names, window=window, group=group, now=now)
+    seen = _last_by(environment, names, group)
     simulated = bool(population.simulated)
-    result: dict[tuple[str, str], Reading] = {}
-    for key in {*found, *seen}:
-        name, backend = key
-        line = found.get(key)
-        sketch = line.whole if line else Sketch()
-        value = sketch.quantile(metrics.CATALOGUE[name].guaranteed)
-        at, classes = seen.get(key, (line.last_at if line else None, frozenset[str]()))
-        target = _target(environment, name, backend, line.device_classes if line else classes)
-        judged = _judged_value(name, sketch, value)
+    result: dict[str, Reading] = {}
+    for backend in {*found, *seen}:
+        line = found.get(backend)
+        whole = line.whole if line else Distribution()
+        at, classes = seen.get(backend, (line.last_at if line else None, frozenset[str]()))
+        classes = frozenset(line.device_classes) if line else classes
+        profile = targets.common_profile(classes, environment=environment)
+        target = profile.target(Stage.PREFILL, backend) if profile else None
+        value = whole.quantile(guaranteed)
         judgement = targets.judge(
-            value=judged,
-            count=sketch.count,
+            value=value,
+            count=whole.count,
             age_seconds=(now - at).total_seconds() if at else None,
             target=target,
             allowed=may_judge(environment, simulated=simulated),
         )
-        result[key] = Reading(
-            metric=name,
+        result[backend] = Reading(
             backend=backend,
-            value=judged,
-            median=sketch.quantile(0.5),
-            mean=sketch.mean,
-            maximum=sketch.high if sketch.count else None,
-            count=sketch.count,
+            value=value,
+            median=whole.quantile(0.5),
+            count=whole.count,
             at=at,
             target=target,
             judgement=judgement,
             simulated=simulated,
-            device_classes=tuple(sorted(line.device_classes if line else classes)),
         )
     return result
 
 
-def _judged_value(name: str, sketch: Sketch, guaranteed: float | None) -> float | None:
-    """The runbook speaks of the mean for average memory and switch time, of the highest for peak memory."""
-    if name in (metrics.MEMORY, metrics.SWITCH_DURATION):
-        return sketch.mean
-    if name == metrics.MEMORY_PEAK:
-        return sketch.high if sketch.count else None
-    return guaranteed
-
-
-def _target(environment: str, name: str, backend: str, classes: Iterable[str]) -> Target | None:
-    if name in (metrics.PREFILL, metrics.DECODE):
-        profile = targets.common_profile(classes, environment=environment)
-        stage = Stage.PREFILL if name == metrics.PREFILL else Stage.DECODE
-        return profile.target(stage, backend) if profile else None
-    if backend == "cloud":
-        return None
-    return {
-        metrics.OPERATION: targets.LATENCY_GATE,
-        metrics.MEMORY: targets.MEMORY_AVERAGE,
-        metrics.MEMORY_PEAK: targets.MEMORY_PEAK,
-        metrics.SWITCH_DURATION: targets.SWITCH_SECONDS,
-    }.get(name)
-
-
 def _last_by(
-    environment: str, names: Sequence[str], group: Callable[[Series], tuple[str, str] | None]
-) -> dict[tuple[str, str], tuple[datetime, frozenset[str]]]:
-    newest = RollupPartial.objects.filter(series=OuterRef("pk")).order_by("-bucket_at").values("bucket_at")[:1]
-    found: dict[tuple[str, str], tuple[datetime, frozenset[str]]] = {}
-    for series in Series.objects.filter(environment=environment, metric__in=names).annotate(newest=Subquery(newest)):
-        key = group(series)
-        if key is None or series.newest is None:
+    environment: str, names: Sequence[str], group: Callable[[Series], str | None]
+) -> dict[str, tuple[datetime, frozenset[str]]]:
+    series = {one.pk: one for one in Series.objects.filter(environment=environment, metric__in=names)}
+    found: dict[str, tuple[datetime, frozenset[str]]] = {}
+    for pk, newest in rollups.newest(series).items():
+        key = group(series[pk])
+        if key is None:
             continue
-        at, classes = found.get(key, (series.newest, frozenset()))
-        found[key] = max(at, series.newest), classes | {series.device_class}
+        at, classes = found.get(key, (newest, frozenset()))
+        found[key] = max(at, newest), classes | {series[pk].device_class}
     return found
 
 
@@ -375,73 +362,6 @@ def throughput_now(environment: str) -> Reading | None:
     Of real devices whenever there are any; for the overview.
     """
     population = populations(device_classes(environment))[0]
-    found = readings(environment=environment, population=population)
-    live = [found[metrics.PREFILL, backend] for backend in BACKENDS if (metrics.PREFILL, backend) in found]
+    found = throughputs(environment=environment, population=population)
+    live = [found[backend] for backend in BACKENDS if backend in found]
     return max((one for one in live if one.count), key=lambda one: one.count, default=None)
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One device class on one backend: its numbers of the last five minutes."""
-
-    device_class: str
-    simulated: bool
-    backend: str
-    devices: int
-    guaranteed: float | None
-    median: float | None
-    latency: float | None
-    memory_peak: float | None
-    target: Target | None
-    judgement: Judgement
-
-    @property
-    def backend_word(self) -> str:
-        """Where it ran, as pages write it."""
-        return BACKEND_WORDS[self.backend]
-
-
-def class_rows(*, environment: str, classes: Sequence[DeviceClass], now: datetime | None = None) -> list[ClassRow]:
-    """Return every device class that reported within the hour, by actual backend. Two queries."""
-    now = now or clock.now()
-    window = Window(now - READING_SPAN, 1, READING_SPAN + timedelta(seconds=10))
-
-    def group(series: Series) -> tuple[str, bool, str, str] | None:
-        if not series.backend_actual:
-            return None
-        return series.device_class, series.simulated, series.backend_actual, series.metric
-
-    names = (metrics.PREFILL, metrics.OPERATION, metrics.MEMORY_PEAK)
-    found = lines(environment=environment, names=names, window=window, group=group)
-    rows: list[ClassRow] = []
-    for one in classes:
-        used = {key[2] for key in found if key[:2] == (one.name, one.simulated)}
-        for backend in sorted(used, key=BACKENDS.index) or [""]:
-            whole = {key[3]: line for key, line in found.items() if key[:3] == (one.name, one.simulated, backend)}
-            prefill = whole[metrics.PREFILL].whole if metrics.PREFILL in whole else Sketch()
-            latency = whole[metrics.OPERATION].whole if metrics.OPERATION in whole else Sketch()
-            peak = whole[metrics.MEMORY_PEAK].whole if metrics.MEMORY_PEAK in whole else Sketch()
-            last = max((line.last_at for line in whole.values() if line.last_at), default=None)
-            target = _target(environment, metrics.PREFILL, backend, [one.name])
-            value = prefill.quantile(0.05)
-            rows.append(
-                ClassRow(
-                    device_class=one.name,
-                    simulated=one.simulated,
-                    backend=backend,
-                    devices=one.devices,
-                    guaranteed=value,
-                    median=prefill.quantile(0.5),
-                    latency=latency.quantile(0.95),
-                    memory_peak=peak.high if peak.count else None,
-                    target=target,
-                    judgement=targets.judge(
-                        value=value,
-                        count=prefill.count,
-                        age_seconds=(now - last).total_seconds() if last else None,
-                        target=target,
-                        allowed=may_judge(environment, simulated=one.simulated),
-                    ),
-                )
-            )
-    return rows

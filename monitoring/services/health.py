@@ -16,7 +16,8 @@ from hawkops.scripts import runner
 from hawkops.scripts.models import VERDICTS, State
 from monitoring.domain.health import BY_KEY, CHECKS, EVERYWHERE, HealthCheck
 from monitoring.domain.metrics import INFERENCES
-from monitoring.models import HealthResult, RollupPartial, Series
+from monitoring.models import HealthResult, Series
+from monitoring.selectors import rollups
 from monitoring.selectors.telemetry import may_judge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,16 +77,17 @@ def _availability(check: HealthCheck, environment: str) -> Outcome:
 
 
 def _reporting(environment: str, now: datetime) -> list[str]:
-    rows = RollupPartial.objects.filter(
-        series__environment=environment,
-        series__metric=INFERENCES,
-        series__outcome__in=("", "ok"),
-        series__backend_actual__in=("cpu", "gpu", "npu"),
-        bucket_at__gte=now - FRESH,
-    )
-    if not may_judge(environment, simulated=True):
-        rows = rows.filter(series__simulated=False)
-    return sorted(set(rows.values_list("series__device_class", flat=True)))
+    series = {
+        one.pk: one.device_class
+        for one in Series.objects.filter(
+            environment=environment,
+            metric=INFERENCES,
+            outcome__in=("", "ok"),
+            backend_actual__in=("cpu", "gpu", "npu"),
+        )
+        if may_judge(environment, simulated=one.simulated)
+    }
+    return sorted({series[pk] for pk, at in rollups.newest(series).items() if at >= now - FRESH})
 
 
 def _validation(check: HealthCheck, _environment: str) -> Outcome:

@@ -2,16 +2,20 @@
 // topics change, when the stream comes back and when the tab becomes visible; a hidden tab asks nothing.
 //
 // <figure class="chart"><div class="plot" id=… data-src=… data-topics="telemetry history" data-marks="#marks"></div></figure>
-// The answer is what hawkops/core/charts.py builds, or {"empty": sentence, "brings": sentence}.
+// The answer is what hawkops/core/charts.py builds, or {"empty": sentence, "brings": sentence}. Plots with the same address
+// share one request: its answer has a figure for each, by the name in data-figure.
 "use strict";
 
 (() => {
   const own = document.currentScript;
   const TOPICS = ["telemetry", "history", "census", "run"];
   const EVERY = 1000; // ms: a chart asks at most once in this time; data-every says otherwise
-  const states = new WeakMap(); // .plot → { running, again, timer, last, figure, drawn }
-  const stateOf = (plot) => states.get(plot) ?? states.set(plot, { last: -Infinity }).get(plot);
+  const states = new WeakMap(); // .plot → { figure, drawn }
+  const stateOf = (plot) => states.get(plot) ?? states.set(plot, {}).get(plot);
+  const sources = new Map(); // address → { running, again, timer, last }
+  const sourceOf = (src) => sources.get(src) ?? sources.set(src, { last: -Infinity }).get(src);
   const plots = () => [...document.querySelectorAll(".plot[data-src]")];
+  const plotsOf = (src) => plots().filter((plot) => plot.dataset.src === src);
 
   // ---- what drawing needs, fetched when the first chart wants to draw ----
 
@@ -122,7 +126,7 @@
     note.hidden = !words;
     if (!words) return;
     const again = make("button", { class: "btn small", type: "button" }, "Try again");
-    again.addEventListener("click", () => refresh(plot));
+    again.addEventListener("click", () => refresh(plot.dataset.src));
     note.className = "note err plot-error";
     const icon = make("svg", { class: "ico", "aria-hidden": "true" }, make("use", { href: `${own.dataset.icons}#error` }));
     note.replaceChildren(icon, make("span", {}, words), again);
@@ -169,32 +173,55 @@
     plot.dispatchEvent(new CustomEvent("chart:drawn", { bubbles: true }));
   };
 
-  const refresh = async (plot) => {
-    const state = stateOf(plot);
-    if (state.running) { state.again = true; return; }
-    state.running = true;
-    state.last = performance.now();
+  // Equal steps travel as their first moment and their distance.
+  const spread = (figure) => {
+    for (const trace of figure.data ?? []) {
+      if (trace.x || !trace.dx) continue;
+      const start = Date.parse(trace.x0);
+      trace.x = trace.y.map((_, index) => new Date(start + index * trace.dx).toISOString());
+      delete trace.x0;
+      delete trace.dx;
+    }
+    return figure;
+  };
+
+  const refresh = async (src) => {
+    const source = sourceOf(src);
+    if (source.running) { source.again = true; return; }
+    source.running = true;
+    source.last = performance.now();
+    const each = async (what) => {
+      for (const plot of plotsOf(src)) {
+        try { await what(plot); } catch (error) { failed(plot, error); }
+      }
+    };
+    const failed = (plot, error) => complain(plot, `This chart could not be read anew: ${error.message}.${stateOf(plot).drawn ? " It shows the last good reading." : ""}`);
     try {
-      const answer = await fetch(plot.dataset.src, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) });
+      const answer = await fetch(src, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) });
       if (!answer.ok || answer.redirected) throw new Error(answer.redirected ? "you are signed out" : `status ${answer.status}`);
-      await draw(plot, await answer.json());
-      complain(plot, "");
+      const told = await answer.json();
+      await each(async (plot) => {
+        await draw(plot, spread(plot.dataset.figure ? told[plot.dataset.figure] : told));
+        complain(plot, "");
+      });
     } catch (error) {
-      complain(plot, `This chart could not be read anew: ${error.message}.${state.drawn ? " It shows the last good reading." : ""}`);
+      await each((plot) => failed(plot, error));
     } finally {
-      state.running = false;
-      if (state.again) { state.again = false; later(plot); }
+      source.running = false;
+      if (source.again) { source.again = false; soon(src); }
     }
   };
 
-  const later = (plot) => {
-    const state = stateOf(plot);
-    if (state.timer) return;
-    state.timer = setTimeout(() => {
-      state.timer = 0;
-      if (!document.hidden && plot.isConnected) refresh(plot);
-    }, Math.max(0, (Number(plot.dataset.every) || EVERY) - (performance.now() - state.last)));
+  const soon = (src) => {
+    const source = sourceOf(src);
+    if (source.timer) return;
+    const every = Math.max(EVERY, ...plotsOf(src).map((plot) => Number(plot.dataset.every) || 0));
+    source.timer = setTimeout(() => {
+      source.timer = 0;
+      if (!document.hidden && plotsOf(src).length) refresh(src);
+    }, Math.max(0, every - (performance.now() - source.last)));
   };
+  const later = (plot) => { stateOf(plot); soon(plot.dataset.src); };
 
   const all = () => plots().forEach(later);
   const recolour = () => plots().forEach((plot) => { if (stateOf(plot).drawn) draw(plot, stateOf(plot).figure); });

@@ -18,6 +18,7 @@ def stored(
     device_class: str = "synthetic-host",
     simulated: bool = False,
     outcome: str = "",
+    variant: str = "",
     width: int = 10,
 ) -> RollupPartial:
     """Store one row as the door would."""
@@ -29,6 +30,7 @@ def stored(
         device_class=device_class,
         simulated=simulated,
         outcome=outcome,
+        variant=variant,
     )
     sketch = Sketch()
     for value in values:

@@ -1,4 +1,4 @@
-"""Reading windows: merged lines, populations, switches, backends, readings with their age, and compaction."""
+"""Reading windows: merged lines, populations, switches, backends, throughput with its age."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import metrics, windows
-from monitoring.domain.sketch import Sketch
-from monitoring.models import DeviceHour, PayloadDigest, RollupPartial, Series
+from monitoring.models import DeviceHour, PayloadDigest, Series
 from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.telemetry import REAL, SIMULATED, Population
 from monitoring.services import telemetry as services
@@ -36,7 +35,7 @@ def test_windows_hold_now_in_their_last_step() -> None:
     assert earlier.index(NOW) == earlier.steps - 1
 
 
-def test_lines_merge_partial_rows_of_one_bucket_in_two_queries(
+def test_lines_merge_partial_rows_of_one_bucket_in_three_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     for moment in steps(NOW, 60):
@@ -46,11 +45,11 @@ def test_lines_merge_partial_rows_of_one_bucket_in_two_queries(
         stored(metrics.PREFILL, [9.0], moment, environment="production")
     window = windows.window(windows.CHOICES[0], NOW)
     with django_assert_num_queries(2):
-        found = selectors.lines(environment="demo", names=(metrics.PREFILL,), window=window, group=by_backend)
+        found = selectors.lines(environment="demo", names=(metrics.PREFILL,), window=window, group=by_backend, now=NOW)
     assert set(found) == {"cpu", "gpu"}
     assert found["cpu"].whole.count == 180
-    assert found["cpu"].steps[window.steps - 1].count == 3
-    medians = found["cpu"].values(window, lambda sketch: sketch.quantile(0.5))
+    assert found["cpu"].grid.counts()[-1] == 3
+    medians = found["cpu"].grid.quantiles(0.5)
     assert medians[0] is None
     assert medians[-1] == pytest.approx(300, rel=0.011)
     assert found["cpu"].last_at == NOW.replace(second=0)
@@ -76,30 +75,21 @@ def test_real_devices_come_first_and_simulated_ones_stand_apart() -> None:
     assert selectors.device_classes("production", now=NOW) == []
 
 
-def test_readings_carry_value_sample_age_target_and_verdict() -> None:
+def test_throughput_carries_value_sample_age_target_and_verdict() -> None:
     for moment in steps(NOW - timedelta(seconds=10), 20):
         stored(metrics.PREFILL, [30_000.0, 32_000.0, 31_000.0], moment)
-        stored(metrics.OPERATION, [0.05, 0.06], moment)
-        stored(metrics.OPERATION, [0.9], moment, actual="cloud")
-        stored(metrics.MEMORY, [1.2e8], moment)
-        stored(metrics.MEMORY_PEAK, [1.3e8], moment)
-    stored(metrics.DECODE, [5_000.0], NOW - timedelta(minutes=20))
-    found = selectors.readings(environment="demo", population=REAL_DEVICES, now=NOW)
-    prefill = found[metrics.PREFILL, "cpu"]
+    stored(metrics.PREFILL, [5_000.0], NOW - timedelta(minutes=20), actual="gpu")
+    found = selectors.throughputs(environment="demo", population=REAL_DEVICES, now=NOW)
+    prefill = found["cpu"]
     assert prefill.value == pytest.approx(30_000, rel=0.011)
     assert prefill.median == pytest.approx(31_000, rel=0.011)
     assert prefill.count == 60
     assert prefill.target is not None
     assert prefill.judgement.verdict is Verdict.PASS
     assert prefill.at is not None and NOW - prefill.at < timedelta(seconds=20)
-    assert found[metrics.OPERATION, ""].count == 40
-    assert found[metrics.OPERATION, "cloud"].judgement.verdict is not Verdict.PASS
-    assert found[metrics.MEMORY, ""].value == pytest.approx(1.2e8)
-    assert found[metrics.MEMORY_PEAK, ""].value == pytest.approx(1.3e8)
-    stale = found[metrics.DECODE, "cpu"]
-    assert (stale.value, stale.judgement.verdict) == (None, Verdict.STALE)
+    assert (found["gpu"].value, found["gpu"].judgement.verdict) == (None, Verdict.STALE)
     # the same numbers in staging have no profile, so nothing passes
-    assert selectors.readings(environment="staging", population=REAL_DEVICES, now=NOW) == {}
+    assert selectors.throughputs(environment="staging", population=REAL_DEVICES, now=NOW) == {}
 
 
 @pytest.mark.parametrize(("environment", "verdict"), [("demo", Verdict.PASS), ("staging", Verdict.NO_DATA)])
@@ -113,9 +103,9 @@ def test_simulated_devices_count_in_demo_only(environment: str, verdict: Verdict
             device_class="snapdragon-8-gen3",
             simulated=True,
         )
-    found = selectors.readings(environment=environment, population=SIMULATED_DEVICES, now=NOW)
-    assert found[metrics.PREFILL, "cpu"].judgement.verdict is verdict
-    assert selectors.readings(environment=environment, population=REAL_DEVICES, now=NOW) == {}
+    found = selectors.throughputs(environment=environment, population=SIMULATED_DEVICES, now=NOW)
+    assert found["cpu"].judgement.verdict is verdict
+    assert selectors.throughputs(environment=environment, population=REAL_DEVICES, now=NOW) == {}
 
 
 def test_switches_are_counted_per_device_over_the_hour_before() -> None:
@@ -126,14 +116,22 @@ def test_switches_are_counted_per_device_over_the_hour_before() -> None:
     stored(metrics.SWITCHES, [8.0], NOW - timedelta(minutes=70))
     stored(metrics.INFERENCES, [5.0], NOW)
     window = windows.window(windows.CHOICES[0], NOW)
-    values, last_at = selectors.switches_per_hour(environment="demo", window=window, population=REAL_DEVICES, devices=2)
+
+    def switches(population: Population, devices: int) -> tuple[list[float | None], datetime | None]:
+        return selectors.per_device_hour(
+            environment="demo",
+            metric=metrics.SWITCHES,
+            window=window,
+            population=population,
+            devices=devices,
+            now=NOW,
+        )
+
+    values, last_at = switches(REAL_DEVICES, 2)
     assert values[-1] == 3.0
     assert values[0] == 6.0  # 15 minutes ago the early eight still count
     assert last_at is not None
-    now, _ = selectors.switches_last_hour(environment="demo", population=REAL_DEVICES, devices=2, now=NOW)
-    assert now == 3.0
-    nothing, _ = selectors.switches_last_hour(environment="demo", population=SIMULATED_DEVICES, devices=0, now=NOW)
-    assert nothing is None
+    assert switches(SIMULATED_DEVICES, 0) == ([None] * window.steps, None)
 
 
 def test_backends_asked_and_used() -> None:
@@ -161,38 +159,11 @@ def test_the_overview_gets_one_number_or_none() -> None:
     assert selectors.last_data_at("demo") is not None
 
 
-def test_compaction_loses_nothing_but_resolution() -> None:
-    old, ancient = NOW - timedelta(hours=5), NOW - timedelta(days=3)
-    for step in range(180):
-        stored(metrics.PREFILL, [200.0 + step], old + timedelta(seconds=10 * step))
-        stored(metrics.PREFILL, [200.0 + step], old + timedelta(seconds=10 * step), actual="gpu")
-    for step in range(30):
-        stored(metrics.PREFILL, [5.0], ancient + timedelta(seconds=60 * step), width=60)
-    recent = stored(metrics.PREFILL, [1.0], NOW - timedelta(minutes=5))
-
-    def everything() -> dict[str, tuple[int, float, float | None]]:
-        sketches: dict[str, Sketch] = {}
-        for row in RollupPartial.objects.select_related("series"):
-            sketch = sketches.setdefault(row.series.backend_actual, Sketch())
-            sketch.merge_row(row.count, row.total, row.squares, row.low, row.high, row.buckets)
-        return {name: (s.count, s.total, s.quantile(0.05)) for name, s in sketches.items()}
-
-    before, rows = everything(), RollupPartial.objects.count()
-    assert services.rollups_compact(now=NOW) > 0
-    assert everything() == before
-    assert RollupPartial.objects.count() < rows / 4
-    assert set(RollupPartial.objects.values_list("width_seconds", flat=True)) == {10, 60, 600}
-    assert RollupPartial.objects.filter(pk=recent.pk, width_seconds=10).exists()
-    assert services.rollups_compact(now=NOW) == 0
-
-
 def test_sweepers_forget_what_is_too_old() -> None:
     PayloadDigest.objects.create(digest=b"a" * 32, seen_at=NOW - timedelta(minutes=61))
     PayloadDigest.objects.create(digest=b"b" * 32, seen_at=NOW - timedelta(minutes=59))
     seen("a", NOW - timedelta(days=9))
     seen("b", NOW)
-    stored(metrics.PREFILL, [1.0], NOW - timedelta(days=500), width=3_600)
     assert services.digests_prune(now=NOW) == 1
     assert services.device_hours_prune(now=NOW) == 1
-    assert services.rollups_prune(now=NOW) == 1
     assert DeviceHour.objects.get().device_id == "b"

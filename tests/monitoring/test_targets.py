@@ -4,8 +4,6 @@ import pytest
 
 from hawkops.core.verdicts import Verdict
 from monitoring.domain.targets import (
-    LATENCY_GATE,
-    SWITCHES_PER_HOUR,
     Comparator,
     Stage,
     Target,
@@ -50,9 +48,9 @@ def test_no_target_spans_two_kinds_of_device() -> None:
         (268.0, 100, 5.0, FLOOR, True, Verdict.PASS),
         (243.0, 100, 5.0, FLOOR, True, Verdict.PASS),
         (242.9, 100, 5.0, FLOOR, True, Verdict.FAIL),
-        (2.99, 100, 5.0, LATENCY_GATE, True, Verdict.PASS),
-        (3.0, 100, 5.0, LATENCY_GATE, True, Verdict.FAIL),
-        (10.0, 100, 5.0, SWITCHES_PER_HOUR, True, Verdict.FAIL),
+        (2.99, 100, 5.0, Target(3.0, Comparator.BELOW, "gate"), True, Verdict.PASS),
+        (3.0, 100, 5.0, Target(3.0, Comparator.BELOW, "gate"), True, Verdict.FAIL),
+        (10.0, 100, 5.0, Target(10.0, Comparator.BELOW, "limit"), True, Verdict.FAIL),
         (268.0, 29, 5.0, FLOOR, True, Verdict.INSUFFICIENT),
         (268.0, 100, 400.0, FLOOR, True, Verdict.STALE),
         (None, 0, 400.0, FLOOR, True, Verdict.STALE),

@@ -28,7 +28,7 @@ def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> Non
 
         # the device appears, and its points arrive on the live chart by themselves
         page.goto(f"{installation.console}/demo/monitoring/litert")
-        chart = page.locator(".plot[data-src*='prefill']").first
+        chart = page.locator(".plot[data-figure='prefill-cpu']").first
         expect(chart).to_have_attribute("data-points", re.compile(r"[1-9]"), timeout=60_000)
         drawn = int(chart.get_attribute("data-drawn-at") or 0)
         page.wait_for_function(

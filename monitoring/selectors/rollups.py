@@ -1,0 +1,114 @@
+"""Stored rollups, read from one tier and whatever it has not taken over yet: each observation once, in one statement."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from monitoring.domain.grid import Row
+from monitoring.domain.tiers import FINEST, TEN_MINUTES, TIERS, Tier, finer, tier_for, tier_of_span
+from monitoring.models import RolledUp
+
+TRIES = 5
+_TABLE = "monitoring_rolluppartial"
+_ROWS = f"""
+SELECT series_id, extract(epoch FROM bucket_at)::bigint AS bucket, count, total, squares, low, high, buckets
+  FROM {_TABLE} WHERE width_seconds = {{width}} AND series_id = ANY(%(series)s)
+   AND bucket_at >= %(since)s AND bucket_at < %(until)s{{fresh}}
+"""  # noqa: S608 - constants only
+_MARKS = "SELECT -width_seconds AS series_id, 0 AS bucket, rolled_id AS count, 0 AS total, 0 AS squares, 0 AS low, 0 AS high{} FROM monitoring_rolledup"  # noqa: E501
+_SUMS = """
+SELECT series_id, 0 AS bucket, sum(count)::bigint AS count, sum(total) AS total, sum(squares) AS squares,
+       min(low) AS low, max(high) AS high, NULL::bytea AS buckets
+  FROM ({}) AS rows GROUP BY series_id
+"""
+_NEWEST = f"""
+SELECT wanted.id, newest.bucket_at FROM unnest(%s::bigint[]) AS wanted(id), LATERAL (
+    SELECT bucket_at FROM {_TABLE} WHERE width_seconds = %s AND series_id = wanted.id ORDER BY bucket_at DESC LIMIT 1
+) AS newest
+"""  # noqa: S608 - constants only
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is read: some series, from `since` up to, not including, `until`, from one tier."""
+
+    series: Sequence[int]
+    since: datetime
+    until: datetime
+    tier: Tier
+
+
+def steps_of(series: Collection[int], *, since: datetime, until: datetime, step: timedelta, now: datetime) -> Span:
+    """Return what to read for a chart with steps of that width."""
+    return Span(sorted(series), since, until, tier_for(step=step, since=since, now=now))
+
+
+def window_of(series: Collection[int], *, since: datetime, until: datetime, now: datetime) -> Span:
+    """Return what to read for one number over a window: to a fifteenth of the window or better."""
+    tier = tier_of_span(until - since, since=since, now=now)
+    floor = datetime.fromtimestamp(int(since.timestamp()) // tier.width * tier.width, tz=UTC)
+    return Span(sorted(series), floor, until, tier)
+
+
+def rows(span: Span) -> list[Row]:
+    """Return the stored rows, in no order."""
+    return _read(span, summed=False)
+
+
+def sums(span: Span) -> list[Row]:
+    """Return one row for each series with data: the same rows added up, without buckets."""
+    return _read(span, summed=True)
+
+
+def newest(series: Iterable[int]) -> dict[int, datetime]:
+    """Return when the newest bucket of each series began: to ten seconds, to ten minutes where it is hours old."""
+    wanted = set(series)
+    found: dict[int, datetime] = {}
+    for tier in (FINEST, TEN_MINUTES, TIERS[-1]):
+        left = sorted(wanted - found.keys())
+        if left:
+            with connection.cursor() as cursor:
+                cursor.execute(_NEWEST, [left, tier.width])
+                found.update(dict(cursor.fetchall()))
+    return found
+
+
+def _read(span: Span, *, summed: bool) -> list[Row]:
+    """Read, and again when a rollup moved rows between learning its marks and reading by them."""
+    if not span.series:
+        return []
+    marks = dict(RolledUp.objects.values_list("width_seconds", "rolled_id"))
+    for _ in range(TRIES):
+        found = _execute(_statement(span, marks, summed=summed), span)
+        seen = {-row[0]: row[2] for row in found if row[0] < 0}
+        if seen == marks:
+            return [row for row in found if row[0] > 0]
+        marks = seen
+    raise RuntimeError("rollups move faster than they can be read")
+
+
+def _statement(span: Span, marks: dict[int, int], *, summed: bool) -> str:
+    parts = [_ROWS.format(width=span.tier.width, fresh="")]
+    above = span.tier
+    for tier in finer(span.tier):
+        # numbers, not parameters: the planner then knows how few rows are beyond the mark
+        parts.append(_ROWS.format(width=tier.width, fresh=f" AND id > {int(marks.get(above.width, 0))}"))
+        above = tier
+    union = " UNION ALL ".join(parts)
+    return f"{_SUMS.format(union) if summed else union} UNION ALL {_MARKS.format(', NULL::bytea AS buckets')}"
+
+
+def _execute(statement: str, span: Span) -> list[Any]:
+    connection.ensure_connection()
+    # psycopg's own cursor: rows arrive in binary form, so that buckets need no decoding
+    with psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(
+            statement.encode(),
+            {"series": list(span.series), "since": span.since, "until": span.until},
+            binary=True,
+        )
+        return cursor.fetchall()
