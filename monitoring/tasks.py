@@ -13,6 +13,7 @@ def digests_prune() -> None:
     """Forget old payload digests, devices, streams and log lines."""
     services.digests_prune()
     services.device_hours_prune()
+    services.panel_prune()
     services.streams_prune()
     logs.lines_prune()
 

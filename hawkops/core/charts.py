@@ -27,11 +27,11 @@ STYLES: dict[str, dict[str, str]] = {
     "cloud": {"color": "cloud", "dash": "6px,2px,1px,2px", "symbol": "circle-open"},
     "treatment": {"color": "treatment", "dash": "solid", "symbol": "circle"},
     "control": {"color": "comparison", "dash": "4px,3px", "symbol": "circle"},
-    "simulated": {"color": "control", "dash": "1px,3px", "symbol": "circle-open"},
     "series-5": {"color": "series-5", "dash": "solid", "symbol": "triangle-up"},
     "series-6": {"color": "series-6", "dash": "4px,2px", "symbol": "x"},
 }
 PLAIN = STYLES["treatment"]
+DOTTED = "1px,3px"
 WIDTH, THIN = 1.75, 1
 # Day and month as everywhere on the pages, at whatever scale the axis has.
 TICKS = [
@@ -100,8 +100,10 @@ def line(
     text: Sequence[str] = (),
 ) -> Trace:
     """Draw readings as a line; None breaks it. `style` is a backend or a part in the comparison (see STYLES), thin is
-    the median, simulated is dotted and named so; `markers` shows single results, one per run."""
-    look = STYLES["simulated"] if simulated else STYLES.get(style.lower(), PLAIN)
+    the median, simulated is dotted, with open symbols, and named so; `markers` shows single results, one per run."""
+    look = STYLES.get(style.lower(), PLAIN)
+    if simulated:
+        look = {**look, "dash": DOTTED, "symbol": f"{look['symbol'].removesuffix('-open')}-open"}
     trace: Trace = {
         "type": "scatter",
         "mode": "lines+markers" if markers else "lines",
@@ -110,7 +112,7 @@ def line(
         "name": f"{name}, simulated" if simulated else name,
         "line": {"color": look["color"], "dash": look["dash"], "width": THIN if thin else WIDTH},
         "connectgaps": False,
-        "meta": {"style": "fake" if simulated else style.lower(), "thin": thin},
+        "meta": {"style": f"{style.lower()} fake" if simulated else style.lower(), "thin": thin},
     }
     if markers:
         trace["marker"] = {"color": look["color"], "symbol": look["symbol"], "size": 6}
@@ -166,7 +168,7 @@ def figure(chart: Chart) -> Figure:
             "xaxis": xaxis,
             "yaxis": {"rangemode": "tozero" if chart.zero_based else "normal"},
             "shapes": [*map(_target_line, chart.targets), *map(_mark_line, marks)],
-            "annotations": [_unit_label(chart.unit), *map(_target_label, chart.targets), *map(_mark_flag, marks)],
+            "annotations": [_unit_label(chart.unit), *_target_labels(chart.targets), *map(_mark_flag, marks)],
             "showlegend": False,
         },
         "unit": chart.unit,
@@ -256,13 +258,18 @@ def _target_line(target: Target) -> dict[str, Any]:
     }
 
 
-def _target_label(target: Target) -> dict[str, Any]:
+def _target_labels(targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Label every line; of two that are close each second label stands at the other end."""
+    return [_target_label(target, right=place % 2 == 1) for place, target in enumerate(targets)]
+
+
+def _target_label(target: Target, *, right: bool) -> dict[str, Any]:
     return {
         "name": "target",
         "text": target.label,
         "xref": "paper",
-        "x": 0,
-        "xanchor": "left",
+        "x": 1 if right else 0,
+        "xanchor": "right" if right else "left",
         "yref": "y",
         "y": target.value,
         "yanchor": "bottom",

@@ -23,6 +23,7 @@ from hawkops.fleet.inference import Inference
 
 EXPORT_SECONDS = 2.0
 REPEAT_SECONDS = 60.0
+BURST_SECONDS = 60.0
 SKETCH_SCALE = 5  # relative error of at most 1.1 %
 TICKS = os.sysconf("SC_CLK_TCK")
 DELTA: dict[type, AggregationTemporality] = dict.fromkeys(
@@ -112,6 +113,8 @@ class Telemetry:
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=EXPORT_SECONDS * 1000)
         self._provider = MeterProvider([reader], Resource.create(dict(identity.resource())), shutdown_on_exit=False)
         self._model, self._variant = model, variant
+        self._working_since = 0.0
+        self._worked_at: float | None = None
         meter = self._provider.get_meter("hawkops.fleet")
         processor = ProcessorTime(child_pid)
         self._prefill = meter.create_histogram("litert.prefill.throughput", "{token}/s")
@@ -156,12 +159,20 @@ class Telemetry:
         """Report one local inference; `duration_seconds` is what the app's user waited."""
         attributes = self._attributes(requested, result.backend)
         self._inferences.add(1, attributes)
-        self._prefill.record(result.prefill_tokens_per_second, attributes)
-        self._decode.record(result.decode_tokens_per_second, attributes)
+        loaded = {**attributes, "litert.load": self._load(time.monotonic())}
+        self._prefill.record(result.prefill_tokens_per_second, loaded)
+        self._decode.record(result.decode_tokens_per_second, loaded)
         self._duration.record(duration_seconds, attributes)
         self._first_token.record(result.first_token_seconds, attributes)
         self._memory.record(result.memory_bytes, attributes)
         self._peak.record(result.peak_bytes, attributes)
+
+    def _load(self, now: float) -> str:
+        """Say whether this is the first minute of work after a rest of a minute."""
+        if self._worked_at is None or now - self._worked_at > BURST_SECONDS:
+            self._working_since = now
+        self._worked_at = now
+        return "burst" if now - self._working_since < BURST_SECONDS else "sustained"
 
     def failed(self, requested: str, actual: str, error: str) -> None:
         """Report an inference that gave no result."""

@@ -90,6 +90,11 @@ def empty(asked: Asked, what: str) -> Figure:
     )
 
 
+def _small(title: str) -> str:
+    """Return a title inside a sentence: acronyms stay as they are."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
 def figure(
     asked: Asked,
     sentence: str,
@@ -199,7 +204,7 @@ def percentiles(
         if by == "backend" and name in (metrics.PREFILL, metrics.DECODE):
             found.pop("", None)
         if not found:
-            return empty(asked, did or f"reported {metric.title.lower()}")
+            return empty(asked, did or f"reported its {_small(metric.title)}")
         order = (*BACKENDS, "") if by == "backend" else ARM_ORDER
         names = BACKEND_WORDS if by == "backend" else ARM_WORDS
         return _pairs(asked, metric, {one: found[one] for one in order if one in found}, names, keys)
@@ -281,7 +286,7 @@ def means(name: str, *, keys: Sequence[str] = (), highs: bool = False) -> Drawer
     def draw(asked: Asked) -> Figure:
         found = asked.lines(lambda series: _by_arm(series) if series.metric == name else None)
         if not found:
-            return empty(asked, f"reported {metric.title.lower()}")
+            return empty(asked, f"reported its {_small(metric.title)}")
         highest = max(line.whole.high for line in found.values())
         scale, unit = scale_of(metric, highest)
         traces, said = [], []
@@ -341,7 +346,7 @@ def ratio(part: str, whole: str, *, title: str, failed: bool = False, keys: Sequ
         found = asked.lines(group)
         arms = [one for one in ARM_ORDER if (one, False) in found or (one, True) in found]
         if not arms or (not failed and not any((one, False) in found for one in arms)):
-            return empty(asked, f"reported {metrics.CATALOGUE[whole].title.lower()}")
+            return empty(asked, f"reported {_small(metrics.CATALOGUE[whole].title)}")
         traces: list[Trace] = []
         said: list[str] = []
         shares: dict[str, float | None] = {}
@@ -380,7 +385,7 @@ def counts(name: str, *, bad_only: bool = False, did: str = "") -> Drawer:
             if everything:
                 total = sum(line.whole.total for line in everything.values())
                 return charts.empty(f"None of {words(total, '')} {metric.title.lower()} failed in this window.")
-            return empty(asked, did or f"reported {metric.title.lower()}")
+            return empty(asked, did or f"reported its {_small(metric.title)}")
         traces = [
             charts.bars(asked.steps, drawn(line.grid.totals()), name=key or metric.title.lower(), style=style)
             for (key, line), style in zip(
@@ -399,7 +404,7 @@ def rates(name: str, *, title: str) -> Drawer:
     def draw(asked: Asked) -> Figure:
         found = asked.lines(lambda series: _by_arm(series) if series.metric == name else None)
         if not found:
-            return empty(asked, f"reported {metrics.CATALOGUE[name].title.lower()}")
+            return empty(asked, f"reported {_small(metrics.CATALOGUE[name].title)}")
         minutes = asked.window.step.total_seconds() / 60
         traces = [
             _trace(asked, drawn(found[key].grid.totals(), 1 / minutes), name=ARM_WORDS[key], style=key)

@@ -103,7 +103,7 @@ class DeviceHour(models.Model):
 
 
 class PanelHour(models.Model):
-    """What a device of the panel observed of one metric in an hour, as one process saw it: "one value per device".
+    """What a device of the panel observed of one metric in an hour: "one value per device".
 
     The panel is chosen by hash and bounded (`domain/panel.py`), so that its cost has a ceiling whatever the fleet's size.
     """
@@ -124,11 +124,16 @@ class PanelHour(models.Model):
     high = models.FloatField()
 
     class Meta:
+        constraints = [
+            # also erases a device
+            models.UniqueConstraint(
+                fields=["environment", "device_id", "hour_at", "metric", "backend_actual", "variant", "outcome"],
+                name="monitoring_panel_once",
+            )
+        ]
         indexes = [
             # the devices' values of a metric in some hours
             models.Index(fields=["environment", "metric", "hour_at"], name="monitoring_panel_metric"),
-            # erasing a device
-            models.Index(fields=["environment", "device_id"], name="monitoring_panel_device"),
             models.Index(fields=["hour_at"], name="monitoring_panel_age"),
         ]
 

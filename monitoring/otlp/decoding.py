@@ -70,6 +70,8 @@ DIMENSIONS = {
     "outcome": "outcome",
     "error.type": "outcome",
     "pattern": "outcome",
+    # burst or sustained: the first 60 s of work, or a warm device
+    "litert.load": "outcome",
 }
 TRUE = frozenset(("true", "1", "yes"))
 

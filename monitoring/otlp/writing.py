@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -16,7 +18,7 @@ import psycopg
 
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
-from monitoring.domain import copying, cumulative
+from monitoring.domain import copying, cumulative, panel
 from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
@@ -79,9 +81,24 @@ ON CONFLICT (environment, device_id, signal) DO UPDATE SET
   received_at = excluded.received_at, device_class = excluded.device_class, simulated = excluded.simulated,
   accepted = excluded.accepted, rejected = excluded.rejected, details = excluded.details
 """
+PANEL = """
+INSERT INTO monitoring_panelhour AS p (environment, device_id, hour_at, metric, backend_actual, variant, outcome,
+                                       device_class, simulated, count, total, squares, low, high)
+SELECT r ->> 0, r ->> 1, to_timestamp((r ->> 2)::bigint), r ->> 3, r ->> 4, r ->> 5, r ->> 6, r ->> 7, (r ->> 8)::bool,
+       (r ->> 9)::bigint, (r ->> 10)::float8, (r ->> 11)::float8, (r ->> 12)::float8, (r ->> 13)::float8
+  FROM json_array_elements(%s::json) AS r
+ON CONFLICT (environment, device_id, hour_at, metric, backend_actual, variant, outcome) DO UPDATE SET
+  count = p.count + excluded.count, total = p.total + excluded.total, squares = p.squares + excluded.squares,
+  low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
+"""
+ACTIVE = "SELECT environment, count(*) FROM monitoring_devicehour WHERE hour_at = %s GROUP BY environment"
 COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
 LINES_LOCK = 0x6C6F676C  # any number of our own
 COPY = f"COPY monitoring_rolluppartial ({copying.COLUMNS}) FROM STDIN (FORMAT BINARY)"
+
+
+# environment, device, hour, metric, actual backend, variant, outcome
+PanelKey = tuple[str, str, int, str, str, str, str]
 
 
 class Overloaded(Exception):
@@ -143,6 +160,8 @@ class GroupWriter:
         self._series_counts: dict[str, int] | None = None
         self._hour = 0
         self._devices: set[tuple[str, str]] = set()
+        self._seen: Counter[str] = Counter()
+        self._active: dict[str, int] = {}
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
         self._counted: frozenset[tuple[str, str]] = frozenset()
@@ -231,16 +250,17 @@ class GroupWriter:
         unique = {waiting.digest: waiting for waiting in group}
         if any(waiting.decoded.crashes for waiting in group):
             await self._learn_counted(line)
-        batch = _Batch(unique.values(), self._counted)
-        series = await self._series_ids(line, batch.series)
         hour = int(clock.now().timestamp()) // 3600 * 3600
         if hour != self._hour:
-            self._hour, self._devices = hour, set()
+            await self._begin_hour(line, hour)
+        shares = {environment: panel.share(many) for environment, many in self._active.items()}
+        batch = _Batch(unique.values(), self._counted, shares)
+        series = await self._series_ids(line, batch.series)
         async with line.transaction():
             new = await self._new(line, sorted(unique))
             if len(new) < len(unique):
                 unique = {digest: waiting for digest, waiting in unique.items() if digest in new}
-                batch = _Batch(unique.values(), self._counted)
+                batch = _Batch(unique.values(), self._counted, shares)
             if batch.cumulative:
                 batch.add_increments(await _increments(line, batch.cumulative))
             unseen = self._unseen(unique.values())
@@ -251,18 +271,29 @@ class GroupWriter:
             if batch.tallies:
                 rows = [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in batch.tallies.items()]
                 await self._copy(line, rows)
+            if batch.panel:
+                await line.execute(PANEL, [orjson.dumps(batch.panel_rows()).decode()])
             environments = {waiting.environment for waiting in unique.values()}
             announced = await self._announce(line, environments)
             if batch.lines:
                 await _copy_lines(line, batch.lines)
         # committed: only now is any of it true
         self._devices.update((report.environment, report.device_id) for report in unseen)
+        for environment, many in Counter(report.environment for report in unseen).items():
+            self._seen[environment] += many
+            self._active[environment] = max(self._active.get(environment, 0), self._seen[environment])
         self._announced.update(dict.fromkeys(announced, time.monotonic()))
         self._owed -= announced
         self._owed |= environments - announced
         for waiting in group:
             if not waiting.done.done():
                 waiting.done.set_result(unique.get(waiting.digest) is waiting)
+
+    async def _begin_hour(self, line: psycopg.AsyncConnection[Any], hour: int) -> None:
+        """Forget who reported in the hour before, but not how many they were: the panel's share depends on it."""
+        before = datetime.fromtimestamp(hour - 3600, tz=UTC)
+        rows = await (await line.execute(ACTIVE, [before])).fetchall()
+        self._hour, self._devices, self._seen, self._active = hour, set(), Counter(), dict(rows)
 
     async def _learn_counted(self, line: psycopg.AsyncConnection[Any]) -> None:
         """Learn which versions of the app count their crashes themselves; their crash events must not count again."""
@@ -377,10 +408,17 @@ class GroupWriter:
 class _Batch:
     """What the payloads of one transaction say, added up."""
 
-    def __init__(self, counted: Collection[_Waiting], crashes_counted: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        counted: Collection[_Waiting],
+        crashes_counted: frozenset[tuple[str, str]],
+        shares: Mapping[str, float],
+    ) -> None:
         self.tallies: Tallies = {}
         self.cumulative: list[CumulativePoint] = []
         self.lines: list[Line] = []
+        # a device's hour and series -> its class, whether it is simulated, and what it observed
+        self.panel: dict[PanelKey, tuple[str, bool, Sketch]] = {}
         notes: dict[tuple[str, str, str], Note] = {}
         for waiting in counted:
             decoded = waiting.decoded
@@ -391,7 +429,32 @@ class _Batch:
             for slot in decoded.crashes:
                 if (slot[0].environment, slot[0].app_version) not in crashes_counted:
                     self.tallies.setdefault(slot, Tally()).add_value(1.0)
+            if len(decoded.reports) == 1:  # of several devices in one payload nobody could say whose a point is
+                report = decoded.reports[0]
+                if panel.member(report.device_id, shares.get(report.environment, 1.0)):
+                    self._add_to_panel(report, decoded)
         self.notes = [tuple(notes[name]) for name in sorted(notes)]
+
+    def _add_to_panel(self, report: DeviceReport, decoded: Decoded) -> None:
+        own: Tallies = {}
+        decoded.add_to(own)
+        for (slot, bucket), tally in own.items():
+            key = slot.key if isinstance(slot, Ref) else slot
+            if key.metric not in panel.METRICS:
+                continue
+            hour = bucket // 3600 * 3600
+            place = (key.environment, report.device_id, hour, key.metric, key.backend_actual, key.variant, key.outcome)
+            if place not in self.panel:
+                self.panel[place] = (report.device_class, report.simulated, Sketch())
+            self.panel[place][2].merge(tally.sketch())
+
+    def panel_rows(self) -> list[tuple[Any, ...]]:
+        """Return the panel's rows in one order for all processes, so that they never wait for each other in a circle."""
+        return [
+            (*place, device_class, simulated, one.count, one.total, one.squares, one.low, one.high)
+            for place, (device_class, simulated, one) in sorted(self.panel.items(), key=itemgetter(0))
+            if one.count
+        ]
 
     @property
     def series(self) -> set[Ref | SeriesKey]:

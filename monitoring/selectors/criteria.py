@@ -75,6 +75,7 @@ class Evaluation:
         held = [one for one in everything if population is None or population.holds(one)]
         self.series = [one for one in held if simulated_counts or not one.simulated]
         self.left_out = {one.metric for one in held if one.simulated and not simulated_counts}
+        self.everything = self.series
         self.ids = [one.pk for one in self.series]
         self.last = rollups.newest(self.ids)
         self.sums: dict[timedelta, dict[int, Sketch]] = {}
@@ -185,7 +186,7 @@ class Evaluation:
         """Return the rows of each series within a window, of the metrics whose percentiles are wanted."""
         if window not in self.sketches:
             metrics = {c.over.metric for c in self.wanted if c.aggregate.quantile is not None and c.window == window}
-            ids = [series.pk for series in self.series if series.metric in metrics]
+            ids = [series.pk for series in self.everything if series.metric in metrics]
             found = self.sketches[window] = {}
             for row in rollups.rows(self._span(ids, window)):
                 found.setdefault(row[0], []).append(row)

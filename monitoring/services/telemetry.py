@@ -3,12 +3,13 @@
 from datetime import datetime, timedelta
 
 from hawkops.core import clock
-from monitoring.models import CumulativeStream, DeviceHour, DeviceNote, PayloadDigest
+from monitoring.models import CumulativeStream, DeviceHour, DeviceNote, LogLine, PanelHour, PayloadDigest
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
+KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
 
 
@@ -22,8 +23,21 @@ def device_hours_prune(*, now: datetime | None = None) -> int:
     return DeviceHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_DEVICE_HOURS).delete()[0]
 
 
+def panel_prune(*, now: datetime | None = None) -> int:
+    """Drop devices' own values of more than eight days ago."""
+    return PanelHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_PANEL).delete()[0]
+
+
 def streams_prune(*, now: datetime | None = None) -> int:
     """Forget cumulative streams that ended, and notes of devices long gone."""
     now = now or clock.now()
     gone = CumulativeStream.objects.filter(seen_at__lt=now - KEEP_STREAMS).delete()[0]
     return gone + DeviceNote.objects.filter(received_at__lt=now - KEEP_NOTES).delete()[0]
+
+
+def device_erase(environment: str, device_id: str) -> int:
+    """Delete every row that names a device; return how many."""
+    tables = (DeviceHour, PanelHour, DeviceNote, LogLine)
+    return sum(
+        table._default_manager.filter(environment=environment, device_id=device_id).delete()[0] for table in tables
+    )
