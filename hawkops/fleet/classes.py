@@ -113,6 +113,12 @@ OLD_APP = "0.9.4"
 APP_VERSIONS = ("1.0.0", "1.0.0", "1.0.0", OLD_APP)
 
 
+def answer_seconds(prefill: float, decode: float) -> tuple[float, float]:
+    """Return the seconds to the first token and to the last, at speeds in tokens per second."""
+    first_token = PREFILL_TOKENS / prefill + 1 / decode
+    return first_token, first_token + (DECODE_TOKENS - 1) / decode
+
+
 @dataclass(frozen=True)
 class Sample:
     """One simulated inference."""
@@ -133,8 +139,7 @@ class Sample:
 
     def at_speed(self, prefill: float, decode: float) -> "Sample":
         """Return the same inference at other speeds, in tokens per second."""
-        first_token = PREFILL_TOKENS / prefill + 1 / decode
-        seconds = first_token + (DECODE_TOKENS - 1) / decode
+        first_token, seconds = answer_seconds(prefill, decode)
         return replace(self, seconds=seconds, first_token_seconds=first_token, prefill=prefill, decode=decode)
 
 
@@ -208,8 +213,9 @@ class Body:
         pace = self.pace * (self.device_class.sustained if warm else 1.0) * self.chance.lognormvariate(0, 0.08)
         memory = self.memory_bytes * self.chance.uniform(0.97, 1.03)
         error = "litert_error" if self.chance.random() < FAILED_SHARE else ""
-        sample = Sample(requested, backend, 0.0, memory_bytes=memory, error=error)
-        return sample.at_speed(speed.prefill * pace, speed.decode * pace)
+        prefill, decode = speed.prefill * pace, speed.decode * pace
+        first_token, seconds = answer_seconds(prefill, decode)
+        return Sample(requested, backend, seconds, first_token, prefill, decode, memory, error)
 
     def ask_cloud(self, requested: str) -> Sample:
         """Simulate a request that the cloud answers instead."""

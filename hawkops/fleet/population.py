@@ -16,7 +16,7 @@ from hawkops.fleet.scenarios import Injection, arrivals, hits
 from hawkops.fleet.usage import HOUR, Usage
 
 KEPT_SECONDS = HOUR  # of exports that could not be sent
-TASKS_PER_SECOND, MOST_TASKS = 0.3, 30  # in the busiest hour; no more in one export, however long its span
+TASKS_PER_SECOND, MOST_TASKS = 0.3, 30  # in the busiest hour; that many a report, however long its span
 SESSIONS_PER_HOUR = 6.0
 ADAPTIVE_SWITCHES_PER_HOUR = 1.5
 COMPLETED_SHARE, PARITY_SHARE = 0.98, 0.2
@@ -87,7 +87,7 @@ class SimulatedDevice:
         """Simulate what the device does in a span of time."""
         chance, orders, seconds = self.body.chance, self.orders, max(0.0, ends_at - begins_at)
         load = self.usage.load((begins_at + ends_at) / 2)
-        tasks = min(MOST_TASKS, arrivals(chance, min(2 * MOST_TASKS, TASKS_PER_SECOND * seconds * load)))
+        tasks = arrivals(chance, min(TASKS_PER_SECOND * seconds, MOST_TASKS) * load)
         samples: list[Sample] = []
         for at in sorted(chance.uniform(begins_at, ends_at) for _ in range(tasks)):
             samples.extend(self._task(at))

@@ -4,6 +4,7 @@ A scenario changes what devices experience from a moment on. Tests and demos sha
 `monitoring/production-thresholds.yaml` it breaks, which flags must be on for that, and how soon it shall be found.
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -71,7 +72,9 @@ def hits(chance: random.Random, number: int, share: float) -> int:
 
 
 def arrivals(chance: random.Random, mean: float) -> int:
-    """Return how many independent events happen when so many are expected (Poisson, by counting exponential gaps)."""
+    """Return how many independent events happen when so many are expected (Poisson; from 20 on the normal curve)."""
+    if mean > 20:
+        return max(0, round(chance.gauss(mean, math.sqrt(mean))))
     number, passed = 0, chance.expovariate(1.0)
     while passed < mean:
         number += 1

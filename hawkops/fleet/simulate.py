@@ -268,7 +268,10 @@ async def run(settings: Settings) -> None:
         print(f"simulated fleet: {words}; seed {settings.seed}, gateway {settings.gateway}", flush=True)
         if settings.scenario is not HEALTHY:
             begins = f"in {settings.after_seconds:.0f} s" if settings.after_seconds else "now"
-            print(f"scenario {settings.scenario.name} begins {begins}: {settings.scenario.sentence}", flush=True)
+            needed = f" Needs {' and '.join(settings.scenario.flags)}." if settings.scenario.flags else ""
+            print(
+                f"scenario {settings.scenario.name} begins {begins}: {settings.scenario.sentence}{needed}", flush=True
+            )
         tasks = [asyncio.create_task(one.run()) for one in devices]
         tasks.append(asyncio.create_task(_news(devices, tally)))
         stopping = asyncio.create_task(stop.wait())

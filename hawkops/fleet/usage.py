@@ -6,6 +6,7 @@ Everything is a function of the seed and the moment, so that any order of asking
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 HOUR = 3600.0
 # the share of the busiest hour's work in each local hour: a working day on a building site
@@ -54,7 +55,8 @@ class Usage:
         if self.steady:
             return True
         span = math.floor(at / OUTAGE_SPAN_SECONDS)
-        return not any(begins_at <= at < ends_at for begins_at, ends_at in map(self._outage, (span - 1, span)))
+        outages = (_outage(self.seed, span - 1), _outage(self.seed, span))
+        return not any(begins_at <= at < ends_at for begins_at, ends_at in outages)
 
     def report_seconds(self, usual: float) -> float:
         """Return the seconds between two reports, given those of a device in use."""
@@ -62,11 +64,13 @@ class Usage:
             return usual
         return max(usual, min(usual * BACKGROUND_PAUSE, LONGEST_PAUSE_SECONDS))
 
-    def _outage(self, span: int) -> tuple[float, float]:
-        """Return the outage that begins within a span of six hours; an empty one when there is none."""
-        chance = random.Random(f"{self.seed} {span}")
-        begins_at = (span + chance.random()) * OUTAGE_SPAN_SECONDS
-        if chance.random() >= OUTAGE_SHARE:
-            return begins_at, begins_at
-        seconds = chance.lognormvariate(math.log(OUTAGE_MEDIAN_SECONDS), OUTAGE_SPREAD)
-        return begins_at, begins_at + min(LONGEST_OUTAGE_SECONDS, max(SHORTEST_OUTAGE_SECONDS, seconds))
+
+@lru_cache(maxsize=65_536)
+def _outage(seed: str, span: int) -> tuple[float, float]:
+    """Return the outage that begins within a span of six hours; an empty one when there is none."""
+    chance = random.Random(f"{seed} {span}")
+    begins_at = (span + chance.random()) * OUTAGE_SPAN_SECONDS
+    if chance.random() >= OUTAGE_SHARE:
+        return begins_at, begins_at
+    seconds = chance.lognormvariate(math.log(OUTAGE_MEDIAN_SECONDS), OUTAGE_SPREAD)
+    return begins_at, begins_at + min(LONGEST_OUTAGE_SECONDS, max(SHORTEST_OUTAGE_SECONDS, seconds))
