@@ -66,25 +66,25 @@ class Settings:
         *,
         gateway: str,
         key: str,
-        devices: int,
-        seed: int = 1,
-        report_seconds: float | None = None,
-        poll_seconds: float | None = None,
-        streams: int = MOST_STREAMS,
+        devices: int | str,
+        seed: int | str = 1,
+        report_seconds: float | str | None = None,
+        poll_seconds: float | str | None = None,
+        streams: int | str = MOST_STREAMS,
         scenario_name: str = HEALTHY.name,
-        after_seconds: float = 0.0,
-        for_seconds: float | None = None,
+        after_seconds: float | str = 0.0,
+        for_seconds: float | str | None = None,
         steady: bool = False,
     ) -> "Settings":
-        """Make settings from what a person gave. Raises WrongInput."""
-        if not 1 <= devices <= MOST_DEVICES:
+        """Make settings from what a person gave, numbers as texts too. Raises WrongInput."""
+        many = _whole("--devices", devices)
+        if not 1 <= many <= MOST_DEVICES:
             raise WrongInput(f"--devices must be 1 to {MOST_DEVICES}.")
         if not gateway.startswith(("http://", "https://")):
             raise WrongInput(f"The gateway's address must begin with http:// or https://, and {gateway!r} does not.")
-        for name, seconds in (("--report", report_seconds), ("--poll", poll_seconds), ("--for", for_seconds)):
-            if seconds is not None and not 0 < seconds < math.inf:
-                raise WrongInput(f"{name} must be more than 0 seconds.")
-        if not 0 <= after_seconds < math.inf:
+        report, poll = _span("--report", report_seconds), _span("--poll", poll_seconds)
+        after = _seconds("--after", after_seconds)
+        if after < 0:
             raise WrongInput("--after must be 0 seconds or more.")
         try:
             chosen = scenario(scenario_name)
@@ -93,16 +93,42 @@ class Settings:
         return cls(
             gateway,
             key,
-            devices,
-            seed,
-            report_seconds=max(0.5, report_seconds or max(10.0, devices / MOST_REPORTS_A_SECOND)),
-            poll_seconds=max(1.0, poll_seconds or max(30.0, devices / MOST_LOOKS_A_SECOND)),
-            streams=max(0, min(streams, MOST_STREAMS)),
+            many,
+            _whole("--seed", seed),
+            report_seconds=max(0.5, report or max(10.0, many / MOST_REPORTS_A_SECOND)),
+            poll_seconds=max(1.0, poll or max(30.0, many / MOST_LOOKS_A_SECOND)),
+            streams=max(0, min(_whole("--streams", streams), MOST_STREAMS)),
             scenario=chosen,
-            after_seconds=after_seconds,
-            for_seconds=for_seconds,
+            after_seconds=after,
+            for_seconds=_span("--for", for_seconds),
             steady=steady,
         )
+
+
+def _whole(name: str, value: int | str) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise WrongInput(f"{name} must be a whole number, and {value!r} is none.") from error
+
+
+def _seconds(name: str, value: float | str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise WrongInput(f"{name} must be a number of seconds, and {value!r} is none.") from error
+    if not math.isfinite(seconds):
+        raise WrongInput(f"{name} must be a number of seconds, and {value!r} is none.")
+    return seconds
+
+
+def _span(name: str, value: float | str | None) -> float | None:
+    if value is None:
+        return None
+    seconds = _seconds(name, value)
+    if seconds <= 0:
+        raise WrongInput(f"{name} must be more than 0 seconds.")
+    return seconds
 
 
 @dataclass
@@ -289,14 +315,14 @@ async def run(settings: Settings) -> None:
 def main() -> int:
     """Run the fleet."""
     parser = argparse.ArgumentParser(description="Simulate a fleet of devices; everything is marked simulated.")
-    parser.add_argument("--devices", type=int, required=True)
+    parser.add_argument("--devices", required=True)
     parser.add_argument("--gateway", default=os.environ.get("HAWKOPS_GATEWAY", GATEWAY))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", type=float, help="seconds between two reports of one device; 10, more if many")
-    parser.add_argument("--poll", type=float, help="seconds between two looks without a stream; 30, more if many")
-    parser.add_argument("--streams", type=int, default=MOST_STREAMS, help=f"streams to hold, at most {MOST_STREAMS}")
+    parser.add_argument("--seed", default=1)
+    parser.add_argument("--report", help="seconds between two reports of one device; 10, more if many")
+    parser.add_argument("--poll", help="seconds between two looks without a stream; 30, more if many")
+    parser.add_argument("--streams", default=MOST_STREAMS, help=f"streams to hold, at most {MOST_STREAMS}")
     parser.add_argument("--scenario", default=HEALTHY.name, metavar="NAME", help="what goes wrong; healthy: nothing")
-    parser.add_argument("--after", type=float, default=0.0, metavar="SECONDS", help="until the scenario begins")
+    parser.add_argument("--after", default=0.0, metavar="SECONDS", help="until the scenario begins")
     parser.add_argument("--steady", action="store_true", help="no night, nobody offline or in the background")
     given = parser.parse_args()
     key = os.environ.get("HAWKOPS_DEVICE_KEY")

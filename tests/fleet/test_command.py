@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 REFUSED = [
     (["--devices", "0"], "--devices must be 1 to 100000."),
     (["--after", "-1"], "--after must be 0 seconds or more."),
-    (["--after", "nan"], "--after must be 0 seconds or more."),
+    (["--devices", "some"], "--devices must be a whole number, and 'some' is none."),
+    (["--seed", "1.5"], "--seed must be a whole number, and '1.5' is none."),
+    (["--after", "soon"], "--after must be a number of seconds, and 'soon' is none."),
+    (["--after", "nan"], "--after must be a number of seconds, and 'nan' is none."),
+    (["--report", "0"], "--report must be more than 0 seconds."),
     (
         ["--gateway", "localhost"],
         "The gateway's address must begin with http:// or https://, and 'localhost' does not.",

@@ -21,12 +21,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Size, seed, what goes wrong, and where to."""
-        parser.add_argument("--devices", type=int, default=100, metavar="N", help="how many; 100 by default")
-        parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed gives the same fleet")
+        parser.add_argument("--devices", default=100, metavar="N", help="how many; 100 by default")
+        parser.add_argument("--seed", default=1, metavar="N", help="the same seed gives the same fleet")
         parser.add_argument("--scenario", default=HEALTHY.name, metavar="NAME", help="what goes wrong; see --list")
-        parser.add_argument("--after", type=float, default=0.0, metavar="SECONDS", help="until the scenario begins")
-        parser.add_argument("--for", type=float, dest="for_seconds", metavar="SECONDS", help="until the fleet ends")
-        parser.add_argument("--report", type=float, metavar="SECONDS", help="between two reports; 10, more if many")
+        parser.add_argument("--after", default=0.0, metavar="SECONDS", help="until the scenario begins")
+        parser.add_argument("--for", dest="for_seconds", metavar="SECONDS", help="until the fleet ends")
+        parser.add_argument("--report", metavar="SECONDS", help="between two reports; 10, more if many")
         parser.add_argument("--steady", action="store_true", help="no night, nobody offline or in the background")
         parser.add_argument("--gateway", help=f"its address; by default HAWKOPS_GATEWAY, or {GATEWAY}")
         parser.add_argument("--key", help="a device key; by default HAWKOPS_DEVICE_KEY, or the one that `up` made")
