@@ -5,7 +5,7 @@ pipeline benchmark; a simulated device is a bit slower or faster than its class,
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 
@@ -30,6 +30,7 @@ class DeviceClass:
     share: float
     sustained: float  # of the burst speed, once warm
     silent_fallback: float  # share of devices whose accelerator silently gives the CPU's work
+    gpu_drivers: tuple[tuple[str, float], ...]  # versions and their shares
 
 
 def _class(
@@ -41,10 +42,11 @@ def _class(
     *,
     share: float,
     sustained: float,
+    gpu_drivers: tuple[tuple[str, float], ...],
     silent_fallback: float = 0.0,
 ) -> DeviceClass:
     frozen = MappingProxyType(speeds)
-    return DeviceClass(soc, models, ai_model, frozen, memory_megabytes, share, sustained, silent_fallback)
+    return DeviceClass(soc, models, ai_model, frozen, memory_megabytes, share, sustained, silent_fallback, gpu_drivers)
 
 
 # The runbook's floors are the published speeds of a Galaxy S24 Ultra under performance lock (LiteRT-LM README, 2025-06-14).
@@ -66,6 +68,7 @@ CLASSES = (
         (980.0, 1240.0),
         share=0.25,
         sustained=0.85,
+        gpu_drivers=(("508.762", 0.4), ("512.800", 0.6)),
         silent_fallback=0.03,
     ),
     _class(
@@ -76,6 +79,7 @@ CLASSES = (
         (1010.0, 1290.0),
         share=0.2,
         sustained=0.75,
+        gpu_drivers=(("48.0", 0.5), ("51.0", 0.5)),
         silent_fallback=0.05,
     ),
     _class(
@@ -86,6 +90,7 @@ CLASSES = (
         (415.0, 482.0),
         share=0.3,
         sustained=0.8,
+        gpu_drivers=(("2.0.1", 0.3), ("2.1.0", 0.7)),
         silent_fallback=0.12,
     ),
     _class(
@@ -96,13 +101,22 @@ CLASSES = (
         (415.0, 482.0),
         share=0.25,
         sustained=0.75,
+        gpu_drivers=(("38.1", 1.0),),
     ),
 )
 
-# a short question: warm, the slowest class still answers within 5 s
-PREFILL_TOKENS, DECODE_TOKENS = 64, 16
-WARM_SECONDS = 60.0
-APP_VERSIONS = ("1.0.0", "1.0.0", "1.0.0", "0.9.4")
+# a short question: warm, the slowest class still answers within 3 s
+PREFILL_TOKENS, DECODE_TOKENS = 40, 12
+WARM_SECONDS, COOL_SECONDS = 60.0, 180.0  # of work until warm, of rest until cool
+FAILED_SHARE = 0.0005
+OLD_APP = "0.9.4"
+APP_VERSIONS = ("1.0.0", "1.0.0", "1.0.0", OLD_APP)
+
+
+def answer_seconds(prefill: float, decode: float) -> tuple[float, float]:
+    """Return the seconds to the first token and to the last, at speeds in tokens per second."""
+    first_token = PREFILL_TOKENS / prefill + 1 / decode
+    return first_token, first_token + (DECODE_TOKENS - 1) / decode
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,34 @@ class Sample:
     memory_bytes: float = 0.0
     error: str = ""
 
+    @property
+    def local(self) -> bool:
+        """Tell whether the device itself answered."""
+        return self.actual != "cloud"
+
+    def at_speed(self, prefill: float, decode: float) -> "Sample":
+        """Return the same inference at other speeds, in tokens per second."""
+        first_token, seconds = answer_seconds(prefill, decode)
+        return replace(self, seconds=seconds, first_token_seconds=first_token, prefill=prefill, decode=decode)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one device did between two reports."""
+
+    seconds: float
+    samples: tuple[Sample, ...] = ()
+    sessions: int = 0
+    crashes: int = 0
+    switches: int = 0
+    parity_checks: int = 0
+    parity_mismatches: int = 0
+
+    @property
+    def local(self) -> tuple[Sample, ...]:
+        """Return the inferences that ran on the device."""
+        return tuple(sample for sample in self.samples if sample.local)
+
 
 @dataclass
 class Body:
@@ -128,19 +170,31 @@ class Body:
     pace: float = 1.0
     memory_bytes: float = 0.0
     falls_back_silently: bool = False
-    busy_since: float | None = field(default=None)
+    gpu_driver: str = ""
+    app_version: str = APP_VERSIONS[0]
+    busy_since: float | None = None
+    busy_at: float = 0.0
 
     @classmethod
     def born(cls, device_class: DeviceClass, chance: random.Random) -> "Body":
         """Make a device of a class."""
         low, high = device_class.memory_megabytes
+        drivers, shares = zip(*device_class.gpu_drivers, strict=True)
         return cls(
             device_class,
             chance,
             pace=chance.lognormvariate(0, 0.06),
             memory_bytes=chance.uniform(low, high) * 1e6,
             falls_back_silently=chance.random() < device_class.silent_fallback,
+            gpu_driver=chance.choices(drivers, shares)[0],
+            app_version=chance.choice(APP_VERSIONS),
         )
+
+    def warm(self, now: float) -> bool:
+        """Tell whether the device has worked long enough, without a rest, to slow down."""
+        if self.busy_since is None or now - self.busy_at > COOL_SECONDS:
+            return False
+        return now - self.busy_since > WARM_SECONDS
 
     def actual(self, requested: str) -> str:
         """Return the backend that really works when another is requested."""
@@ -150,17 +204,17 @@ class Body:
 
     def infer(self, requested: str, *, now: float) -> Sample:
         """Simulate one local inference."""
-        if self.busy_since is None:
+        if self.busy_since is None or now - self.busy_at > COOL_SECONDS:
             self.busy_since = now
+        warm = self.warm(now)
+        self.busy_at = now
         backend = self.actual(requested)
         speed = self.device_class.speeds[backend]
-        warm = now - self.busy_since > WARM_SECONDS
         pace = self.pace * (self.device_class.sustained if warm else 1.0) * self.chance.lognormvariate(0, 0.08)
-        prefill, decode = speed.prefill * pace, speed.decode * pace
-        first_token = PREFILL_TOKENS / prefill + 1 / decode
-        seconds = first_token + (DECODE_TOKENS - 1) / decode
         memory = self.memory_bytes * self.chance.uniform(0.97, 1.03)
-        error = "litert_error" if self.chance.random() < 0.002 else ""
+        error = "litert_error" if self.chance.random() < FAILED_SHARE else ""
+        prefill, decode = speed.prefill * pace, speed.decode * pace
+        first_token, seconds = answer_seconds(prefill, decode)
         return Sample(requested, backend, seconds, first_token, prefill, decode, memory, error)
 
     def ask_cloud(self, requested: str) -> Sample:

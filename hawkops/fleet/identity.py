@@ -18,6 +18,7 @@ class Identity:
     model_identifier: str
     app_version: str
     simulated: bool = False
+    gpu_driver: str = ""  # empty: not known
 
     def context(self) -> dict[str, str | bool]:
         """Describe the device to the flag evaluation."""
@@ -27,6 +28,7 @@ class Identity:
             "device.model.identifier": self.model_identifier,
             "app.version": self.app_version,
             "hawkops.simulated": self.simulated,
+            **self._driver(),
         }
 
     def resource(self) -> dict[str, str | bool]:
@@ -38,7 +40,11 @@ class Identity:
             "service.name": "hazardhawk",
             "service.version": self.app_version,
             "hawkops.simulated": self.simulated,
+            **self._driver(),
         }
+
+    def _driver(self) -> dict[str, str | bool]:
+        return {"device.gpu.driver": self.gpu_driver} if self.gpu_driver else {}
 
 
 def device_id(state: Path) -> str:

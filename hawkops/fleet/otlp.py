@@ -77,9 +77,13 @@ class Payload:
         point.attributes.extend(pairs(attributes))
         point.as_int = number
 
-    def gauge(self, name: str, unit: str, value: int) -> None:
+    def gauge(self, name: str, unit: str, value: int | float) -> None:
         """Add a value of now."""
-        self._metric(name, unit).gauge.data_points.add(as_int=value, time_unix_nano=self._times["time_unix_nano"])
+        point = self._metric(name, unit).gauge.data_points.add(time_unix_nano=self._times["time_unix_nano"])
+        if isinstance(value, int):
+            point.as_int = value
+        else:
+            point.as_double = value
 
     def compressed(self) -> bytes:
         """Serialise for the wire."""

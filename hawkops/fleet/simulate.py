@@ -1,39 +1,52 @@
 """A simulated fleet in one process: many devices of several classes that obey flags and report; all marked simulated.
 
 Each keeps its own flags, lease and revision like the real device. Only some hold an event stream, the others poll, so
-that the number of connections stays bounded whatever the fleet's size.
+that the number of connections stays bounded whatever the fleet's size. A device that is offline reaches nothing.
 """
 
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
 import sys
-import uuid
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from hawkops.fleet.classes import APP_VERSIONS, CLASSES, Body, Sample
-from hawkops.fleet.http import Client, HttpError
-from hawkops.fleet.identity import Identity
+from hawkops.fleet.http import Answer, Client, HttpError
 from hawkops.fleet.keeper import FlagKeeper
-from hawkops.fleet.ofrep import FlagClient, clock
-from hawkops.fleet.orders import SAFE, Orders
-from hawkops.fleet.otlp import Payload, wall_clock
+from hawkops.fleet.ofrep import FlagClient
+from hawkops.fleet.orders import Orders
+from hawkops.fleet.otlp import wall_clock
+from hawkops.fleet.population import SimulatedDevice, population
+from hawkops.fleet.scenarios import HEALTHY, Injection, Scenario, UnknownScenario, scenario
 
+GATEWAY = "http://127.0.0.1:4318"
+MOST_DEVICES = 100_000
 MOST_STREAMS = 200
 MOST_REQUESTS = 32
 MOST_REPORTS_A_SECOND, MOST_LOOKS_A_SECOND = 50, 100  # of the whole fleet, so that it leaves a small host room
 NEWS_SECONDS = 10.0
-INFERENCES_PER_REPORT = 3
+KEPT_REPORT_SECONDS = 60.0  # without a network there is no hurry
+TRY_AGAIN = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
+
+
+class WrongInput(ValueError):
+    """The fleet can't be run as told; the message is a sentence for the person who told it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The fleet's size and pace."""
+    """The fleet's size and pace, and what goes wrong in it."""
 
     gateway: str
     key: str
@@ -42,6 +55,80 @@ class Settings:
     report_seconds: float
     poll_seconds: float
     streams: int
+    scenario: Scenario = HEALTHY
+    after_seconds: float = 0.0
+    for_seconds: float | None = None
+    steady: bool = False
+
+    @classmethod
+    def given(
+        cls,
+        *,
+        gateway: str,
+        key: str,
+        devices: int | str,
+        seed: int | str = 1,
+        report_seconds: float | str | None = None,
+        poll_seconds: float | str | None = None,
+        streams: int | str = MOST_STREAMS,
+        scenario_name: str = HEALTHY.name,
+        after_seconds: float | str = 0.0,
+        for_seconds: float | str | None = None,
+        steady: bool = False,
+    ) -> "Settings":
+        """Make settings from what a person gave, numbers as texts too. Raises WrongInput."""
+        many = _whole("--devices", devices)
+        if not 1 <= many <= MOST_DEVICES:
+            raise WrongInput(f"--devices must be 1 to {MOST_DEVICES}.")
+        if not gateway.startswith(("http://", "https://")):
+            raise WrongInput(f"The gateway's address must begin with http:// or https://, and {gateway!r} does not.")
+        report, poll = _span("--report", report_seconds), _span("--poll", poll_seconds)
+        after = _seconds("--after", after_seconds)
+        if after < 0:
+            raise WrongInput("--after must be 0 seconds or more.")
+        try:
+            chosen = scenario(scenario_name)
+        except UnknownScenario as error:
+            raise WrongInput(str(error)) from error
+        return cls(
+            gateway,
+            key,
+            many,
+            _whole("--seed", seed),
+            report_seconds=max(0.5, report or max(10.0, many / MOST_REPORTS_A_SECOND)),
+            poll_seconds=max(1.0, poll or max(30.0, many / MOST_LOOKS_A_SECOND)),
+            streams=max(0, min(_whole("--streams", streams), MOST_STREAMS)),
+            scenario=chosen,
+            after_seconds=after,
+            for_seconds=_span("--for", for_seconds),
+            steady=steady,
+        )
+
+
+def _whole(name: str, value: int | str) -> int:
+    try:
+        return int(value)
+    except ValueError as error:
+        raise WrongInput(f"{name} must be a whole number, and {value!r} is none.") from error
+
+
+def _seconds(name: str, value: float | str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise WrongInput(f"{name} must be a number of seconds, and {value!r} is none.") from error
+    if not math.isfinite(seconds):
+        raise WrongInput(f"{name} must be a number of seconds, and {value!r} is none.")
+    return seconds
+
+
+def _span(name: str, value: float | str | None) -> float | None:
+    if value is None:
+        return None
+    seconds = _seconds(name, value)
+    if seconds <= 0:
+        raise WrongInput(f"{name} must be more than 0 seconds.")
+    return seconds
 
 
 @dataclass
@@ -52,37 +139,55 @@ class Tally:
     refused: int = 0
 
 
-class SimulatedDevice:
-    """One device of the fleet."""
+class Radio(Client):
+    """A device's way out: the fleet's client while the device is online, nothing otherwise."""
+
+    def __init__(self, http: Client, online: Callable[[], bool]) -> None:
+        self._http, self._online = http, online
+
+    async def post(self, address: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post and read the whole answer. Raises HttpError."""
+        self._check()
+        return await self._http.post(address, body, headers)
+
+    async def lines(self, address: str, headers: Mapping[str, str], *, quiet_seconds: float) -> AsyncIterator[str]:
+        """Yield a stream's lines until the device goes offline. Raises HttpError."""
+        self._check()
+        async for line in self._http.lines(address, headers, quiet_seconds=quiet_seconds):
+            self._check()
+            yield line
+
+    def _check(self) -> None:
+        if not self._online():
+            raise HttpError("offline")
+
+
+class ConnectedDevice:
+    """One device of the fleet on the network."""
 
     def __init__(
-        self,
-        settings: Settings,
-        identity: Identity,
-        body: Body,
-        tally: Tally,
-        *,
-        http: Client,
-        streaming: bool,
+        self, settings: Settings, device: SimulatedDevice, tally: Tally, *, http: Client, streaming: bool
     ) -> None:
-        self.identity, self.body = identity, body
-        self.orders: Orders = SAFE
-        self._settings, self._tally, self._http = settings, tally, http
-        self._switches = 0
-        client = FlagClient(settings.gateway, settings.key, identity.context(), http=http)
+        self.device = device
+        self._settings, self._tally = settings, tally
+        self._http = Radio(http, self.online)
+        self._pauses = random.Random(f"pauses {device.usage.seed}")
+        client = FlagClient(settings.gateway, settings.key, device.identity.context(), http=self._http)
         self.keeper = FlagKeeper(
             client,
             self._obey,
             say=_silent,
             streaming=streaming,
             poll_seconds=settings.poll_seconds,
-            chance=body.chance,
+            chance=self._pauses,
         )
 
+    def online(self) -> bool:
+        """Tell whether the device reaches the network now."""
+        return self.device.usage.online(wall_clock())
+
     async def _obey(self, orders: Orders) -> str:
-        changed_backend = self.orders.litert_enabled and orders.backend_requested != self.orders.backend_requested
-        self._switches += changed_backend and orders.litert_enabled
-        self.orders = orders
+        self.device.obey(orders)
         return "obeyed"
 
     async def run(self) -> None:
@@ -92,96 +197,51 @@ class SimulatedDevice:
             tasks.create_task(self._report())
 
     async def _keep_flags(self) -> None:
-        await asyncio.sleep(self.body.chance.uniform(0, self._settings.devices / MOST_LOOKS_A_SECOND))
+        await asyncio.sleep(self._pauses.uniform(0, self._settings.devices / MOST_LOOKS_A_SECOND))
         await self.keeper.run()
 
     async def _report(self) -> None:
-        span = self._settings.report_seconds
+        device, chance = self.device, self._pauses
+        span = device.usage.report_seconds(self._settings.report_seconds)
         begins_at = wall_clock()
-        await asyncio.sleep(span * self.body.chance.random())
+        await asyncio.sleep(span * chance.random())
         while True:
             ends_at = wall_clock()
-            payload = self.payload(self._samples(), begins_at=begins_at, ends_at=ends_at)
+            device.variants, device.revision = self.keeper.variants, self.keeper.revision
+            device.outbox.put(device.report(begins_at=begins_at, ends_at=ends_at), at=ends_at)
             begins_at = ends_at
-            hold_seconds = await self._send(payload)
-            await asyncio.sleep(max(hold_seconds, span * self.body.chance.uniform(0.9, 1.1)))
+            hold_seconds = await self._send()
+            if not self.online():
+                hold_seconds = max(hold_seconds, KEPT_REPORT_SECONDS)
+            await asyncio.sleep(max(hold_seconds, span * chance.uniform(0.9, 1.1)))
 
-    def _samples(self) -> list[Sample]:
-        """Simulate what the device did since its last report."""
-        orders, requested = self.orders, self.orders.backend_requested
-        if orders.litert_enabled:
-            samples = [self.body.infer(requested, now=clock()) for _ in range(INFERENCES_PER_REPORT)]
-            failed = [sample for sample in samples if sample.error]
-            rescued = [self.body.ask_cloud(requested) for _ in failed] if orders.ai_fallback_to_cloud else []
-            if orders.litert_adaptive_switching and self.body.chance.random() < 0.004:
-                self._switches += 1
-            return samples + rescued
-        if orders.ai_fallback_to_cloud:
-            return [self.body.ask_cloud(requested) for _ in range(INFERENCES_PER_REPORT)]
-        return []
-
-    def payload(self, samples: list[Sample], *, begins_at: float, ends_at: float) -> bytes:
-        """Build one export."""
-        payload = Payload(self.identity.resource(), begins_at=begins_at, ends_at=ends_at)
-        groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-        for sample in samples:
-            groups[sample.requested, sample.actual].append(sample)
-        for (requested, actual), group in groups.items():
-            attributes = {
-                "litert.backend.requested": requested,
-                "litert.backend.actual": actual,
-                "gen_ai.request.model": self.body.device_class.ai_model,
-                "feature_flag.result.variant": self.keeper.variants.get("litert_enabled", "safe"),
-            }
-            done = [sample for sample in group if not sample.error]
-            payload.count("litert.inferences", "{inference}", len(done), attributes)
-            errors = Counter(sample.error for sample in group if sample.error)
-            for error, number in errors.items():
-                payload.count("litert.inferences", "{inference}", number, {**attributes, "error.type": error})
-            seconds = [sample.seconds for sample in done]
-            payload.histogram("gen_ai.client.operation.duration", "s", seconds, attributes)
-            if actual == "cloud":
-                payload.histogram("litert.fallback.duration", "s", seconds, attributes)
-                continue
-            first = [sample.first_token_seconds for sample in done]
-            memory = [sample.memory_bytes for sample in done]
-            payload.histogram("gen_ai.server.time_to_first_token", "s", first, attributes)
-            payload.histogram("litert.prefill.throughput", "{token}/s", [s.prefill for s in done], attributes)
-            payload.histogram("litert.decode.throughput", "{token}/s", [s.decode for s in done], attributes)
-            payload.histogram("litert.memory.usage", "By", memory, attributes)
-            payload.histogram("litert.memory.peak", "By", memory, attributes)
-            payload.count("litert.backend.switches", "{switch}", self._switches, attributes)
-            if self._switches:
-                times = [self.body.chance.uniform(0.08, 0.3) for _ in range(self._switches)]
-                payload.histogram("litert.backend.switch.duration", "s", times, attributes)
-                self._switches = 0
-        tasks = sum(1 for sample in samples if not sample.error)
-        payload.count("app.tasks.started", "{task}", tasks, {})
-        payload.count("app.tasks.completed", "{task}", tasks, {})
-        if self.keeper.revision is not None:
-            payload.gauge("hawkops.flags.revision", "", self.keeper.revision)
-        return payload.compressed()
-
-    async def _send(self, payload: bytes) -> float:
-        """Send one export, once more when the gateway was not reached; return the seconds it asks to hold back."""
+    async def _send(self) -> float:
+        """Send what waits, oldest first; what can't be sent now is kept. Return the seconds to hold back."""
         headers = {
             "Authorization": f"Bearer {self._settings.key}",
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "gzip",
         }
-        for _ in range(2):
+        address = f"{self._settings.gateway.rstrip('/')}/v1/metrics"
+        failures = 0
+        while (payload := self.device.outbox.waiting(wall_clock())) is not None:
             try:
-                answer = await self._http.post(f"{self._settings.gateway.rstrip('/')}/v1/metrics", payload, headers)
+                answer = await self._http.post(address, payload, headers)
             except HttpError:
-                await asyncio.sleep(self.body.chance.uniform(0.5, 2.0))
+                failures += 1
+                if failures > 1 or not self.online():
+                    return 0.0
+                await asyncio.sleep(self._pauses.uniform(0.5, 2.0))
                 continue
             if answer.status == HTTPStatus.OK:
                 self._tally.reports += 1
-                return 0.0
+                self.device.outbox.sent()
+                continue
             after = answer.headers.get("retry-after", "")
             self._tally.refused += 1
+            if answer.status not in TRY_AGAIN:
+                self.device.outbox.sent()
             return float(after) if after.isdigit() else 0.0
-        self._tally.refused += 1
         return 0.0
 
 
@@ -189,61 +249,61 @@ def _silent(words: str) -> None:
     """Say nothing: one line per device would drown the fleet's own."""
 
 
-def fleet(settings: Settings, tally: Tally, *, http: Client) -> list[SimulatedDevice]:
-    """Make the devices; the same seed gives the same fleet."""
-    chance = random.Random(settings.seed)
-    shares = [device_class.share for device_class in CLASSES]
+def fleet(settings: Settings, tally: Tally, *, http: Client, now: float) -> list[ConnectedDevice]:
+    """Make the devices; the same seed gives the same fleet. The scenario begins `after_seconds` from now."""
+    injection = Injection(settings.scenario, now + settings.after_seconds)
+    devices = population(settings.devices, seed=settings.seed, steady=settings.steady, injection=injection)
     every = max(1, -(-settings.devices // max(1, settings.streams)))
-    devices = []
-    for number in range(settings.devices):
-        device_class = chance.choices(CLASSES, shares)[0]
-        identity = Identity(
-            f"sim-{uuid.UUID(int=chance.getrandbits(128)).hex[:16]}",
-            device_class.soc,
-            chance.choice(device_class.models),
-            chance.choice(APP_VERSIONS),
-            simulated=True,
-        )
-        body = Body.born(device_class, random.Random(chance.getrandbits(64)))
-        streaming = settings.streams > 0 and number % every == 0
-        devices.append(SimulatedDevice(settings, identity, body, tally, http=http, streaming=streaming))
-    return devices
+    return [
+        ConnectedDevice(settings, device, tally, http=http, streaming=settings.streams > 0 and number % every == 0)
+        for number, device in enumerate(devices)
+    ]
 
 
-async def _news(devices: list[SimulatedDevice], tally: Tally) -> None:
+async def _news(devices: list[ConnectedDevice], tally: Tally) -> None:
     """Say how the fleet stands whenever that changed."""
     last = ""
     while True:
         await asyncio.sleep(NEWS_SECONDS)
-        running = sum(device.orders.litert_enabled for device in devices)
-        revisions = Counter(device.keeper.revision for device in devices)
+        running = sum(one.device.orders.litert_enabled for one in devices)
+        revisions = Counter(one.keeper.revision for one in devices)
         held = ", ".join(
             f"{number} at revision {revision}" if revision is not None else f"{number} without"
             for revision, number in revisions.most_common(3)
         )
+        offline = sum(not one.online() for one in devices)
+        away = f", {offline} offline" if offline else ""
         refused = f", {tally.refused} reports refused" if tally.refused else ""
-        words = f"simulated: {running} of {len(devices)} run LiteRT; {held}{refused}"
+        words = f"simulated: {running} of {len(devices)} run LiteRT; {held}{away}{refused}"
         if words != last:
             print(words, flush=True)
         last = words
 
 
 async def run(settings: Settings) -> None:
-    """Be the fleet until SIGTERM or SIGINT."""
+    """Be the fleet until SIGTERM or SIGINT, or for as long as the settings say."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tally = Tally()
     with contextlib.closing(Client(connections=MOST_REQUESTS)) as http:
-        devices = fleet(settings, tally, http=http)
-        classes = Counter(device.identity.soc for device in devices)
+        devices = fleet(settings, tally, http=http, now=wall_clock())
+        classes = Counter(one.device.identity.soc for one in devices)
         words = ", ".join(f"{number} {soc}" for soc, number in classes.most_common())
         print(f"simulated fleet: {words}; seed {settings.seed}, gateway {settings.gateway}", flush=True)
-        tasks = [asyncio.create_task(device.run()) for device in devices]
+        if settings.scenario is not HEALTHY:
+            begins = f"in {settings.after_seconds:.0f} s" if settings.after_seconds else "now"
+            needed = f" Needs {' and '.join(settings.scenario.flags)}." if settings.scenario.flags else ""
+            print(
+                f"scenario {settings.scenario.name} begins {begins}: {settings.scenario.sentence}{needed}", flush=True
+            )
+        tasks = [asyncio.create_task(one.run()) for one in devices]
         tasks.append(asyncio.create_task(_news(devices, tally)))
         stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            [*tasks, stopping], timeout=settings.for_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
         for task in [*tasks, stopping]:
             task.cancel()
         await asyncio.gather(*tasks, stopping, return_exceptions=True)
@@ -255,22 +315,34 @@ async def run(settings: Settings) -> None:
 def main() -> int:
     """Run the fleet."""
     parser = argparse.ArgumentParser(description="Simulate a fleet of devices; everything is marked simulated.")
-    parser.add_argument("--devices", type=int, required=True)
-    parser.add_argument("--gateway", default=os.environ.get("HAWKOPS_GATEWAY", "http://127.0.0.1:4318"))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--report", type=float, help="seconds between two reports of one device; 10, more if many")
-    parser.add_argument("--poll", type=float, help="seconds between two looks without a stream; 30, more if many")
-    parser.add_argument("--streams", type=int, default=MOST_STREAMS, help=f"streams to hold, at most {MOST_STREAMS}")
+    parser.add_argument("--devices", required=True)
+    parser.add_argument("--gateway", default=os.environ.get("HAWKOPS_GATEWAY", GATEWAY))
+    parser.add_argument("--seed", default=1)
+    parser.add_argument("--report", help="seconds between two reports of one device; 10, more if many")
+    parser.add_argument("--poll", help="seconds between two looks without a stream; 30, more if many")
+    parser.add_argument("--streams", default=MOST_STREAMS, help=f"streams to hold, at most {MOST_STREAMS}")
+    parser.add_argument("--scenario", default=HEALTHY.name, metavar="NAME", help="what goes wrong; healthy: nothing")
+    parser.add_argument("--after", default=0.0, metavar="SECONDS", help="until the scenario begins")
+    parser.add_argument("--steady", action="store_true", help="no night, nobody offline or in the background")
     given = parser.parse_args()
     key = os.environ.get("HAWKOPS_DEVICE_KEY")
     if not key:
         parser.exit(2, "HAWKOPS_DEVICE_KEY is not set. Make a key with `manage.py device_key`, or start by `up`.\n")
-    if given.devices < 1:
-        parser.exit(2, "--devices must be 1 or more.\n")
-    streams = max(0, min(given.streams, MOST_STREAMS))
-    report_seconds = max(0.5, given.report or max(10.0, given.devices / MOST_REPORTS_A_SECOND))
-    poll_seconds = max(1.0, given.poll or max(30.0, given.devices / MOST_LOOKS_A_SECOND))
-    settings = Settings(given.gateway, key, given.devices, given.seed, report_seconds, poll_seconds, streams)
+    try:
+        settings = Settings.given(
+            gateway=given.gateway,
+            key=key,
+            devices=given.devices,
+            seed=given.seed,
+            report_seconds=given.report,
+            poll_seconds=given.poll,
+            streams=given.streams,
+            scenario_name=given.scenario,
+            after_seconds=given.after,
+            steady=given.steady,
+        )
+    except WrongInput as error:
+        parser.exit(2, f"{error}\n")
     asyncio.run(run(settings))
     return 0
 
