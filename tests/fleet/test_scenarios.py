@@ -1,19 +1,30 @@
 """Scenarios on a stepped clock: each breaks its own criterion of the file in time and no other, a healthy fleet none."""
 
+import statistics
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from hawkops.fleet.classes import OLD_APP, Sample
 from hawkops.fleet.orders import Orders
 from hawkops.fleet.population import SimulatedDevice, population
-from hawkops.fleet.scenarios import HEALTHY, SCENARIOS, Injection, scenario
+from hawkops.fleet.scenarios import (
+    HEALTHY,
+    REFERENCE,
+    REGRESSED_DRIVER,
+    SCENARIOS,
+    Injection,
+    UnknownScenario,
+    scenario,
+)
 from hawkops.fleet.stepping import Sent, stepped
 from tests.fleet.judging import ALERTS, CRITERIA, Judge
 
 NOON = datetime(2026, 3, 4, 17, tzinfo=UTC).timestamp()
-DEVICES, STEP_SECONDS, HEALTHY_SECONDS = 140, 30.0, 420.0
+DEVICES, STEP_SECONDS, HEALTHY_SECONDS = 140, 60.0, 420.0
 BREAKING = [name for name in SCENARIOS if name != HEALTHY.name]
 
 
@@ -73,5 +84,82 @@ def test_scenarios__sentences__name_their_criterion() -> None:
 def test_scenario__before_it_begins__is_a_healthy_fleet() -> None:
     for name in BREAKING:
         flags = SCENARIOS[name].flags
-        pairs = zip(exports(name, seconds=120), exports("healthy", seconds=120, flags=flags), strict=True)
+        pairs = zip(exports(name, seconds=60), exports("healthy", seconds=60, flags=flags), strict=True)
         assert all(one.payload == other.payload for one, other in pairs)
+
+
+def samples(name: str, *, minute: int) -> list[tuple[SimulatedDevice, Sample]]:
+    """Return what a fleet infers in one minute of a scenario."""
+    devices = population(200, seed=5, steady=True, injection=Injection(scenario(name), NOON))
+    begins_at = NOON + 60 * minute
+    return [
+        (device, sample)
+        for device in ordered(devices, scenario(name).flags)
+        for sample in device.live(begins_at=begins_at, ends_at=begins_at + 60).local
+    ]
+
+
+def mean_prefill(found: Iterable[tuple[SimulatedDevice, Sample]]) -> float:
+    return statistics.mean(sample.prefill for _, sample in found)
+
+
+def test_gpu_regression__samples__are_slow_on_one_driver_of_one_class() -> None:
+    found = samples("gpu-regression", minute=1)
+    own = [pair for pair in found if pair[0].body.device_class is REFERENCE and pair[1].actual == "gpu"]
+    struck = [pair for pair in own if pair[0].identity.gpu_driver == REGRESSED_DRIVER]
+    spared = [pair for pair in own if pair[0].identity.gpu_driver != REGRESSED_DRIVER]
+    assert mean_prefill(struck) / mean_prefill(spared) == pytest.approx(0.6, abs=0.05)
+    assert statistics.mean(s.decode for _, s in struck) == pytest.approx(62, rel=0.1)
+
+
+def test_npu_on_cpu__samples__have_the_cpus_speed_whatever_they_are_called() -> None:
+    own = [pair for pair in samples("npu-on-cpu", minute=1) if pair[0].body.device_class is REFERENCE]
+    assert {sample.requested for _, sample in own} == {"npu"}
+    assert all(sample.prefill < 700 for _, sample in own)
+    named = Counter(sample.actual for device, sample in own if device.identity.app_version != OLD_APP)
+    assert set(named) == {"cpu"}
+    old = {
+        sample.actual
+        for device, sample in own
+        if device.identity.app_version == OLD_APP and not device.body.falls_back_silently
+    }
+    assert old == {"npu"}
+
+
+def test_memory_leak__samples__pass_both_limits() -> None:
+    highest = [max(sample.memory_bytes for _, sample in samples("memory-leak", minute=minute)) for minute in (0, 8, 16)]
+    assert highest[0] < 1.8e9 <= highest[1] < highest[2]
+    assert min(sample.memory_bytes for _, sample in samples("memory-leak", minute=16)) > 2e9
+
+
+def test_switch_storm__device__switches_more_in_a_minute_than_allowed_in_an_hour() -> None:
+    devices = population(50, seed=5, steady=True, injection=Injection(scenario("switch-storm"), NOON))
+    switches = [one.live(begins_at=NOON, ends_at=NOON + 90).switches for one in ordered(devices, ("litert_enabled",))]
+    assert statistics.mean(switches) == pytest.approx(18, rel=0.1)
+    assert min(switches) > 0
+    off = population(50, seed=5, steady=True, injection=Injection(scenario("switch-storm"), NOON))
+    assert not any(one.live(begins_at=NOON, ends_at=NOON + 90).switches for one in off)
+
+
+def test_crash_wave__sessions__crash_far_above_the_limit() -> None:
+    devices = population(200, seed=5, steady=True, injection=Injection(scenario("crash-wave"), NOON))
+    lived = [device.live(begins_at=NOON, ends_at=NOON + 3600) for device in devices]
+    sessions, crashes = sum(one.sessions for one in lived), sum(one.crashes for one in lived)
+    assert crashes / sessions == pytest.approx(0.05, abs=0.015)
+
+
+def test_wrong_but_fast__samples__are_faster_and_do_not_match() -> None:
+    own, well = (
+        [pair for pair in samples(name, minute=1) if pair[0].body.device_class is REFERENCE]
+        for name in ("wrong-but-fast", "healthy")
+    )
+    assert mean_prefill(own) / mean_prefill(well) == pytest.approx(1.4, abs=0.05)
+    devices = population(200, seed=5, steady=True, injection=Injection(scenario("wrong-but-fast"), NOON))
+    lived = [one.live(begins_at=NOON, ends_at=NOON + 60) for one in ordered(devices, ("litert_enabled",))]
+    checks, wrong = sum(one.parity_checks for one in lived), sum(one.parity_mismatches for one in lived)
+    assert wrong / checks == pytest.approx(0.3, abs=0.06)
+
+
+def test_scenario__unknown__is_refused_with_the_names() -> None:
+    with pytest.raises(UnknownScenario, match=r"There is no scenario 'flood'; there are healthy, gpu-regression, "):
+        scenario("flood")
