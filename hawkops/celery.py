@@ -39,6 +39,7 @@ app.conf.beat_schedule = {
     "health_prune": periodic("monitoring.health_prune", 3600.0),
     "alerts": periodic("monitoring.alerts_evaluate", 10.0),
     "alerts_prune": periodic("monitoring.alerts_prune", 3600.0),
+    "patterns": periodic("monitoring.patterns_scan", 10.0),
     "compact": periodic("monitoring.rollups_compact", 120.0),
 }
 app.autodiscover_tasks()

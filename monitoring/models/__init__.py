@@ -4,6 +4,7 @@ from monitoring.models.alert import Alert, Silence
 from monitoring.models.criteria import StoredCriterion
 from monitoring.models.health import HealthResult
 from monitoring.models.logs import LogLine
+from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
 from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import DeviceHour, PayloadDigest, RollupPartial, Series
 
@@ -13,10 +14,14 @@ __all__ = [
     "DeviceHour",
     "DeviceNote",
     "HealthResult",
+    "LogCursor",
     "LogLine",
+    "PatternCount",
+    "PatternSample",
     "PayloadDigest",
     "RollupPartial",
     "Series",
     "Silence",
     "StoredCriterion",
+    "StoredPattern",
 ]
