@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from monitoring.views import alerts, criteria, dashboards, devices, health
+from monitoring.views import alerts, criteria, dashboards, devices, health, patterns
 
 app_name = "monitoring"
 urlpatterns = [
@@ -10,6 +10,11 @@ urlpatterns = [
     path("monitoring/litert/charts/<slug:name>.json", dashboards.chart, name="chart"),
     path("monitoring/health", health.health, name="health"),
     path("monitoring/health/<slug:key>/run", health.run, name="health_run"),
+    path("monitoring/patterns", patterns.patterns, name="patterns"),
+    path("monitoring/patterns/<slug:key>", patterns.pattern, name="pattern"),
+    path("monitoring/patterns/<slug:key>/chart.json", patterns.chart, name="pattern_chart"),
+    path("monitoring/patterns/<slug:key>/pause", patterns.pause, name="pattern_pause"),
+    path("monitoring/patterns/<slug:key>/delete", patterns.delete, name="pattern_delete"),
     path("alerts", alerts.alerts, name="alerts"),
     path("alerts/<int:pk>", alerts.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge", alerts.acknowledge, name="alert_acknowledge"),

@@ -23,6 +23,8 @@ HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(hours=24), timedelta(minutes=1
 TRIED_LINES = 10_000
 TRIED_SECONDS = 2.0
 SAMPLES_SHOWN = 3
+# A scan comes every ten seconds.
+LATE = timedelta(minutes=1)
 # Steps are whole minutes: that is what is counted.
 WINDOWS = (
     Choice("24h", "24 h", timedelta(hours=24), timedelta(minutes=15), 10_000),
@@ -82,22 +84,31 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class FileState:
-    """A file that is read, and how far."""
+class SourceState:
+    """A source, where it stands, and how far it was read. `unread` is in bytes of a file, in lines of devices."""
 
     source: Source
-    path: Path
-    cursor: LogCursor | None
+    where: str
+    read_at: datetime | None
+    trouble: str
+    position: int
+    unread: int
+    now: datetime
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of this installation."""
+        return self.source in FILES
+
+    @property
+    def late(self) -> bool:
+        """Whether the scan has stopped: nobody looked for a while."""
+        return self.read_at is not None and self.now - self.read_at > LATE
 
     @property
     def there(self) -> bool:
-        """Whether it could be read."""
-        return self.cursor is not None and self.cursor.read_at is not None and not self.cursor.trouble
-
-    @property
-    def unread(self) -> int:
-        """How many bytes wait."""
-        return max(0, self.cursor.size - self.cursor.offset) if self.cursor else 0
+        """Whether it can be read, and is."""
+        return self.read_at is not None and not self.trouble and not self.late
 
 
 def path_of(source: Source) -> Path:
@@ -117,9 +128,8 @@ def stored() -> list[tuple[StoredPattern, Pattern]]:
 
 
 def shown(environment: str, *, now: datetime | None = None) -> list[Shown]:
-    """Return every pattern with its counts and newest samples. Three queries, and one for each pattern's samples."""
+    """Return every pattern with its counts and newest samples. Three queries, and two for each pattern."""
     now = now or clock.now()
-    rows = stored()
     hour, day = (_totals(environment, now - span) for span in (HOUR, DAY))
     return [
         Shown(
@@ -127,11 +137,23 @@ def shown(environment: str, *, now: datetime | None = None) -> list[Shown]:
             one,
             hour.get(row.pk, 0),
             day.get(row.pk, 0),
-            _counted(environment, one, row.pk, now)[0] if one.limit is not None else 0,
+            sum(_counted(environment, one, row.pk, now)),
             samples(row, environment, limit=SAMPLES_SHOWN),
         )
-        for row, one in rows
+        for row, one in stored()
     ]
+
+
+def shown_one(environment: str, key: str) -> Shown | None:
+    """Return one pattern as the list shows it; None when there is none. A few queries."""
+    return next((one for one in shown(environment) if one.row.key == key), None)
+
+
+def read_at(environment: str, sources: Sequence[Source]) -> datetime | None:
+    """Return when any of these sources was read last; None before the first time. One query."""
+    cursors = LogCursor.objects.filter(source__in=[source.value for source in sources], trouble="")
+    looked = cursors.filter(environment__in=(environment, EVERYWHERE)).exclude(read_at=None)
+    return looked.order_by("-read_at").values_list("read_at", flat=True).first()
 
 
 def samples(row: StoredPattern, environment: str, *, limit: int = domain.SAMPLES_KEPT) -> list[PatternSample]:
@@ -164,10 +186,23 @@ def series(row: StoredPattern, environment: str, window: Window, *, simulated: b
     return counts
 
 
-def files() -> list[FileState]:
-    """Return the state of each file. One query."""
-    cursors = {cursor.source: cursor for cursor in LogCursor.objects.filter(environment=EVERYWHERE)}
-    return [FileState(source, path_of(source), cursors.get(source.value)) for source in FILES]
+def sources(environment: str) -> list[SourceState]:
+    """Return the state of each source as an environment sees it. Two queries."""
+    now = clock.now()
+    cursors = {
+        Source(cursor.source): cursor for cursor in LogCursor.objects.filter(environment__in=(environment, EVERYWHERE))
+    }
+    found = []
+    for source in Source:
+        cursor = cursors.get(source) or LogCursor(source=source.value)
+        if source in FILES:
+            where, position = str(path_of(source)), cursor.offset
+            unread = max(0, cursor.size - cursor.offset)
+        else:
+            where, position = f"from devices in {environment}", cursor.line_id
+            unread = LogLine.objects.filter(environment=environment, pk__gt=cursor.line_id).count()
+        found.append(SourceState(source, where, cursor.read_at, cursor.trouble, position, unread, now))
+    return found
 
 
 def trials(environment: str, expression: str, sources: Sequence[Source]) -> list[Trial]:

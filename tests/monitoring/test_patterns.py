@@ -411,7 +411,7 @@ def test_scan__missing_files__are_said_and_harm_nothing(watching: Path) -> None:
     services.patterns_scan()
 
     assert counted("memory-warning") == 1
-    assert [one.there for one in selectors.files()] == [False, False]
+    assert [one.trouble for one in selectors.sources("demo")] == ["not there", "not there", ""]
 
 
 @pytest.mark.django_db
