@@ -46,16 +46,16 @@ def matches(row: StoredPattern, one: Pattern, environment: str, window: Window) 
         return charts.empty(f"No line matched in the last {spoken(window.span)}.", brings=brings)
     x = [start + window.step / 2 for start in window.starts()]
     limit = one.limit if window.step == one.window else None
-    traces = [charts.bars(x, real, name="matches", limit=None if limit is None else limit - 1)]
+    step = spoken(window.step)
+    traces = [charts.bars(x, real, name=f"matches in {step}", limit=None if limit is None else limit - 1)]
     if any(simulated):
         traces.append(charts.bars(x, simulated, name="matches, simulated", style="simulated"))
     highest = max(a + b for a, b in zip(real, simulated, strict=True))
     targets = [Target(limit, f"limit {number(limit)}", highest >= limit)] if limit is not None else []
-    step = spoken(window.step)
     return charts.figure(
         Chart(
             sentence=f"{one.title}: {number(total)} matches in {spoken(window.span)}, at most {number(highest)} in {step}",
-            unit=f"in {step}",
+            unit="lines",
             traces=traces,
             since=window.since,
             until=window.until,

@@ -57,6 +57,7 @@ def patterns(request: HttpRequest, environment: str) -> HttpResponse:
     context = {
         "found": found,
         "matched": sum(one.last_hour > 0 for one in found),
+        "seen": [one for one in found if one.samples],
         "over": [one for one in found if one.over],
         "sources": selectors.sources(environment),
         "most": services.PATTERNS_MOST,

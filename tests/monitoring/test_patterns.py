@@ -586,3 +586,21 @@ def test_alert__line_of_a_file__alerts_in_every_environment_even_without_telemet
 
     found = Alert.objects.filter(source="pattern", state="firing", inhibited_by="")
     assert sorted(found.values_list("environment", flat=True)) == ["demo", "production", "staging"]
+
+
+@pytest.mark.django_db
+def test_scan__source_that_can_not_be_read__does_not_stop_the_others(watching: Path) -> None:
+    watching.mkdir()
+    write(watching.with_name("security.log"), "VALIDATION_FAILED\n")
+    line("OOM")
+    services.patterns_scan()
+
+    assert (counted("security-incident"), counted("memory-warning", "demo")) == (1, 1)
+    assert LogCursor.objects.get(source="app log").trouble == "can't be read: it is no ordinary file"
+
+
+def test_text_of__a_crash__says_each_word_once() -> None:
+    crash = selectors.text_of("app.crash", "java.lang.OutOfMemoryError: OOM", "java.lang.OutOfMemoryError", "OOM")
+
+    assert crash == "app.crash java.lang.OutOfMemoryError: OOM"
+    assert selectors.text_of("", "", "T", "m") == "T m"
