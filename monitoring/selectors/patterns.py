@@ -116,10 +116,10 @@ def path_of(source: Source) -> Path:
     return Path(settings.LOG_APP_FILE if source is Source.APP_LOG else settings.LOG_SECURITY_FILE)
 
 
-def stored() -> list[tuple[StoredPattern, Pattern]]:
-    """Return every pattern that can be read, in the order in which they were made. One query."""
+def stored(key: str = "") -> list[tuple[StoredPattern, Pattern]]:
+    """Return every pattern that can be read, or the one of that key, in the order in which they were made. One query."""
     found = []
-    for row in StoredPattern.objects.all():
+    for row in StoredPattern.objects.filter(key=key) if key else StoredPattern.objects.all():
         try:
             found.append((row, domain.pattern(row.document)))
         except domain.Unfit:
@@ -127,8 +127,8 @@ def stored() -> list[tuple[StoredPattern, Pattern]]:
     return found
 
 
-def shown(environment: str, *, now: datetime | None = None) -> list[Shown]:
-    """Return every pattern with its counts and newest samples. Three queries, and two for each pattern."""
+def shown(environment: str, key: str = "", *, now: datetime | None = None) -> list[Shown]:
+    """Return every pattern, or the one of that key, with its counts and newest samples. Three queries, two for each."""
     now = now or clock.now()
     hour, day = (_totals(environment, now - span) for span in (HOUR, DAY))
     return [
@@ -140,13 +140,8 @@ def shown(environment: str, *, now: datetime | None = None) -> list[Shown]:
             sum(_counted(environment, one, row.pk, now)),
             samples(row, environment, limit=SAMPLES_SHOWN),
         )
-        for row, one in stored()
+        for row, one in stored(key)
     ]
-
-
-def shown_one(environment: str, key: str) -> Shown | None:
-    """Return one pattern as the list shows it; None when there is none. A few queries."""
-    return next((one for one in shown(environment) if one.row.key == key), None)
 
 
 def read_at(environment: str, sources: Sequence[Source]) -> datetime | None:

@@ -1,6 +1,5 @@
 """Log patterns: seeded from the runbook, edited by people, counted by a scan that reads every line once."""
 
-import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
@@ -24,12 +23,12 @@ from monitoring.models import LogCursor, PatternCount, PatternSample, StoredPatt
 from monitoring.selectors import patterns as selectors
 from monitoring.selectors.logs import lines_since
 
-log = logging.getLogger(__name__)
-
 PATTERNS_MOST = 50
 # One scan works so long at most; what is left waits for the next.
 SCAN_SECONDS = 3.0
 KEPT = timedelta(days=30)
+# Whoever deletes a pattern waits until what it counted is written; one that is gone is not held.
+HOLD = "SELECT id FROM monitoring_storedpattern WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
 ADD = """
 INSERT INTO monitoring_patterncount (pattern_id, environment, minute_at, simulated, count) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (pattern_id, environment, minute_at, simulated)
@@ -107,7 +106,7 @@ def pattern_delete(*, key: str, actor: Actor, reason: str, request_id: str = "")
     """Delete a team's own pattern with its counts and samples; one of the runbook can only be paused."""
     reason = _reason(reason)
     with change(actor=actor, reason=reason, request_id=request_id) as this:
-        found = _found(key)
+        found = _found(key, whole=True)
         if found.seed is not None:
             raise InvalidInput(f"{key} stands in the runbook: pause it instead.")
         before = found.document
@@ -121,8 +120,9 @@ def counts_prune(*, now: datetime | None = None) -> int:
     return PatternCount.objects.filter(minute_at__lt=(now or clock.now()) - KEPT).delete()[0]
 
 
-def _found(key: str) -> StoredPattern:
-    found = StoredPattern.objects.select_for_update(no_key=True).filter(key=key).first()
+def _found(key: str, *, whole: bool = False) -> StoredPattern:
+    """Lock a pattern; `whole` also keeps scans from counting into it."""
+    found = StoredPattern.objects.select_for_update(no_key=not whole).filter(key=key).first()
     if found is None:
         raise NotFound(f"There is no pattern {key!r}.")
     return found
@@ -229,11 +229,7 @@ def _source_scan(
             if matcher.matches(line.text):
                 counts[pk, line.at.replace(second=0, microsecond=0), line.simulated] += 1
                 kept[pk].append(_sample(cursor, pk, line))
-    try:
-        moved = _write(cursor, stand, counts, [one for few in kept.values() for one in few], now)
-    except IntegrityError:
-        log.info("patterns.deleted_meanwhile", extra={"source": cursor.source})
-        return 0, False
+    moved = _write(cursor, stand, counts, [one for few in kept.values() for one in few], now)
     return (taken, batch.more and taken == len(batch.lines)) if moved else (0, False)
 
 
@@ -296,13 +292,16 @@ def _write(
         mine = LogCursor.objects.filter(pk=cursor.pk, revision=cursor.revision)
         if mine.update(revision=cursor.revision + 1, read_at=now, **stand) != 1:
             return False
-        rows = [(pk, cursor.environment, minute, simulated, count) for (pk, minute, simulated), count in counts.items()]
-        if rows:
+        if counts:
             with connection.cursor() as line:
-                line.executemany(ADD, sorted(rows))
-            PatternSample.objects.bulk_create(samples)
-            _samples_trim({sample.pattern_id for sample in samples}, cursor.environment)
-            announce("patterns", cursor.environment)
+                line.execute(HOLD, [sorted({pk for pk, _, _ in counts})])
+                held = {pk for (pk,) in line.fetchall()}
+                where = cursor.environment
+                rows = [(pk, where, minute, simulated, count) for (pk, minute, simulated), count in counts.items()]
+                line.executemany(ADD, sorted(row for row in rows if row[0] in held))
+            PatternSample.objects.bulk_create([sample for sample in samples if sample.pattern_id in held])
+            _samples_trim(held, where)
+            announce("patterns", where)
     cursor.revision += 1
     cursor.read_at = now
     for name, value in stand.items():

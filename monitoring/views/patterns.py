@@ -99,8 +99,10 @@ def pattern(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 @requires()
 def chart(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """A pattern's chart as plain arrays."""
-    one = _shown(environment, key)
-    return charts.respond(drawing.matches(one.row, one.pattern, environment, _window(request)[1]))
+    found = selectors.stored(key)
+    if not found:
+        raise Http404(f"There is no pattern {key!r}.")
+    return charts.respond(drawing.matches(*found[0], environment, _window(request)[1]))
 
 
 @require_POST
@@ -137,10 +139,10 @@ def _may(request: HttpRequest, environment: str) -> bool:
 
 
 def _shown(environment: str, key: str) -> Shown:
-    found = selectors.shown_one(environment, key)
-    if found is None:
+    found = selectors.shown(environment, key)
+    if not found:
         raise Http404(f"There is no pattern {key!r}.")
-    return found
+    return found[0]
 
 
 def _who(request: HttpRequest) -> dict[str, Any]:

@@ -488,18 +488,40 @@ def test_scan__two_at_once__count_once(watching: Path) -> None:
 
 
 @pytest.mark.fresh_database
-def test_scan__pattern_deleted_meanwhile__writes_nothing_and_reads_again(
-    watching: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scan__pattern_deleted_meanwhile__counts_the_others(watching: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = services.pattern_save(document=OWN, actor=ME, reason="Summer")
     stale = services._matchers()
     services.pattern_delete(key=row.key, actor=ME, reason="Winter")
     write(watching, "THERMAL_SEVERE OOM\n")
-    with monkeypatch.context() as patched:
-        patched.setattr(services, "_matchers", lambda: stale)
-        assert services.patterns_scan() == 0
+    monkeypatch.setattr(services, "_matchers", lambda: stale)
     assert services.patterns_scan() == 1
-    assert counted("memory-warning") == 1
+    assert (counted("memory-warning"), PatternCount.objects.count(), PatternSample.objects.count()) == (1, 1, 1)
+
+
+@pytest.mark.fresh_database
+def test_delete__while_scans_count_into_it__both_end_well(watching: Path) -> None:
+    ended = threading.Event()
+
+    def scanning(_number: int) -> None:
+        try:
+            while not ended.is_set():
+                write(watching, "THERMAL_SEVERE\n" * 50)
+                services.patterns_scan()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(scanning, number) for number in range(2)]
+        try:
+            for _ in range(15):
+                services.pattern_save(document=OWN, actor=ME, reason="Summer")
+                time.sleep(0.05)
+                services.pattern_delete(key="thermal", actor=ME, reason="Winter")
+        finally:
+            ended.set()
+        for one in running:
+            one.result()
+    assert not PatternCount.objects.exists()
 
 
 @pytest.mark.django_db
