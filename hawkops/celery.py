@@ -44,6 +44,7 @@ app.conf.beat_schedule = {
     "rollups_ten_minutes": periodic("monitoring.rollups_move_up", 300.0, 600),
     "rollups_hour": periodic("monitoring.rollups_move_up", 1_800.0, 3_600),
     "partitions": periodic("monitoring.partitions_keep", 300.0),
+    "patterns": periodic("monitoring.patterns_scan", 10.0),
 }
 app.autodiscover_tasks()
 # for every thread: the console sends tasks from its pool

@@ -28,6 +28,7 @@ NAV = (
     ("alerts", "monitoring:alert"),
     ("alerts", "monitoring:criteri"),
     ("health", "monitoring:health"),
+    ("patterns", "monitoring:pattern"),
     ("connect", "monitoring:connect"),
     ("connect", "monitoring:understood"),
     ("connect", "monitoring:device"),

@@ -4,18 +4,19 @@ from celery import shared_task
 
 from monitoring.domain.tiers import BY_WIDTH
 from monitoring.jobs import HEALTH_RUN
-from monitoring.services import alerts, health, logs, rollups
+from monitoring.services import alerts, health, logs, patterns, rollups
 from monitoring.services import telemetry as services
 
 
 @shared_task(name="monitoring.digests_prune")
 def digests_prune() -> None:
-    """Forget old payload digests, devices, streams and log lines."""
+    """Forget old payload digests, devices, streams, log lines and counts of patterns."""
     services.digests_prune()
     services.device_hours_prune()
     services.panel_prune()
     services.streams_prune()
     logs.lines_prune()
+    patterns.counts_prune()
 
 
 @shared_task(name="monitoring.rollups_move_up", soft_time_limit=50, time_limit=60)
@@ -59,3 +60,9 @@ def health_run(key: str, environment: str, at_once: bool = False) -> None:
 def health_prune() -> None:
     """Drop old results of health checks."""
     health.health_prune()
+
+
+@shared_task(name="monitoring.patterns_scan", soft_time_limit=25, time_limit=30)
+def patterns_scan() -> None:
+    """Read on in every log and count what matches."""
+    patterns.patterns_scan()

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from monitoring.views import alerts, criteria, dashboards, devices, health
+from monitoring.views import alerts, criteria, dashboards, devices, health, patterns
 
 app_name = "monitoring"
 # the addresses that the runbook names
@@ -31,6 +31,11 @@ urlpatterns = [
     path("monitoring/throughput.json", dashboards.overview_chart, name="throughput_chart"),
     path("monitoring/health", health.health, name="health"),
     path("monitoring/health/<slug:key>/run", health.run, name="health_run"),
+    path("monitoring/patterns", patterns.patterns, name="patterns"),
+    path("monitoring/patterns/<slug:key>", patterns.pattern, name="pattern"),
+    path("monitoring/patterns/<slug:key>/chart.json", patterns.chart, name="pattern_chart"),
+    path("monitoring/patterns/<slug:key>/pause", patterns.pause, name="pattern_pause"),
+    path("monitoring/patterns/<slug:key>/delete", patterns.delete, name="pattern_delete"),
     path("alerts", alerts.alerts, name="alerts"),
     path("alerts/<int:pk>", alerts.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge", alerts.acknowledge, name="alert_acknowledge"),

@@ -4,6 +4,7 @@ from monitoring.models.alert import Alert, Silence
 from monitoring.models.criteria import StoredCriterion
 from monitoring.models.health import HealthResult
 from monitoring.models.logs import LogLine
+from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
 from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import (
     DeviceHour,
@@ -20,12 +21,16 @@ __all__ = [
     "DeviceHour",
     "DeviceNote",
     "HealthResult",
+    "LogCursor",
     "LogLine",
     "PanelHour",
+    "PatternCount",
+    "PatternSample",
     "PayloadDigest",
     "RolledUp",
     "RollupPartial",
     "Series",
     "Silence",
     "StoredCriterion",
+    "StoredPattern",
 ]

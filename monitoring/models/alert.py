@@ -62,6 +62,11 @@ class Alert(models.Model):
         return self.state in (State.FIRING, State.ACKNOWLEDGED) and not self.inhibited_by
 
     @property
+    def pattern_key(self) -> str:
+        """The log pattern it is about; empty for every other alert."""
+        return self.key.removeprefix("pattern-") if self.source == "pattern" else ""
+
+    @property
     def detection_seconds(self) -> float | None:
         """How long after the data was measured it was told; None before."""
         if self.fired_at is None or self.data_at is None:

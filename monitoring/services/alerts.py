@@ -23,11 +23,13 @@ from monitoring.models import Alert, Silence
 from monitoring.selectors import quieting
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
 from monitoring.selectors.health import Standing, health
+from monitoring.selectors.patterns import breaches
 from monitoring.selectors.quieting import Quiet
 from monitoring.selectors.telemetry import last_data_at
 
 RULE = Actor.rule("alerts")
 SILENT_KEY = "telemetry-silent"
+PATTERN = "pattern"
 SILENT_AFTER = timedelta(minutes=2)
 SILENCE_MOST = timedelta(days=14)
 KEPT = timedelta(days=90)
@@ -56,6 +58,11 @@ class Look:
     sentence: str
     data_at: datetime | None
     simulated: bool
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether nothing explains it away: the silence itself, and a line that was written whatever else is silent."""
+        return self.key == SILENT_KEY or self.source == PATTERN
 
 
 def alerts_evaluate(*, environments: Iterable[str] = tuple(Environment)) -> int:
@@ -108,6 +115,7 @@ def _looks(environment: str, now: datetime) -> Iterable[Look]:
     )
     if newest is not None:  # where nothing ever reported, nobody waits for health
         yield from map(_health_look, health(environment, now=now))
+    yield from _pattern_looks(environment, now)
     wanted = [one for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY)) if not one.paused]
     for found in evaluate(environment, wanted, now=now):
         yield from _criterion_looks(found, now)
@@ -128,6 +136,40 @@ def _health_look(one: Standing) -> Look:
         one.last_at,
         False,
     )
+
+
+def _pattern_looks(environment: str, now: datetime) -> Iterable[Look]:
+    """Give a look for each log pattern with a limit; an alert whose pattern alerts no longer is well."""
+    found = {one.pattern.key: one for one in breaches(environment, now=now)}
+    for one in found.values():
+        yield Look(
+            PATTERN,
+            f"pattern-{one.pattern.key}",
+            Kind.BREACH,
+            one.pattern.title,
+            "",
+            one.pattern.severity,
+            timedelta(),
+            alerting.Sign.BAD if one.missed else alerting.Sign.WELL,
+            one.sentence,
+            one.last_at,
+            one.simulated,
+        )
+    for alert in Alert.objects.filter(environment=environment, source=PATTERN, resolved_at=None):
+        if alert.key.removeprefix("pattern-") not in found:
+            yield Look(
+                PATTERN,
+                alert.key,
+                Kind.BREACH,
+                alert.title,
+                "",
+                Severity(alert.severity),
+                timedelta(),
+                alerting.Sign.WELL,
+                "the pattern is paused, deleted or has no limit any more",
+                None,
+                alert.simulated,
+            )
 
 
 def _criterion_looks(found: Evaluated, now: datetime) -> Iterable[Look]:
@@ -167,7 +209,7 @@ def _look(this: Change, environment: str, look: Look, quiets: list[Quiet], now: 
     if alert is not None:
         episode = Episode(State(alert.state), alert.since_at, alert.bad_at, alert.acknowledged_until)
     move = alerting.step(episode, look.sign, for_=look.for_, now=now)
-    inhibited = "" if look.key == SILENT_KEY else next((q.reason for q in quiets if q.covers(look.metric)), "")
+    inhibited = "" if look.stands_alone else next((q.reason for q in quiets if q.covers(look.metric)), "")
     if move is Move.NONE and (alert is None or alert.inhibited_by == inhibited):
         return False
     if alert is None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from hawkops.core import clock
-from monitoring.models import CumulativeStream, DeviceHour, DeviceNote, LogLine, PanelHour, PayloadDigest
+from monitoring.models import CumulativeStream, DeviceHour, DeviceNote, LogLine, PanelHour, PatternSample, PayloadDigest
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
@@ -37,7 +37,7 @@ def streams_prune(*, now: datetime | None = None) -> int:
 
 def device_erase(environment: str, device_id: str) -> int:
     """Delete every row that names a device; return how many."""
-    tables = (DeviceHour, PanelHour, DeviceNote, LogLine)
+    tables = (DeviceHour, PanelHour, DeviceNote, LogLine, PatternSample)
     return sum(
         table._default_manager.filter(environment=environment, device_id=device_id).delete()[0] for table in tables
     )

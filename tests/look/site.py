@@ -129,7 +129,7 @@ urlpatterns = [
     path("<str:environment>/flags", empty),
     app("rollout", "releases", "flags"),
     app("scripts", "catalogue"),
-    app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "connect"),
+    app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
     app("incidents", "emergency"),
     app("history", "entries"),
     path(

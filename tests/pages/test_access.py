@@ -17,6 +17,7 @@ from hawkops.scripts import services as scripts
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alerts import alertmanager_take, silence_create
 from monitoring.services.criteria import criteria_seed
+from monitoring.services.patterns import pattern_save, patterns_seed
 from rollout.models import Release
 from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
@@ -41,6 +42,8 @@ PRESSES = {
     "silences": {Role.RELEASER, Role.OPERATOR},
     "silences/{silence}/end": {Role.RELEASER, Role.OPERATOR},
     "criteria/alert-latency/reset": {Role.RELEASER, Role.APPROVER},
+    "monitoring/patterns/thermal/pause": {Role.RELEASER, Role.OPERATOR},
+    "monitoring/patterns/thermal/delete": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
     "keys/add": set(),
     "history/verify": set(Role),
@@ -64,6 +67,11 @@ PAGES = (
     "people",
     "monitoring/litert",
     "monitoring/health",
+    "monitoring/patterns",
+    "monitoring/patterns?try=1&expression=OOM&sources=device+logs",
+    "monitoring/patterns/memory-warning",
+    "monitoring/patterns/thermal?window=7d&part=samples",
+    "monitoring/patterns/memory-warning/chart.json",
     "alerts",
     "alerts/{alert}",
     "criteria",
@@ -118,6 +126,9 @@ def furnished() -> dict[str, Any]:
     )
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
     criteria_seed(actor=SYSTEM)
+    patterns_seed(actor=SYSTEM)
+    own = {"key": "thermal", "title": "Thermal", "expression": "THERMAL", "sources": ["device logs"]}
+    pattern_save(document=own, actor=SYSTEM, reason="Furnished")
     row = {"status": "firing", "labels": {"alertname": "x"}, "fingerprint": "f"}
     alertmanager_take(environment="demo", payload={"version": "4", "alerts": [row]}, actor=SYSTEM)
     quiet = silence_create(

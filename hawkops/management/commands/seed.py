@@ -15,6 +15,7 @@ from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.history.actors import Actor
 from monitoring.services.criteria import criteria_seed
+from monitoring.services.patterns import patterns_seed
 from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
 
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         runbook_import(actor=ACTOR)
         release_seed(actor=ACTOR)
         criteria_seed(actor=ACTOR)
+        patterns_seed(actor=ACTOR)
         login_url = login_link_create(user=_administrator(), actor=ACTOR)
         device_key = _device_key(settings.DATA / "device.key")
         if options["json"]:

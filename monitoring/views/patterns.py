@@ -1,0 +1,215 @@
+"""Pages of log patterns: what they counted and matched, and forms that try an expression before it is saved."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.urls import reverse
+from django.utils.text import slugify
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from hawkops.core import charts, clock
+from hawkops.core.access import Role, can, requires
+from hawkops.core.errors import HawkOpsError
+from hawkops.core.htmx import render_page
+from hawkops.history import selectors as history
+from hawkops.history.actors import Actor
+from monitoring.charts import patterns as drawing
+from monitoring.charts.marks import lettered
+from monitoring.domain import patterns as domain
+from monitoring.domain import windows
+from monitoring.domain.criteria import Severity
+from monitoring.domain.patterns import Source
+from monitoring.domain.windows import Choice, Window
+from monitoring.selectors import patterns as selectors
+from monitoring.selectors.patterns import Shown
+from monitoring.services import patterns as services
+
+MAY_CHANGE = (Role.OPERATOR, Role.RELEASER)
+SPANS = ("1m", "5m", "15m", "60m", "360m", "1440m")
+NEW: dict[str, Any] = {
+    "key": "",
+    "title": "",
+    "expression": "",
+    "sources": [source.value for source in Source],
+    "severity": Severity.WARNING.value,
+    "limit": None,
+    "window": "5m",
+    "action": "",
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires()
+def patterns(request: HttpRequest, environment: str) -> HttpResponse:
+    """Every pattern with its counts and newest lines, the state of each source, and a form for a new one."""
+    may_change = _may(request, environment)
+    given = request.POST if request.method == "POST" else request.GET
+    draft = _draft(NEW, given)
+    refusal = ""
+    if request.method == "POST":
+        refusal, key = _save(request, draft, revision=None)
+        if not refusal:
+            messages.success(request, f"{key} is saved. It counts lines that come from now on.")
+            return _to("monitoring:pattern", environment, key=key)
+    found = selectors.shown(environment)
+    context = {
+        "found": found,
+        "matched": sum(one.last_hour > 0 for one in found),
+        "seen": [one for one in found if one.samples],
+        "over": [one for one in found if one.over],
+        "sources": selectors.sources(environment),
+        "most": services.PATTERNS_MOST,
+        **_form(draft, given, environment, may_change=may_change),
+    }
+    return _page(request, "monitoring/patterns.html", context, refusal)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires()
+def pattern(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """One pattern: its chart, the lines it matched last, its versions, and a form to change it."""
+    one = _shown(environment, key)
+    may_change = _may(request, environment)
+    given = request.POST if request.method == "POST" else request.GET
+    draft = _draft(one.row.document, given)
+    refusal = ""
+    if request.method == "POST":
+        refusal, _ = _save(request, {**draft, "key": key}, revision=_number(given.get("revision", "")))
+        if not refusal:
+            messages.success(request, f"{key} is saved. It counts lines that come from now on.")
+            return _to("monitoring:pattern", environment, key=key)
+    choice, window = _window(request)
+    subject = f"pattern:{key}"
+    context = {
+        "one": one,
+        "samples": selectors.samples(one.row, environment),
+        "sources": [state for state in selectors.sources(environment) if state.source in one.pattern.sources],
+        "versions": [entry for entry in history.entries(subject=subject)[:20] if entry.subject == subject],
+        "marks": lettered(drawing.pattern_marks(one.row, environment, since=window.since)),
+        "choice": choice,
+        "choices": selectors.WINDOWS,
+        **_form(draft, given, environment, may_change=may_change),
+    }
+    return _page(request, "monitoring/pattern.html", context, refusal)
+
+
+@require_safe
+@requires()
+def chart(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """A pattern's chart as plain arrays."""
+    found = selectors.stored(key)
+    if not found:
+        raise Http404(f"There is no pattern {key!r}.")
+    return charts.respond(drawing.matches(*found[0], environment, _window(request)[1]))
+
+
+@require_POST
+@requires(*MAY_CHANGE)
+def pause(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Stop counting a pattern, or go on."""
+    paused = request.POST.get("paused", "1") == "1"
+    try:
+        services.pattern_pause(key=key, paused=paused, **_who(request))
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+    return _to("monitoring:pattern", environment, key=key)
+
+
+@require_POST
+@requires(*MAY_CHANGE)
+def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Delete a team's own pattern."""
+    try:
+        services.pattern_delete(key=key, **_who(request))
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _to("monitoring:pattern", environment, key=key)
+    messages.success(request, f"{key} is deleted.")
+    return _to("monitoring:patterns", environment)
+
+
+def _may(request: HttpRequest, environment: str) -> bool:
+    """Say whether the person may change patterns; a post of somebody who may not is refused."""
+    may_change = can(request.user, environment, *MAY_CHANGE)
+    if request.method == "POST" and not may_change:
+        raise PermissionDenied(f"This needs the role {' or '.join(MAY_CHANGE)} in {environment}.")
+    return may_change
+
+
+def _shown(environment: str, key: str) -> Shown:
+    found = selectors.shown(environment, key)
+    if not found:
+        raise Http404(f"There is no pattern {key!r}.")
+    return found[0]
+
+
+def _who(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "actor": Actor.person(request.user),
+        "reason": request.POST.get("reason", ""),
+        "request_id": str(getattr(request, "request_id", "")),
+    }
+
+
+def _save(request: HttpRequest, draft: dict[str, Any], *, revision: int | None) -> tuple[str, str]:
+    """Save what was typed; return why it was refused (or nothing), and the key."""
+    try:
+        row = services.pattern_save(document=draft, expected_revision=revision, **_who(request))
+    except HawkOpsError as refusal:
+        return refusal.message, ""
+    return "", row.key
+
+
+def _draft(stands: dict[str, Any], given: QueryDict) -> dict[str, Any]:
+    """Put what was typed over what stands; a key that was not typed is made from the title."""
+    draft = dict(stands)
+    if "expression" not in given:
+        return draft
+    for name in ("key", "title", "expression", "severity", "limit", "window", "action"):
+        if name in given:
+            typed = str(given[name])
+            draft[name] = typed.strip() if name != "expression" else typed.strip("\r\n")
+    draft["sources"] = given.getlist("sources")
+    draft["key"] = draft["key"] or slugify(draft["title"])[:60].strip("-")
+    return draft
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _form(draft: dict[str, Any], given: QueryDict, environment: str, *, may_change: bool) -> dict[str, Any]:
+    """Return what the form shows; when it is asked to try, what the expression finds in the newest lines."""
+    context: dict[str, Any] = {
+        "may_change": may_change,
+        "draft": draft,
+        "given": given,
+        "source_names": [source.value for source in Source],
+        "severities": [severity.value for severity in Severity],
+        "spans": SPANS,
+    }
+    asked = given.get("try") or given.get("part") == "trial"
+    if asked and may_change and draft["expression"]:
+        try:
+            wanted = [source for source in Source if source.value in draft["sources"]]
+            context["trials"] = selectors.trials(environment, draft["expression"], wanted)
+            context["tried"] = True
+        except domain.Unfit as unfit:
+            context["unfit"] = f"{unfit}."
+    return context
+
+
+def _window(request: HttpRequest) -> tuple[Choice, Window]:
+    asked = request.GET.get("window", "")
+    choice = next((one for one in selectors.WINDOWS if one.key == asked), selectors.WINDOWS[0])
+    return choice, windows.window(choice, clock.now())
+
+
+def _page(request: HttpRequest, template: str, context: dict[str, Any], refusal: str) -> HttpResponse:
+    return render_page(request, template, {**context, "refusal": refusal}, status=422 if refusal else 200)
+
+
+def _to(name: str, environment: str, **key: str) -> HttpResponse:
+    return HttpResponseRedirect(reverse(name, kwargs={"environment": environment, **key}), status=303)
