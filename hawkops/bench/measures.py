@@ -29,7 +29,17 @@ CONNECTIONS = 32
 TEMPLATES = 200
 DEVICES = 2_000
 NEW_DEVICES = 10**8
-PAGES = ("", "monitoring/litert", "emergency", "flags", "releases", "scripts", "history")
+PAGES = (
+    "",
+    "monitoring/production",
+    "monitoring/litert",
+    "monitoring/litert/charts.json?window=48h",
+    "emergency",
+    "flags",
+    "releases",
+    "scripts",
+    "history",
+)
 
 
 @dataclass(frozen=True)

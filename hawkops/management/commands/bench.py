@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hawkops.accounts.models import User
 from hawkops.bench import measures
+from hawkops.bench.queries import queries_measure
 from hawkops.core.access import Role
 from hawkops.core.errors import HawkOpsError
 
@@ -20,13 +21,14 @@ MEASURES = {
     "flags": measures.flags_measure,
     "telemetry": measures.telemetry_measure,
     "pages": measures.pages_measure,
+    "queries": lambda _target, say: queries_measure(say),
 }
 
 
 class Command(BaseCommand):
     """Print one line a figure."""
 
-    help = "Measure a running `manage.py up`: kill, flags, telemetry, pages."
+    help = "Measure a running `manage.py up`: kill, flags, telemetry, pages, queries."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which measures; all by default."""
