@@ -74,7 +74,7 @@ def _timed_reads(view: Window, devices: int) -> list[float]:
 
 
 def _fill(view: Window, devices: int) -> None:
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311 - shapes, not secrets
     series = Series.objects.bulk_create(
         Series(environment=ENVIRONMENT, metric=METRIC, app_version=f"line-{number % LINES}", model=f"model-{number}")
         for number in range(LINES * SERIES_PER_LINE)
@@ -104,7 +104,7 @@ def _row(series_id: int, start: datetime, one: Sketch) -> RollupRow:
 
 
 def _bare_merge() -> float:
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311 - shapes, not secrets
     shapes = [_sketch(chance, FLEETS[0]) for _ in range(40)]
     rows = [chance.choice(shapes).positive for _ in range(LINES * SERIES_PER_LINE * 288)]
     started = time.perf_counter()
@@ -117,7 +117,7 @@ def _bare_merge() -> float:
 
 
 def _timed_charts() -> tuple[float, int]:
-    chance = random.Random(2)
+    chance = random.Random(2)  # noqa: S311 - shapes, not secrets
     since = datetime(2026, 1, 1, tzinfo=UTC)
     steps = Steps(since, timedelta(minutes=10))
     lines = [[round(chance.lognormvariate(7.0, 0.2)) for _ in range(300)] for _ in range(3)]

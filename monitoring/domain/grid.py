@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ from monitoring.domain.sketch import BUCKETS, Sketch, bucket_middle
 # series, start of the bucket in seconds since 1970, count, total, squares, low, high, buckets
 Row = tuple[int, int, int, float, float, float, float, bytes]
 _ONE_RUN = struct.Struct("<BQHiHB")
+# Rows are padded to the width of the whole line; beyond this many columns padding costs more than it saves.
+WIDE = 512
 _NONE = b"\0\0"
 _TYPES = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
 _ZERO = len(BUCKETS)
@@ -118,33 +121,43 @@ class Grid:
         return self._counted
 
     def _build(self) -> NDArray[np.int64]:
-        runs: list[tuple[int, int, int, NDArray[Any]]] = []
-        first, last = len(_VALUES), 0
-        unpack, size, frombuffer = _ONE_RUN.unpack_from, _ONE_RUN.size, np.frombuffer
+        # by width of a count: rows of one run, which most are: step, first column, end, bytes
+        plain: dict[int, list[tuple[int, int, int, bytes]]] = {}
+        others: list[tuple[int, int, int, NDArray[Any]]] = []
+        unpack, size = _ONE_RUN.unpack_from, _ONE_RUN.size
         for row in self._rows:
             buckets = row[6]
             if buckets is None:
                 continue
             try:
                 version, zeros, many, start, length, width = unpack(buckets)
-                usual = version == many == 1 and not zeros and len(buckets) == size + length * width + 2
-                if usual and buckets.endswith(_NONE):
-                    begin = start + _FIRST
-                    runs.append((row[0], begin, begin + length, frombuffer(buckets, _TYPES[width], length, size)))
-                    if begin < first:
-                        first = begin
-                    if begin + length > last:
-                        last = begin + length
-                    continue
-            except (struct.error, KeyError):
-                pass
-            for column, count in _columns(buckets):
-                runs.append((row[0], column, column + 1, np.array([count])))
-                first, last = min(first, column), max(last, column + 1)
-        matrix = np.zeros((self.steps, max(0, last - first)), dtype=np.int64)
+            except struct.error:
+                version, zeros, many, start, length, width = 0, 0, 0, 0, 0, 0
+            end = size + length * width
+            if version == many == 1 and not zeros and width in _TYPES and buckets[end:] == _NONE:
+                begin = start + _FIRST
+                plain.setdefault(width, []).append((row[0], begin, begin + length, buckets[size:end]))
+            else:
+                others += [(row[0], *run) for run in _runs(buckets)]
+        spans = [run[1:3] for runs in (*plain.values(), others) for run in runs]
+        first = min((span[0] for span in spans), default=0)
+        across = max((span[1] for span in spans), default=0) - first
+        matrix = np.zeros((self.steps, across), dtype=np.int64)
         self._first = first
-        for step, begin, end, counts in runs:
-            matrix[step, begin - first : end - first] += counts
+        for width, runs in plain.items():
+            if across > WIDE:
+                others += [(step, begin, end, np.frombuffer(data, _TYPES[width])) for step, begin, end, data in runs]
+                continue
+            runs.sort(key=itemgetter(0))
+            full = across * width
+            padded = b"".join(
+                [(bytes((begin - first) * width) + data).ljust(full, b"\0") for _, begin, _, data in runs]
+            )
+            counts = np.frombuffer(padded, _TYPES[width]).reshape(-1, across).astype(np.int64)
+            steps, starts = np.unique(np.array([run[0] for run in runs]), return_index=True)
+            matrix[steps] += np.add.reduceat(counts, starts, axis=0)
+        for step, begin, end, some in others:
+            matrix[step, begin - first : end - first] += some
         return matrix
 
     @property
@@ -198,14 +211,14 @@ class Grid:
         return Distribution.of(summary, self._first, counts[chosen].sum(axis=0))
 
 
-def _columns(buckets: bytes) -> list[tuple[int, int]]:
-    """Return buckets of any shape as columns and their counts. Raises NotASketch."""
+def _runs(buckets: bytes) -> list[tuple[int, int, NDArray[Any]]]:
+    """Return buckets of any shape as runs: first column, end, counts. Raises NotASketch."""
     sketch = Sketch()
     sketch.merge_bytes(buckets)
     found = [(_ZERO, sketch.zeros)] if sketch.zeros else []
     found += [(_LAST_NEGATIVE - index, count) for index, count in sketch.negative.items()]
     found += [(_FIRST + index, count) for index, count in sketch.positive.items()]
-    return found
+    return [(column, column + 1, np.array([count])) for column, count in found]
 
 
 def _rank(placed: int, q: float) -> int:

@@ -22,7 +22,8 @@ RELATIVE_ERROR = (BASE - 1) / (BASE + 1)
 SMALLEST, LARGEST = 2.0**-30, 2.0**50
 _HEAD = struct.Struct("<BQ")
 _RUN = struct.Struct("<iHB")
-GAP_MOST = 24
+# A gap this short is written as zeros: rows of one run are the ones that merge fast.
+GAP_MOST = 64
 _WIDTHS = ((0xFF, "B"), (0xFFFF, "H"), (0xFFFF_FFFF, "I"), (0xFFFF_FFFF_FFFF_FFFF, "Q"))
 _CODES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _BY_WIDTH = {width: code for code, width in _CODES.items()}
