@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from monitoring.views import alerts, criteria, dashboards, devices, health, patterns
+from monitoring.views import alerts, criteria, dashboards, devices, health, patterns, prometheus
 
 app_name = "monitoring"
 # the addresses that the runbook names
@@ -28,6 +28,7 @@ def _dashboard(key: str, address: str) -> list[URLPattern]:
 
 urlpatterns = [
     *(one for key, address in DASHBOARDS.items() for one in _dashboard(key, address)),
+    path("metrics", prometheus.metrics, name="metrics"),
     path("monitoring/throughput.json", dashboards.overview_chart, name="throughput_chart"),
     path("monitoring/health", health.health, name="health"),
     path("monitoring/health/<slug:key>/run", health.run, name="health_run"),

@@ -49,8 +49,8 @@ def queries_measure(say: Callable[[str], None]) -> None:
     say(
         f"  one core merges the same rows as plain dictionaries in {bare * 1000:.0f} ms: {medians[0] / bare:.2f} × that"
     )
-    seconds, size = _timed_charts()
-    say(f"six charts of 3 lines and 300 points: {seconds * 1000:.2f} ms, {size / 1000:.1f} kB")
+    drawing, size = _timed_charts()
+    say(f"six charts of 3 lines and 300 points: {drawing * 1000:.2f} ms, {size / 1000:.1f} kB")
 
 
 def _timed_reads(view: Window, devices: int) -> list[float]:

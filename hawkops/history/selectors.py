@@ -1,8 +1,9 @@
 """Reading the history."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 
 from django.db.models import Q, QuerySet
@@ -50,6 +51,17 @@ def entries(
             | Q(personal__label__icontains=word)
         )
     return found
+
+
+def longest_silence(*, since: datetime, now: datetime) -> timedelta:
+    """Return the longest time without an entry since then, the silence before `now` included. One query.
+
+    The entry before `since` counts as the beginning of the first silence.
+    """
+    before = HistoryEntry.objects.filter(at__lt=since).order_by("-seq").values_list("at", flat=True).first()
+    moments = list(HistoryEntry.objects.filter(at__gte=since, at__lte=now).order_by("seq").values_list("at", flat=True))
+    start = [max(before, since)] if before else []
+    return max((later - earlier for earlier, later in pairwise([*start, *moments, now])), default=timedelta())
 
 
 def causes(entry: HistoryEntry, *, limit: int = 20) -> list[HistoryEntry]:

@@ -139,7 +139,7 @@ class Grid:
                 plain.setdefault(width, []).append((row[0], begin, begin + length, buckets[size:end]))
             else:
                 others += [(row[0], *run) for run in _runs(buckets)]
-        spans = [run[1:3] for runs in (*plain.values(), others) for run in runs]
+        spans = [(run[1], run[2]) for runs in plain.values() for run in runs] + [(run[1], run[2]) for run in others]
         first = min((span[0] for span in spans), default=0)
         across = max((span[1] for span in spans), default=0) - first
         matrix = np.zeros((self.steps, across), dtype=np.int64)

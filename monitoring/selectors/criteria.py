@@ -16,7 +16,7 @@ from monitoring.domain.metrics import INFERENCES
 from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Stage, profile_for
 from monitoring.models import DeviceHour, Series, StoredCriterion
-from monitoring.selectors import rollups
+from monitoring.selectors import measured, rollups
 from monitoring.selectors.telemetry import Population, may_judge
 
 STAGES = {"litert.prefill.throughput": Stage.PREFILL, "litert.decode.throughput": Stage.DECODE}
@@ -141,6 +141,8 @@ class Evaluation:
         return f"not in scope: 0 of {devices} devices ran on {backends}" if devices else ""
 
     def _reading(self, one: Criterion, chosen: list[Series]) -> Reading:
+        if measure := measured.reader(one.over.metric):
+            return measure(self.environment, one.window, self.now)
         found, at = self._merged(one, chosen)
         whole = None
         if one.of is not None:
@@ -239,6 +241,8 @@ def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> 
     """Run a criterion over the stored telemetry of the last 30 days, window by window. Three queries."""
     now = now or clock.now()
     step = max(one.window, REPLAY_STEP)
+    if measured.reader(one.over.metric):
+        return Replay(None, 0, 0, 0, timedelta(), step, "it is measured now and not kept")
     if one.aggregate is Aggregate.PER_DEVICE:
         return Replay(None, 0, 0, 0, timedelta(), step, "how many devices there were in each hour is not kept yet")
     counts = may_judge(environment, simulated=True)

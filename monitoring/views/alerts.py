@@ -21,6 +21,7 @@ from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from monitoring.models import Alert, Silence
 from monitoring.selectors import alerts as selectors
+from monitoring.selectors.criteria import criteria
 from monitoring.services import alerts as services
 
 MAY_ACT = (Role.OPERATOR, Role.RELEASER)
@@ -62,6 +63,7 @@ def alert(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "earlier": Alert.objects.filter(environment=environment, key=found.key, kind=found.kind)
         .exclude(pk=pk)
         .order_by("-since_at")[:10],
+        "action": next((one.action for one in criteria(keys=[found.key])), "") if found.source == "criterion" else "",
         "may_act": can(request.user, environment, *MAY_ACT),
     }
     return render_page(request, "monitoring/alert.html", context)

@@ -23,7 +23,7 @@ from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
 
 SYSTEM = Actor.system("test")
-PUBLIC = {"healthz", "login", "enter", "alertmanager"}
+PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics"}
 
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {

@@ -2,6 +2,7 @@
 
 import platform
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hawkops.bench.queries import queries_measure
 from hawkops.core.access import Role
 from hawkops.core.errors import HawkOpsError
 
-MEASURES = {
+MEASURES: dict[str, Callable[[measures.Target, Callable[[str], None]], None]] = {
     "kill": measures.kill_measure,
     "flags": measures.flags_measure,
     "telemetry": measures.telemetry_measure,
