@@ -131,6 +131,7 @@ class Sample:
     decode: float = 0.0
     memory_bytes: float = 0.0
     error: str = ""
+    warm: bool = False
 
     @property
     def local(self) -> bool:
@@ -215,7 +216,7 @@ class Body:
         error = "litert_error" if self.chance.random() < FAILED_SHARE else ""
         prefill, decode = speed.prefill * pace, speed.decode * pace
         first_token, seconds = answer_seconds(prefill, decode)
-        return Sample(requested, backend, seconds, first_token, prefill, decode, memory, error)
+        return Sample(requested, backend, seconds, first_token, prefill, decode, memory, error, warm)
 
     def ask_cloud(self, requested: str) -> Sample:
         """Simulate a request that the cloud answers instead."""

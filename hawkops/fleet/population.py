@@ -145,8 +145,13 @@ class SimulatedDevice:
             first = [sample.first_token_seconds for sample in done]
             memory = [sample.memory_bytes for sample in done]
             payload.histogram("gen_ai.server.time_to_first_token", "s", first, attributes)
-            payload.histogram("litert.prefill.throughput", "{token}/s", [s.prefill for s in done], attributes)
-            payload.histogram("litert.decode.throughput", "{token}/s", [s.decode for s in done], attributes)
+            for load, some in (
+                ("burst", [one for one in done if not one.warm]),
+                ("sustained", [one for one in done if one.warm]),
+            ):
+                loaded = {**attributes, "litert.load": load}
+                payload.histogram("litert.prefill.throughput", "{token}/s", [one.prefill for one in some], loaded)
+                payload.histogram("litert.decode.throughput", "{token}/s", [one.decode for one in some], loaded)
             payload.histogram("litert.memory.usage", "By", memory, attributes)
             payload.histogram("litert.memory.peak", "By", memory, attributes)
         self._tell_litert(payload, activity)
