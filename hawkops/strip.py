@@ -27,6 +27,7 @@ NAV = (
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),
     ("alerts", "monitoring:criteri"),
+    ("alerts", "monitoring:profile"),
     ("health", "monitoring:health"),
     ("patterns", "monitoring:pattern"),
     ("connect", "monitoring:connect"),

@@ -1,5 +1,6 @@
 """The threshold file: YAML to criteria and back. What is wrong with it is said with file and line."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import yaml
 
 from hawkops.core import located
 from hawkops.core.errors import InvalidInput
-from monitoring.domain import criteria
+from monitoring.domain import criteria, targets
 from monitoring.domain.criteria import Criterion
+from monitoring.domain.targets import Profile
 
 FILE = Path(__file__).with_name("production-thresholds.yaml")
 VERSION = 1
@@ -16,21 +18,52 @@ HEAD = "# Criteria as HawkOps holds them. Every field is explained under “How 
 
 
 def load(path: Path = FILE) -> list[Criterion]:
-    """Read a threshold file. Raises InvalidInput that says `file, line N: what is wrong`."""
+    """Read a threshold file's criteria. Raises InvalidInput that says `file, line N: what is wrong`."""
+    return loads(_text(path), name=path.name)
+
+
+def load_profiles(path: Path = FILE) -> list[Profile]:
+    """Read a threshold file's profiles of device classes. Raises InvalidInput as `load` does."""
+    return loads_profiles(_text(path), name=path.name)
+
+
+def _text(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}.") from error
-    return loads(text, name=path.name)
 
 
-def loads(text: bytes, *, name: str) -> list[Criterion]:
-    """Read the text of a threshold file."""
+def _document(text: bytes, *, name: str) -> located.Document:
     document = located.read(text, name=name)
     if not isinstance(document.data, dict) or document.data.get("version") != VERSION:
         raise document.refusal(("version",), f"a threshold file begins with `version: {VERSION}`")
-    if unknown := sorted(set(document.data) - {"version", "criteria"}):
+    if unknown := sorted(set(document.data) - {"version", "profiles", "criteria"}):
         raise document.refusal((unknown[0],), f"{unknown[0]!r} is no part of a threshold file")
+    return document
+
+
+def loads_profiles(text: bytes, *, name: str) -> list[Profile]:
+    """Read the profiles in the text of a threshold file."""
+    document = _document(text, name=name)
+    rows = document.data.get("profiles") or []
+    if not isinstance(rows, list):
+        raise document.refusal(("profiles",), "profiles is a list")
+    found: dict[str, Profile] = {}
+    for index, row in enumerate(rows):
+        try:
+            one = targets.profile(row, ("profiles", index))
+        except criteria.Unfit as unfit:
+            raise document.refusal(unfit.path, unfit.message) from unfit
+        if one.name in found:
+            raise document.refusal(("profiles", index, "key"), f"{one.name!r} stands here twice")
+        found[one.name] = one
+    return list(found.values())
+
+
+def loads(text: bytes, *, name: str) -> list[Criterion]:
+    """Read the criteria in the text of a threshold file."""
+    document = _document(text, name=name)
     rows = document.data.get("criteria")
     if not isinstance(rows, list) or not rows:
         raise document.refusal(("criteria",), "criteria is a list with at least one criterion")
@@ -46,11 +79,15 @@ def loads(text: bytes, *, name: str) -> list[Criterion]:
     return list(found.values())
 
 
-def dumps(found: list[Criterion]) -> str:
-    """Write criteria as a threshold file."""
-    rows: list[dict[str, Any]] = [criteria.document(one) for one in found]
-    lines = [
+def dumps(found: list[Criterion], profiles: Iterable[Profile] = ()) -> str:
+    """Write criteria and profiles as a threshold file."""
+    listed = _rows([targets.document(one) for one in profiles])
+    head = f"{HEAD}version: {VERSION}\n" + (f"profiles:\n{listed}\n" if listed else "")
+    return f"{head}criteria:\n{_rows([criteria.document(one) for one in found])}\n"
+
+
+def _rows(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(
         f"  - {yaml.safe_dump(row, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000).strip()}"
         for row in rows
-    ]
-    return f"{HEAD}version: {VERSION}\ncriteria:\n" + "\n".join(lines) + "\n"
+    )

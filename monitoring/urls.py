@@ -45,6 +45,7 @@ urlpatterns = [
     path("silences/<int:pk>/end", alerts.silence_end, name="silence_end"),
     path("criteria", criteria.criteria, name="criteria"),
     path("criteria.yaml", criteria.export, name="criteria_export"),
+    path("criteria/profiles/<slug:key>", criteria.profile, name="profile"),
     path("criteria/<slug:key>", criteria.criterion, name="criterion"),
     path("criteria/<slug:key>/reset", criteria.reset, name="criterion_reset"),
     path("monitoring/connect", devices.connect, name="connect"),

@@ -94,11 +94,19 @@ def _drop(name: str) -> None:
 
 def _remove(owner: "psycopg.Connection[Any]", name: str) -> None:
     """Drop a database. WITH (FORCE) would fail while autovacuum looks at it, whose worker no role of ours may end."""
-    owner.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
-        [name],
-    )
-    owner.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+    for last in (False, False, True):
+        owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND backend_type = 'client backend'",
+            [name],
+        )
+        try:
+            owner.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        except psycopg.errors.ObjectInUse:  # somebody came between the two statements
+            if last:
+                raise
+        else:
+            return
 
 
 def _use(name: str) -> None:

@@ -14,10 +14,11 @@ from monitoring.charts.words import scale_of, words
 from monitoring.domain import criteria, metrics
 from monitoring.domain.criteria import Criterion
 from monitoring.domain.metrics import Metric
-from monitoring.domain.targets import Stage, common_profile
+from monitoring.domain.targets import Profiles, Stage
 from monitoring.domain.windows import Window
 from monitoring.models import Series
 from monitoring.selectors import telemetry as selectors
+from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import BACKEND_WORDS, BACKENDS, Line, Observations, Population
 
 # A ceiling far above everything measured would flatten the lines; the caption still says it.
@@ -58,6 +59,11 @@ class Asked:
     def lines(self, group: Callable[[Series], G | None]) -> dict[G, Line[G]]:
         """Return lines in a grouping of one's own."""
         return self.observed.lines(group)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """The floors of device classes."""
+        return profiles()
 
     @property
     def steps(self) -> Steps:
@@ -162,7 +168,7 @@ def limits(
             continue
         threshold = one.threshold
         if threshold is None:
-            profile = common_profile(classes, environment=asked.environment)
+            profile = asked.profiles.common(classes, asked.environment)
             stage = Stage.PREFILL if one.over.metric == metrics.PREFILL else Stage.DECODE
             target = profile.target(stage, one.over.backends[0]) if profile and one.over.backends else None
             if target is None:

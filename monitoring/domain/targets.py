@@ -1,14 +1,16 @@
 """Target profiles: which number a device class, on a model, in a stage, on a backend has to reach; and what a reading says.
 
-The runbook's 243 / 1 876 / 5 836 are prefill speeds of the reference devices. A class without a profile has no absolute
-target. The profile of the generated model on this kind of host is synthetic and holds in the environment demo only.
+The numbers stand in `production-thresholds.yaml`. A class without a profile has no absolute target. The profile of the
+generated model on this kind of host is synthetic and holds in the environment demo only.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain.criteria import KEY, Path, Unfit
 
 
 class Stage(StrEnum):
@@ -59,45 +61,95 @@ class Profile:
         return None if threshold is None else Target(threshold, Comparator.AT_LEAST, "target")
 
 
-DEMO = frozenset({"demo"})
-EVERYWHERE = frozenset({"production", "staging", "demo"})
+PARTS = ("key", "title", "device_classes", "environments", "synthetic", "throughput")
 
-# Gemma3-1B, 1 024 prompt tokens: CPU and GPU measured on a Galaxy S24 Ultra, NPU on a Galaxy S25 Ultra.
-REFERENCE = Profile(
-    name="reference",
-    title="reference device class",
-    device_classes=frozenset({"snapdragon-8-gen3", "snapdragon-8-elite"}),
-    environments=EVERYWHERE,
-    synthetic=False,
-    throughput={(Stage.PREFILL, "cpu"): 243.0, (Stage.PREFILL, "gpu"): 1_876.0, (Stage.PREFILL, "npu"): 5_836.0},
-)
 
-# Floors for the generated 0.8 MB model on an ordinary two-core server that does other work too: alone it reaches 30 000
-# and 5 000. A software-emulated GPU never counts, so there is none for it.
-SYNTHETIC_HOST = Profile(
-    name="synthetic-host",
-    title="synthetic profile: generated model on this host, demo only",
-    device_classes=frozenset({"synthetic-host"}),
-    environments=DEMO,
-    synthetic=True,
-    throughput={(Stage.PREFILL, "cpu"): 1_000.0, (Stage.DECODE, "cpu"): 200.0},
-)
+def profile(data: Any, path: Path = ()) -> Profile:
+    """Read a profile from plain data. Raises Unfit with the place of what is wrong."""
+    if not isinstance(data, Mapping):
+        raise Unfit(path, "a profile is a mapping")
+    for name in data:
+        if name not in PARTS:
+            raise Unfit((*path, name), f"{name!r} is no part of a profile; there are {', '.join(PARTS)}")
+    key, title = str(data.get("key") or ""), str(data.get("title") or "").strip()
+    if not KEY.fullmatch(key):
+        raise Unfit((*path, "key"), f"{key!r} is no key: small letters, digits and dashes, 3 to 60")
+    if not title:
+        raise Unfit(path, "title is missing")
+    throughput: dict[tuple[Stage, str], float] = {}
+    stages = data.get("throughput")
+    if not isinstance(stages, Mapping) or not stages:
+        raise Unfit(path, "throughput is missing: for each stage the floor of each backend, in tokens a second")
+    for stage, floors in stages.items():
+        here = (*path, "throughput", stage)
+        if stage not in list(Stage):
+            raise Unfit(here, f"{stage!r} is no stage; there are {', '.join(Stage)}")
+        if not isinstance(floors, Mapping):
+            raise Unfit(here, "each stage has its floors by backend")
+        for backend, floor in floors.items():
+            if backend not in ("cpu", "gpu", "npu"):
+                raise Unfit((*here, backend), f"{backend!r} is no local backend; there are cpu, gpu, npu")
+            if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 < floor < 1e6:
+                raise Unfit((*here, backend), f"{floor!r} is no floor: tokens a second, above 0")
+            throughput[Stage(stage), backend] = float(floor)
+    synthetic = data.get("synthetic", False)
+    if not isinstance(synthetic, bool):
+        raise Unfit((*path, "synthetic"), "synthetic is true or false")
+    return Profile(
+        name=key,
+        title=title[:120],
+        device_classes=frozenset(_texts(data, "device_classes", path)),
+        environments=frozenset(_texts(data, "environments", path)),
+        synthetic=synthetic,
+        throughput=throughput,
+    )
 
-PROFILES = (REFERENCE, SYNTHETIC_HOST)
+
+def document(found: Profile) -> dict[str, Any]:
+    """Write a profile as the plain data it can be read from again."""
+    throughput: dict[str, dict[str, float | int]] = {}
+    for (stage, backend), floor in found.throughput.items():
+        throughput.setdefault(stage.value, {})[backend] = int(floor) if floor == int(floor) else floor
+    return {
+        "key": found.name,
+        "title": found.title,
+        "device_classes": sorted(found.device_classes),
+        "environments": sorted(found.environments),
+        **({"synthetic": True} if found.synthetic else {}),
+        "throughput": throughput,
+    }
+
+
+def _texts(data: Mapping[str, Any], name: str, path: Path) -> list[str]:
+    value = data.get(name)
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one.strip() for one in value):
+        raise Unfit((*path, name), f"{name} is a list with at least one name")
+    return [one.strip() for one in value]
+
 
 MINIMUM_SAMPLE = 30
 STALE_AFTER_SECONDS = 300.0
 
 
-def profile_for(*, device_class: str, environment: str) -> Profile | None:
-    """Return the profile that judges a device class there, None when it has no absolute target."""
-    return next((p for p in PROFILES if p.covers(device_class=device_class, environment=environment)), None)
+class Profiles:
+    """The profiles in force."""
 
+    def __init__(self, found: Iterable[Profile]) -> None:
+        self.all = tuple(found)
 
-def common_profile(device_classes: Iterable[str], *, environment: str) -> Profile | None:
-    """Return the profile that all given classes share, None when they share none: no target spans two kinds of device."""
-    found = {profile_for(device_class=name, environment=environment) for name in device_classes}
-    return found.pop() if len(found) == 1 else None
+    def of(self, device_class: str, environment: str) -> Profile | None:
+        """Return the profile that judges a device class there, None when it has no absolute target."""
+        return next((p for p in self.all if p.covers(device_class=device_class, environment=environment)), None)
+
+    def common(self, device_classes: Iterable[str], environment: str) -> Profile | None:
+        """Return the profile that all classes share, None when they share none: no target spans two kinds of device."""
+        found = {self.of(name, environment) for name in device_classes}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def synthetic_classes(self) -> frozenset[str]:
+        """The device classes that only a synthetic profile speaks of."""
+        return frozenset(name for p in self.all if p.synthetic for name in p.device_classes)
 
 
 @dataclass(frozen=True)

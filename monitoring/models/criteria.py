@@ -3,11 +3,10 @@
 from django.db import models
 
 
-class StoredCriterion(models.Model):
-    """One criterion. `document` is what rules, `seed` what the threshold file said when it was last imported."""
+class Seeded(models.Model):
+    """`document` is what rules, `seed` what the threshold file said when it was last imported."""
 
     key = models.CharField(max_length=60, unique=True)
-    purpose = models.CharField(max_length=20)
     document = models.JSONField()
     seed = models.JSONField(null=True)
     revision = models.IntegerField(default=1)
@@ -15,7 +14,7 @@ class StoredCriterion(models.Model):
     changed_by = models.CharField(max_length=120)
 
     class Meta:
-        ordering = ["purpose", "pk"]
+        abstract = True
 
     def __str__(self) -> str:
         return self.key
@@ -24,3 +23,19 @@ class StoredCriterion(models.Model):
     def drifted(self) -> bool:
         """Whether it differs from the threshold file (or stands in none)."""
         return bool(self.document != self.seed)
+
+
+class StoredCriterion(Seeded):
+    """One criterion."""
+
+    purpose = models.CharField(max_length=20)
+
+    class Meta:
+        ordering = ["purpose", "pk"]
+
+
+class StoredProfile(Seeded):
+    """The floors of some device classes."""
+
+    class Meta:
+        ordering = ["pk"]

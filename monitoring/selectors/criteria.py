@@ -14,9 +14,10 @@ from monitoring.domain.criteria import Aggregate, Criterion, Judgement, Purpose,
 from monitoring.domain.grid import Grid, Observed, Row
 from monitoring.domain.metrics import INFERENCES
 from monitoring.domain.sketch import Sketch, merged
-from monitoring.domain.targets import Stage, profile_for
+from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import DeviceHour, Series, StoredCriterion
 from monitoring.selectors import measured, rollups
+from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
 
 STAGES = {"litert.prefill.throughput": Stage.PREFILL, "litert.decode.throughput": Stage.DECODE}
@@ -63,6 +64,7 @@ class Evaluation:
     ) -> None:
         self.environment = environment
         self.wanted = wanted
+        self.profiles = profiles()
         self.now = now
         self.population = population
         names = {INFERENCES}
@@ -107,7 +109,7 @@ class Evaluation:
         """Judge each device class by its own profile; the worst of those that have one speaks for all."""
         parts: list[tuple[str, Reading, Judgement]] = []
         for name in sorted({series.device_class for series in chosen}):
-            profile = profile_for(device_class=name, environment=self.environment)
+            profile = self.profiles.of(name, self.environment)
             for backend in one.over.backends or ("cpu", "gpu", "npu"):
                 own = [series for series in chosen if series.device_class == name and series.backend_actual == backend]
                 target = profile.target(STAGES[one.over.metric], backend) if profile else None
@@ -266,21 +268,24 @@ def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> 
             sketch.merge_row(count, total, squares, low, high, buckets)
         if one.of is not None and _holds(one.of, own):
             whole.setdefault(place, Sketch()).merge_row(count, total, squares, low, high, buckets)
+    known = profiles()
     bad = {
         place
         for place in {*parts, *whole}
-        if _failed(environment, one, parts.get(place, {}), whole.get(place), since + place * step)
+        if _failed(environment, known, one, parts.get(place, {}), whole.get(place), since + place * step)
     }
     fired, longest = _runs(bad, at_least=max(1, -(-one.for_ // step)))
     return Replay(first, len({*parts, *whole}), len(bad), fired, longest * step, step)
 
 
-def _failed(environment: str, one: Criterion, parts: dict[str, Sketch], whole: Sketch | None, at: datetime) -> bool:
+def _failed(
+    environment: str, known: Profiles, one: Criterion, parts: dict[str, Sketch], whole: Sketch | None, at: datetime
+) -> bool:
     for group, sketch in (parts or {"": Sketch()}).items():
         threshold = one.threshold
         if threshold is None:
             device_class, _, backend = group.rpartition(" ")
-            profile = profile_for(device_class=device_class, environment=environment)
+            profile = known.of(device_class, environment)
             target = profile.target(STAGES[one.over.metric], backend) if profile else None
             if target is None:
                 continue

@@ -16,6 +16,7 @@ from monitoring.domain.targets import Judgement, Stage, Target
 from monitoring.domain.windows import Window
 from monitoring.models import DeviceHour, Series
 from monitoring.selectors import rollups
+from monitoring.selectors.profiles import profiles
 
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
 BACKEND_WORDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "cloud": "cloud", "": "unknown"}
@@ -313,13 +314,14 @@ def throughputs(*, environment: str, population: Population, now: datetime | Non
     found = lines(environment=environment, names=names, window=window, group=group, now=now)
     seen = _last_by(environment, names, group)
     simulated = bool(population.simulated)
+    known = profiles()
     result: dict[str, Reading] = {}
     for backend in {*found, *seen}:
         line = found.get(backend)
         whole = line.whole if line else Distribution()
         at, classes = seen.get(backend, (line.last_at if line else None, frozenset[str]()))
         classes = frozenset(line.device_classes) if line else classes
-        profile = targets.common_profile(classes, environment=environment)
+        profile = known.common(classes, environment)
         target = profile.target(Stage.PREFILL, backend) if profile else None
         value = whole.quantile(guaranteed)
         judgement = targets.judge(

@@ -8,15 +8,17 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import HawkOpsError
+from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from monitoring import thresholds
 from monitoring.domain import criteria as domain
 from monitoring.domain.criteria import Purpose, Severity
-from monitoring.models import StoredCriterion
+from monitoring.domain.targets import Stage
+from monitoring.models import StoredCriterion, StoredProfile
 from monitoring.selectors import criteria as selectors
+from monitoring.selectors import profiles as profile_selectors
 from monitoring.services import criteria as services
 
 MAY_CHANGE = (Role.APPROVER, Role.RELEASER)
@@ -47,6 +49,7 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
     context = {
         "groups": [group for group in groups if group["rows"]],
         "count": len(rows),
+        "profiles": profile_selectors.stored(),
         "drifted": sum(row.drifted for row in rows),
     }
     return render_page(request, "monitoring/criteria.html", context)
@@ -56,7 +59,7 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
 @requires()
 def export(request: HttpRequest, environment: str) -> HttpResponse:
     """What rules, as a threshold file."""
-    text = thresholds.dumps(selectors.criteria())
+    text = thresholds.dumps(selectors.criteria(), profile_selectors.profiles().all)
     response = HttpResponse(text, content_type="application/yaml; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="production-thresholds.yaml"'
     return response
@@ -148,3 +151,77 @@ def reset(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     response = redirect("monitoring:criterion", environment=environment, key=key)
     response.status_code = 303
     return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires()
+def profile(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """The floors of some device classes: what stands, its versions, and a form. POST saves."""
+    row = StoredProfile.objects.filter(key=key).first()
+    if row is None:
+        raise Http404(f"There is no profile {key!r}.")
+    may_change = can(request.user, environment, *MAY_CHANGE)
+    draft, refusal = dict(row.document), ""
+    if request.method == "POST":
+        draft = _profile_draft(row, request.POST)
+        try:
+            if not may_change:
+                raise InvalidInput("Changing a profile needs the role approver or releaser.")
+            services.profile_save(
+                document=draft,
+                actor=Actor.person(request.user),
+                reason=request.POST.get("reason", ""),
+                expected_revision=int(request.POST.get("revision") or 0),
+                request_id=str(getattr(request, "request_id", "")),
+            )
+        except (HawkOpsError, ValueError) as error:
+            refusal = str(error)
+        else:
+            messages.success(request, f"{key} is saved. Its classes are judged by it from now on.")
+            response = redirect("monitoring:profile", environment=environment, key=key)
+            response.status_code = 303
+            return response
+    context = {
+        "row": row,
+        "draft": draft,
+        "classes": ", ".join(map(str, draft["device_classes"])),
+        "places": ", ".join(map(str, draft["environments"])),
+        "floors": [
+            {
+                "name": f"{stage}-{backend}",
+                "label": f"{stage} on {backend.upper()}",
+                "value": draft["throughput"].get(stage, {}).get(backend, ""),
+            }
+            for stage in Stage
+            for backend in ("cpu", "gpu", "npu")
+        ],
+        "versions": history.entries(subject=f"profile:{row.key}")[:20],
+        "may_change": may_change,
+        "refusal": refusal,
+        "reason": request.POST.get("reason", ""),
+    }
+    return render_page(request, "monitoring/profile.html", context, status=422 if refusal else 200)
+
+
+def _profile_draft(row: StoredProfile, given: Any) -> dict[str, Any]:
+    """Make a document of what was typed; an empty floor is none. What is no number stays as typed, to be refused."""
+    throughput: dict[str, dict[str, Any]] = {}
+    for stage in Stage:
+        for backend in ("cpu", "gpu", "npu"):
+            text = given.get(f"{stage}-{backend}", "").replace("\u202f", "").replace(" ", "")
+            if text:
+                throughput.setdefault(stage.value, {})[backend] = _number(text)
+    return {
+        **row.document,
+        "title": given.get("title", "").strip(),
+        "device_classes": [one.strip() for one in given.get("device_classes", "").split(",") if one.strip()],
+        "environments": [one.strip() for one in given.get("environments", "").split(",") if one.strip()],
+        "throughput": throughput,
+    }
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -24,10 +24,10 @@ from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
 from monitoring.domain import criteria, windows
 from monitoring.domain.criteria import Criterion
-from monitoring.domain.targets import profile_for
 from monitoring.selectors import criteria as criteria_selectors
 from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.criteria import Evaluated, Evaluation
+from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Arm, BackendUse, DeviceClass, Population, Reading
 
 # Fewer devices than this say little about their class: their cell is never green.
@@ -273,7 +273,8 @@ class BoardPage:
         if not self.board.litert:
             return ""
         here = [one for one in self.device_classes if self.population.counts(one.name, simulated=one.simulated)]
-        found = [profile_for(device_class=one.name, environment=self.environment) for one in here]
+        known = profiles()
+        found = [known.of(one.name, self.environment) for one in here]
         titles = sorted({profile.title for profile in found if profile})
         if not titles:
             return "No absolute targets for these devices." if here else ""

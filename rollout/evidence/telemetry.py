@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import metrics
-from monitoring.domain.targets import SYNTHETIC_HOST
 from monitoring.domain.windows import Window
 from monitoring.selectors import telemetry as monitoring
+from monitoring.selectors.profiles import profiles
 from rollout.domain.gates import Finding, Line
 from rollout.evidence.shape import Question
 from rollout.selectors import flags
@@ -25,13 +25,14 @@ def metrics_collection(asked: Question) -> Finding:
     wanted = (*asked.box.metrics, *(WHILE_LITERT_RUNS if served else ()))
     youngest = timedelta(seconds=asked.box.limit.below or 300)
     window = Window(asked.now - youngest, 1, youngest + BUCKET)
+    synthetic = profiles().synthetic_classes
     found = monitoring.lines(
         environment=environment,
         names=wanted,
         window=window,
         group=lambda series: (
             series.metric,
-            series.simulated or series.device_class in SYNTHETIC_HOST.device_classes,
+            series.simulated or series.device_class in synthetic,
         ),
     )
     newest = {key: line.last_at for key, line in found.items() if line.last_at is not None}

@@ -14,13 +14,15 @@ from hawkops.fleet.stepping import Sent
 from monitoring.domain import criteria
 from monitoring.domain.criteria import Aggregate, Criterion, Reading, Selection
 from monitoring.domain.sketch import Sketch
-from monitoring.domain.targets import Stage, profile_for
+from monitoring.domain.targets import Profiles, Stage
 from monitoring.otlp.decoding import Ref, SeriesKey, decode
+from monitoring.thresholds import load_profiles
 
 FILE = Path(__file__).resolve().parents[2] / "monitoring" / "production-thresholds.yaml"
 CRITERIA = {
     one.key: one for one in (criteria.criterion(entry) for entry in yaml.safe_load(FILE.read_text())["criteria"])
 }
+PROFILES = Profiles(load_profiles())
 ALERTS = [key for key in CRITERIA if key.startswith("alert-")]
 LEAST_DEVICE_SPAN = timedelta(hours=1)
 
@@ -59,7 +61,7 @@ class Judge:
         if one.threshold is None:
             backends = one.over.backends or ("cpu", "gpu", "npu")
             for name in sorted({key.device_class for _, key, _ in self._series[one.over.metric]}):
-                profile = profile_for(device_class=name, environment="demo")
+                profile = PROFILES.of(name, "demo")
                 for backend in backends if profile else ():
                     target = profile.target(Stage.PREFILL, backend) if profile else None
                     sketch = self.merged(Selection(one.over.metric, (backend,)), now, one.window, name)

@@ -287,7 +287,7 @@ def test_evaluate__all_criteria__in_a_handful_of_queries(django_assert_max_num_q
 
 @pytest.mark.django_db
 def test_seed__again__changes_nothing_and_leaves_edits_alone() -> None:
-    assert criteria_seed(actor=ME) == len(thresholds.load())
+    assert criteria_seed(actor=ME) == len(thresholds.load()) + len(thresholds.load_profiles())
     row = StoredCriterion.objects.get(key="alert-latency")
     criterion_save(
         document={**row.document, "threshold": "4 s"}, actor=ME, reason="Users notice", expected_revision=row.revision

@@ -5,19 +5,20 @@ import pytest
 from hawkops.core.verdicts import Verdict
 from monitoring.domain.targets import (
     Comparator,
+    Profiles,
     Stage,
     Target,
-    common_profile,
     judge,
-    profile_for,
 )
+from monitoring.thresholds import load_profiles
 
+PROFILES = Profiles(load_profiles())
 FLOOR = Target(243.0, Comparator.AT_LEAST, "target")
 
 
 def test_the_runbooks_numbers_belong_to_the_reference_class_and_to_prefill() -> None:
     for environment in ("production", "staging", "demo"):
-        profile = profile_for(device_class="snapdragon-8-gen3", environment=environment)
+        profile = PROFILES.of("snapdragon-8-gen3", environment)
         assert profile is not None
         found = [profile.target(Stage.PREFILL, backend) for backend in ("cpu", "gpu", "npu")]
         assert [target.threshold for target in found if target] == [243, 1_876, 5_836]
@@ -26,20 +27,20 @@ def test_the_runbooks_numbers_belong_to_the_reference_class_and_to_prefill() -> 
 
 
 def test_the_synthetic_profile_holds_in_demo_only() -> None:
-    demo = profile_for(device_class="synthetic-host", environment="demo")
+    demo = PROFILES.of("synthetic-host", "demo")
     assert demo is not None
     assert demo.synthetic
     assert "synthetic" in demo.title
     assert demo.target(Stage.PREFILL, "gpu") is None
     for environment in ("production", "staging"):
-        assert profile_for(device_class="synthetic-host", environment=environment) is None
+        assert PROFILES.of("synthetic-host", environment) is None
 
 
 def test_no_target_spans_two_kinds_of_device() -> None:
-    assert common_profile(["snapdragon-8-gen3"], environment="demo") is not None
-    assert common_profile(["snapdragon-8-gen3", "tensor-g4"], environment="demo") is None
-    assert common_profile(["tensor-g4"], environment="demo") is None
-    assert common_profile([], environment="demo") is None
+    assert PROFILES.common(["snapdragon-8-gen3"], "demo") is not None
+    assert PROFILES.common(["snapdragon-8-gen3", "tensor-g4"], "demo") is None
+    assert PROFILES.common(["tensor-g4"], "demo") is None
+    assert PROFILES.common([], "demo") is None
 
 
 @pytest.mark.parametrize(

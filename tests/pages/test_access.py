@@ -77,6 +77,7 @@ PAGES = (
     "criteria",
     "criteria.yaml",
     "criteria/alert-latency",
+    "criteria/profiles/reference",
     "criteria/alert-latency?threshold=4+s&window=5m&replay=1",
     "monitoring/throughput.json",
     "monitoring/litert/charts.json",
