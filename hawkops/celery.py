@@ -43,6 +43,7 @@ app.conf.beat_schedule = {
     "rollups_minute": periodic("monitoring.rollups_move_up", 30.0, 60),
     "rollups_ten_minutes": periodic("monitoring.rollups_move_up", 300.0, 600),
     "rollups_hour": periodic("monitoring.rollups_move_up", 1_800.0, 3_600),
+    "panel": periodic("monitoring.panel_merge", 60.0),
     "partitions": periodic("monitoring.partitions_keep", 300.0),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }

@@ -25,6 +25,12 @@ def rollups_move_up(width: int) -> None:
     rollups.rollups_move_up(widest=BY_WIDTH[width])
 
 
+@shared_task(name="monitoring.panel_merge", soft_time_limit=50, time_limit=60)
+def panel_merge() -> None:
+    """Merge what the door wrote about the panel's devices."""
+    services.panel_merge()
+
+
 @shared_task(name="monitoring.partitions_keep")
 def partitions_keep() -> None:
     """Make the partitions that will be needed and drop those past their time."""

@@ -9,6 +9,7 @@ from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import (
     DeviceHour,
     PanelHour,
+    PanelReport,
     PayloadDigest,
     RolledUp,
     RollupPartial,
@@ -24,6 +25,7 @@ __all__ = [
     "LogCursor",
     "LogLine",
     "PanelHour",
+    "PanelReport",
     "PatternCount",
     "PatternSample",
     "PayloadDigest",

@@ -102,8 +102,8 @@ class DeviceHour(models.Model):
         return f"{self.environment} {self.device_id} {self.hour_at:%Y-%m-%d %H}"
 
 
-class PanelHour(models.Model):
-    """What a device of the panel observed of one metric in an hour: "one value per device".
+class PanelRow(models.Model):
+    """What a device of the panel observed of one metric in an hour.
 
     The panel is chosen by hash and bounded (`domain/panel.py`), so that its cost has a ceiling whatever the fleet's size.
     """
@@ -119,9 +119,25 @@ class PanelHour(models.Model):
     outcome = models.CharField(max_length=40, blank=True)
     count = models.BigIntegerField()
     total = models.FloatField()
-    squares = models.FloatField()
     low = models.FloatField()
     high = models.FloatField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.device_id} {self.metric} {self.hour_at:%Y-%m-%d %H}"
+
+
+class PanelReport(PanelRow):
+    """As the door wrote it, one row for each report; without indexes, so that writing costs little.
+
+    `services/telemetry.panel_merge` moves it into PanelHour.
+    """
+
+
+class PanelHour(PanelRow):
+    """Merged: "one value per device"."""
 
     class Meta:
         constraints = [
@@ -136,9 +152,6 @@ class PanelHour(models.Model):
             models.Index(fields=["environment", "metric", "hour_at"], name="monitoring_panel_metric"),
             models.Index(fields=["hour_at"], name="monitoring_panel_age"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.environment} {self.device_id} {self.metric} {self.hour_at:%Y-%m-%d %H}"
 
 
 class PayloadDigest(models.Model):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -82,14 +82,8 @@ ON CONFLICT (environment, device_id, signal) DO UPDATE SET
   accepted = excluded.accepted, rejected = excluded.rejected, details = excluded.details
 """
 PANEL = """
-INSERT INTO monitoring_panelhour AS p (environment, device_id, hour_at, metric, backend_actual, variant, outcome,
-                                       device_class, simulated, count, total, squares, low, high)
-SELECT r ->> 0, r ->> 1, to_timestamp((r ->> 2)::bigint), r ->> 3, r ->> 4, r ->> 5, r ->> 6, r ->> 7, (r ->> 8)::bool,
-       (r ->> 9)::bigint, (r ->> 10)::float8, (r ->> 11)::float8, (r ->> 12)::float8, (r ->> 13)::float8
-  FROM json_array_elements(%s::json) AS r
-ON CONFLICT (environment, device_id, hour_at, metric, backend_actual, variant, outcome) DO UPDATE SET
-  count = p.count + excluded.count, total = p.total + excluded.total, squares = p.squares + excluded.squares,
-  low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
+COPY monitoring_panelreport (environment, device_id, hour_at, metric, backend_actual, variant, outcome, device_class,
+                             simulated, count, total, low, high) FROM STDIN
 """
 ACTIVE = "SELECT environment, count(*) FROM monitoring_devicehour WHERE hour_at = %s GROUP BY environment"
 COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
@@ -97,8 +91,10 @@ LINES_LOCK = 0x6C6F676C  # any number of our own
 COPY = f"COPY monitoring_rolluppartial ({copying.COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
 
-# environment, device, hour, metric, actual backend, variant, outcome
-PanelKey = tuple[str, str, int, str, str, str, str]
+# device, hours since 1970, metric, actual backend, variant, outcome
+PanelKey = tuple[DeviceReport, int, str, str, str, str]
+# what COPY's text form would take for something else
+ESCAPED = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
 class Overloaded(Exception):
@@ -272,7 +268,8 @@ class GroupWriter:
                 rows = [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in batch.tallies.items()]
                 await self._copy(line, rows)
             if batch.panel:
-                await line.execute(PANEL, [orjson.dumps(batch.panel_rows()).decode()])
+                async with line.cursor() as cursor, cursor.copy(PANEL) as copy:
+                    await copy.write(batch.panel_text())
             environments = {waiting.environment for waiting in unique.values()}
             announced = await self._announce(line, environments)
             if batch.lines:
@@ -417,8 +414,8 @@ class _Batch:
         self.tallies: Tallies = {}
         self.cumulative: list[CumulativePoint] = []
         self.lines: list[Line] = []
-        # a device's hour and series -> its class, whether it is simulated, and what it observed
-        self.panel: dict[PanelKey, tuple[str, bool, Sketch]] = {}
+        # a device's hour and series -> count, total, low and high of what it observed
+        self.panel: dict[PanelKey, list[float]] = {}
         notes: dict[tuple[str, str, str], Note] = {}
         for waiting in counted:
             decoded = waiting.decoded
@@ -436,25 +433,44 @@ class _Batch:
         self.notes = [tuple(notes[name]) for name in sorted(notes)]
 
     def _add_to_panel(self, report: DeviceReport, decoded: Decoded) -> None:
-        own: Tallies = {}
-        decoded.add_to(own)
-        for (slot, bucket), tally in own.items():
-            key = slot.key if isinstance(slot, Ref) else slot
-            if key.metric not in panel.METRICS:
-                continue
-            hour = bucket // 3600 * 3600
-            place = (key.environment, report.device_id, hour, key.metric, key.backend_actual, key.variant, key.outcome)
-            if place not in self.panel:
-                self.panel[place] = (report.device_class, report.simulated, Sketch())
-            self.panel[place][2].merge(tally.sketch())
+        for ref, bucket, value in decoded.numbers:
+            self._add_for(report, ref, bucket, 1, value, value, value)
+        for ref, bucket, count, total, low, high, *_ in decoded.points:
+            self._add_for(report, ref, bucket, count, total, low, high)
+        for (slot, bucket), one in decoded.sketches.items():
+            self._add_for(report, slot, bucket, one.count, one.total, one.low, one.high)
 
-    def panel_rows(self) -> list[tuple[Any, ...]]:
-        """Return the panel's rows in one order for all processes, so that they never wait for each other in a circle."""
-        return [
-            (*place, device_class, simulated, one.count, one.total, one.squares, one.low, one.high)
-            for place, (device_class, simulated, one) in sorted(self.panel.items(), key=itemgetter(0))
-            if one.count
-        ]
+    def _add_for(
+        self,
+        report: DeviceReport,
+        slot: Ref | SeriesKey,
+        bucket: int,
+        count: int,
+        total: float,
+        low: float,
+        high: float,
+    ) -> None:
+        key = slot.key if isinstance(slot, Ref) else slot
+        if not count or key.metric not in panel.METRICS:
+            return
+        place = (report, bucket // 3600, key.metric, key.backend_actual, key.variant, key.outcome)
+        found = self.panel.get(place)
+        if found is None:
+            self.panel[place] = [count, total, low, high]
+            return
+        found[0] += count
+        found[1] += total
+        found[2] = min(found[2], low)
+        found[3] = max(found[3], high)
+
+    def panel_text(self) -> str:
+        """Return the panel's rows in PostgreSQL's text form of COPY."""
+        lines = []
+        for (report, hour, metric, backend, variant, outcome), (count, total, low, high) in self.panel.items():
+            names = (report.environment, report.device_id, _hour_text(hour), metric, backend, variant, outcome)
+            text = "\t".join(name.translate(ESCAPED) for name in (*names, report.device_class))
+            lines.append(f"{text}\t{'t' if report.simulated else 'f'}\t{count}\t{total!r}\t{low!r}\t{high!r}\n")
+        return "".join(lines)
 
     @property
     def series(self) -> set[Ref | SeriesKey]:
@@ -499,6 +515,11 @@ async def _copy_lines(line: psycopg.AsyncConnection[Any], lines: list[Line]) -> 
     async with line.cursor() as cursor, cursor.copy(COPY_LINES) as copy:
         for one in lines:
             await copy.write_row(one)
+
+
+@lru_cache(maxsize=64)
+def _hour_text(hour: int) -> str:
+    return datetime.fromtimestamp(hour * 3600, tz=UTC).isoformat()
 
 
 def _columns(keys: list[SeriesKey]) -> list[list[Any]]:

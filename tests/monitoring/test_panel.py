@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from hawkops.core import clock
 from hawkops.history.models import HistoryEntry
 from monitoring.domain import panel
-from monitoring.models import DeviceHour, PanelHour, RollupPartial
+from monitoring.models import DeviceHour, PanelHour, PanelReport, RollupPartial
 from monitoring.services import telemetry as services
 from rollout.models import CensusDevice
 from tests.monitoring.conftest import Running
@@ -33,6 +33,8 @@ def test_a_members_reports_of_an_hour_become_one_row_for_each_series(door: Runni
         body = Payload(at=now - step).exponential("litert.prefill.throughput", values).sum("litert.inferences", 2).body
         assert door.post(body).status_code == 200
         assert door.post(body).status_code == 200  # sent again, counted once
+    assert services.panel_merge() >= 6
+    assert services.panel_merge() == 0
     rows = {(row.metric, row.backend_actual): row for row in PanelHour.objects.all()}
     assert len(rows) in (2, 4)  # four when the hour turned meanwhile
     prefill = list(PanelHour.objects.filter(metric="litert.prefill.throughput"))
@@ -51,6 +53,7 @@ def test_a_fleet_above_the_ceiling_keeps_its_chosen_share_only(door: Running, mo
         resource = {**DEVICE, "device.id": f"dev-{number}"}
         assert door.post(Payload(resource).sum("litert.inferences", 1).body).status_code == 200
     assert DeviceHour.objects.count() >= 60
+    services.panel_merge()
     assert 5 <= PanelHour.objects.count() < 30
 
 
@@ -62,12 +65,15 @@ def test_erasing_a_device_forgets_it_in_one_command_and_says_so(door: Running) -
         CensusDevice.objects.create(
             environment="demo", device_id=name, first_seen_at=clock.now(), last_seen_at=clock.now()
         )
+        services.panel_merge()
+    assert door.post(Payload(DEVICE).sum("litert.inferences", 2).body).status_code == 200  # not merged yet
     said = StringIO()
     call_command("device_erase", "dev-1", stdout=said)
     assert "demo: " in said.getvalue()
     assert set(DeviceHour.objects.values_list("device_id", flat=True)) == {"dev-2"}
     assert set(PanelHour.objects.values_list("device_id", flat=True)) == {"dev-2"}
     assert set(CensusDevice.objects.values_list("device_id", flat=True)) == {"dev-2"}
+    assert not PanelReport.objects.filter(device_id="dev-1").exists()
     assert RollupPartial.objects.exists()
     entry = HistoryEntry.objects.get(verb="device.erased")
     assert "dev-1" not in f"{entry.subject} {entry.after_text}"
@@ -82,7 +88,7 @@ def test_the_panel_is_pruned_by_age() -> None:
     for days in (1, 9):
         PanelHour.objects.create(
             environment="demo", hour_at=clock.now() - timedelta(days=days), device_id=f"d{days}", device_class="x",
-            simulated=False, metric="app.sessions", count=1, total=1.0, squares=1.0, low=1.0, high=1.0,
+            simulated=False, metric="app.sessions", count=1, total=1.0, low=1.0, high=1.0,
         )  # fmt: skip
     assert services.panel_prune() == 1
     assert PanelHour.objects.get().device_id == "d1"
