@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -33,10 +33,7 @@ from monitoring.domain import cumulative
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
 from monitoring.domain.sketch import LARGEST, Sketch
 from monitoring.domain.tally import Tally
-
-if TYPE_CHECKING:
-    from monitoring.otlp.logs import Line
-    from monitoring.otlp.notes import Note
+from monitoring.otlp.rows import Line, Note
 
 BUCKET_SECONDS = 10
 POINTS_MOST = 10_000

@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 import orjson
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -30,6 +29,7 @@ from monitoring.otlp.decoding import (
     admit,
     device_of,
 )
+from monitoring.otlp.rows import Line
 
 LINES_MOST = 10_000
 BODY_MOST = 2_000
@@ -42,25 +42,6 @@ ATTRIBUTES = frozenset(("event.name", "exception.type", "exception.message", "ex
 SEVERITIES = {"TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "WARNING": 13, "ERROR": 17, "FATAL": 21, "CRITICAL": 21}
 FATAL = 21
 _ADDRESSES = re.compile(r"0x[0-9a-fA-F]+|@[0-9a-f]{4,}|:\d+|\d+")
-
-
-class Line(NamedTuple):
-    """One log record, in the order of the table's columns."""
-
-    environment: str
-    at: datetime
-    received_at: datetime
-    device_id: str
-    device_class: str
-    app_version: str
-    severity: int
-    event_name: str
-    body: str
-    exception_type: str
-    exception_message: str
-    stack_digest: str
-    crash: bool
-    simulated: bool
 
 
 def decode_logs(payload: ExportLogsServiceRequest, *, environment: str, now: datetime) -> Decoded:

@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from monitoring.otlp.decoding import DIMENSIONS, RESOURCE_ATTRIBUTES, Decoded, device_of
 from monitoring.otlp.logs import ATTRIBUTES
+from monitoring.otlp.rows import Note
 
 DEVICE_SECONDS = 10.0
 # for all devices together: payloads with something refused and payloads without each have as many
@@ -22,20 +23,6 @@ NAMES_MOST = 30
 PAYLOAD_BYTES = 64 * 1024
 # what SDKs add by themselves and nobody has to look for
 QUIET = ("telemetry.", "os.", "process.", "host.", "device.", "android.", "service.")
-
-
-class Note(NamedTuple):
-    """A row of the table, in its order."""
-
-    environment: str
-    device_id: str
-    signal: str
-    received_at: datetime
-    device_class: str
-    simulated: bool
-    accepted: int
-    rejected: int
-    details: dict[str, Any]
 
 
 class Notes:

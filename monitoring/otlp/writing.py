@@ -23,8 +23,8 @@ from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
 from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
-from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME, Line
-from monitoring.otlp.notes import Note
+from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
+from monitoring.otlp.rows import Line, Note
 
 log = logging.getLogger(__name__)
 
