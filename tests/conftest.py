@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,6 +24,7 @@ from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "hawkops_template"
+_fresh = count()
 
 
 def _with_database(url: str, name: str) -> str:
@@ -79,7 +82,6 @@ django.setup()
 
 def _clone(name: str) -> None:
     with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
-        _remove(owner, name)
         owner.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY WAL_LOG").format(
                 sql.Identifier(name), sql.Identifier(TEMPLATE)
@@ -88,25 +90,24 @@ def _clone(name: str) -> None:
 
 
 def _drop(name: str) -> None:
+    """Drop a database; who still sits in it is named, and the server's end takes what is left.
+
+    WITH (FORCE) would fail while autovacuum looks at it, whose worker no role of ours may end.
+    """
     with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
-        _remove(owner, name)
-
-
-def _remove(owner: "psycopg.Connection[Any]", name: str) -> None:
-    """Drop a database. WITH (FORCE) would fail while autovacuum looks at it, whose worker no role of ours may end."""
-    for last in (False, False, True):
         owner.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = %s AND backend_type = 'client backend'",
             [name],
         )
         try:
             owner.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-        except psycopg.errors.ObjectInUse:  # somebody came between the two statements
-            if last:
-                raise
-        else:
-            return
+        except psycopg.errors.ObjectInUse:
+            left = owner.execute(
+                "SELECT backend_type, application_name, state, left(query, 80) FROM pg_stat_activity WHERE datname = %s",
+                [name],
+            ).fetchall()
+            warnings.warn(f"{name} stays until the server ends; in it: {left}", stacklevel=2)
 
 
 def _use(name: str) -> None:
@@ -150,7 +151,7 @@ def _fresh_database(request: pytest.FixtureRequest) -> Iterator[None]:
     request.getfixturevalue("django_db_setup")
     blocker = request.getfixturevalue("django_db_blocker")
     usual = f"test_{os.environ['HAWKOPS_TEST_WORKER']}"
-    name = f"fresh_{os.environ['HAWKOPS_TEST_WORKER']}"
+    name = f"fresh_{os.environ['HAWKOPS_TEST_WORKER']}_{next(_fresh)}"
     _clone(name)
     _use(name)
     with blocker.unblock():

@@ -46,6 +46,7 @@ ALLOWED = (
 )
 SECRET = re.compile(r"(hk_[a-z]+_[A-Za-z0-9_-]{8})[A-Za-z0-9_-]+|(?i:(authorization:\s*bearer\s+|password=|token=))\S+")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*(?:\x07|\x1b\\)")
+NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 PR_SET_PDEATHSIG = 1
 
 Line = tuple[int, datetime, str, str]
@@ -203,7 +204,7 @@ class _Output:
         self._secrets = secrets
         self._number = 0
         self._cut = False
-        self.last_words = ""
+        self._last: dict[bool, str] = {}
         assert process.stdout is not None and process.stderr is not None
         self._threads = [
             threading.Thread(target=self._read, args=(stream, name), daemon=True)
@@ -232,6 +233,11 @@ class _Output:
         except queue.Full:
             self._cut = True
 
+    @property
+    def last_words(self) -> str:
+        """The last sentence said, else the last number, else nothing."""
+        return self._last.get(True) or self._last.get(False, "")
+
     def take(self) -> list[Line]:
         """Return what came since the last call, numbered; after the most lines, one line says so."""
         lines: list[Line] = []
@@ -240,8 +246,9 @@ class _Output:
                 at, name, text = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if text.strip():
-                self.last_words = text.strip()
+            if said := text.strip():
+                # both streams race: a bare number, which the runbook compares, never stands in front of a sentence
+                self._last[NUMBER.fullmatch(said) is None] = said
             if self._number >= OUTPUT_LINES_MOST:
                 if not self._cut:
                     self._cut = True

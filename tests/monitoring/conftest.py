@@ -98,5 +98,6 @@ def serving(dsn: str) -> Iterator[Running]:
     found.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     yield found
     server.should_exit = True
-    thread.join(timeout=10)
+    thread.join(timeout=30)
     listening.close()
+    assert not thread.is_alive(), "the door did not stop"

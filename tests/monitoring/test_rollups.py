@@ -79,7 +79,11 @@ def test_a_large_backlog_moves_in_bounded_transactions(monkeypatch: pytest.Monke
 
 
 @pytest.mark.fresh_database
-def test_rolling_up_by_several_workers_and_reading_meanwhile_counts_once() -> None:
+@pytest.mark.parametrize("quick_tries", [0, 1, selectors.QUICK_TRIES])
+def test_rolling_up_by_several_workers_and_reading_meanwhile_counts_once(
+    quick_tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "QUICK_TRIES", quick_tries)
     for step in range(300):
         stored(metrics.PREFILL, [1.0], NOW - timedelta(seconds=10 * step + 5))
     failures: list[str] = []
@@ -99,6 +103,8 @@ def test_rolling_up_by_several_workers_and_reading_meanwhile_counts_once() -> No
                     found = read(tier.step, since=NOW - timedelta(hours=2))
                     if found != (300, 300.0):
                         failures.append(f"{tier.width}: {found}")
+        except Exception as error:
+            failures.append(repr(error))
         finally:
             connections.close_all()
 

@@ -48,6 +48,17 @@ def test_run_program__exit_status__is_the_verdict(tmp_path: Path, status: int, s
     assert {(stream, text) for _, _, stream, text in lines} == {("stdout", "268"), ("stderr", "reason")}
 
 
+@pytest.mark.parametrize("text", ["echo why >&2; sleep 0.5; echo 268", "echo 268; sleep 0.5; echo why >&2"])
+def test_run_program__number_and_sentence__the_sentence_sums_it_up(tmp_path: Path, text: str) -> None:
+    outcome, _ = run(tmp_path, text)
+    assert outcome.summary == "why"
+
+
+def test_run_program__a_number_alone__sums_it_up(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, "echo 268")
+    assert outcome.summary == "268"
+
+
 def test_run_program__killed_by_a_signal__fails(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, "kill -SEGV $$")
     assert outcome.state is State.FAILED
