@@ -7,28 +7,78 @@ quantile of every step is one cumulated sum and one comparison.
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.domain.sketch import BUCKETS, Sketch, bucket_middle
 
-# series, start of the bucket in seconds since 1970, count, total, squares, low, high, buckets
-Row = tuple[int, int, int, float, float, float, float, bytes]
-_ONE_RUN = struct.Struct("<BQHiHB")
-# Rows are padded to the width of the whole line; beyond this many columns padding costs more than it saves.
-WIDE = 512
-_NONE = b"\0\0"
-_TYPES = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
+# What a row says beside its buckets, as PostgreSQL's send functions write it: FACTS_SQL of the selectors.
+FACTS = np.dtype(
+    [
+        ("start", ">i8"),
+        ("count", ">i8"),
+        ("total", ">f8"),
+        ("squares", ">f8"),
+        ("low", ">f8"),
+        ("high", ">f8"),
+        ("length", ">i4"),
+    ]
+)
+SUMMARY = ("count", "total", "squares", "low", "high")
+# a sketch of one run of positive buckets, as most are: this head, the counts, no negative run
+_ONE_RUN = np.dtype(
+    [("version", "u1"), ("zeros", "<u8"), ("runs", "<u2"), ("start", "<i4"), ("length", "<u2"), ("width", "u1")]
+)
+_NO_NEGATIVES = 2
+_WIDTHS = (1, 2, 4, 8)
 _ZERO = len(BUCKETS)
 _FIRST = _ZERO + 1 - BUCKETS.start
 _LAST_NEGATIVE = _ZERO - 1 + BUCKETS.start
 _MIDDLES = [bucket_middle(index) for index in BUCKETS]
 _VALUES = np.array([*(-value for value in reversed(_MIDDLES)), 0.0, *_MIDDLES])
+
+
+class Rows(NamedTuple):
+    """Stored rows of one series, column by column: in no order."""
+
+    # start of each bucket in seconds since 1970
+    starts: NDArray[np.int64]
+    # a line for each of SUMMARY
+    summary: NDArray[np.float64]
+    # bytes of each row's buckets, which stand one after another
+    lengths: NDArray[np.int64]
+    buckets: bytes
+
+    @classmethod
+    def packed(cls, facts: bytes, buckets: bytes) -> Rows:
+        """Return the rows that FACTS of each, and the buckets of each, describe."""
+        found = np.frombuffer(facts, FACTS)
+        summary = np.array([found[name] for name in SUMMARY], dtype=np.float64)
+        return cls(found["start"].astype(np.int64), summary, found["length"].astype(np.int64), buckets)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, Sketch]]) -> Rows:
+        """Return sketches, each with the start of its bucket, as rows."""
+        facts, buckets = [], []
+        for start, one in rows:
+            data = one.buckets_bytes()
+            facts.append((start, one.count, one.total, one.squares, one.low, one.high, len(data)))
+            buckets.append(data)
+        return cls.packed(np.array(facts, FACTS).tobytes(), b"".join(buckets))
+
+    def sketches(self) -> Iterator[tuple[int, Sketch]]:
+        """Yield each row as a sketch with the start of its bucket. Raises NotASketch."""
+        at = 0
+        for start, (count, *others), length in zip(
+            self.starts.tolist(), self.summary.T.tolist(), self.lengths.tolist(), strict=True
+        ):
+            sketch = Sketch(int(count), *others)
+            sketch.merge_bytes(self.buckets[at : at + length])
+            at += length
+            yield start, sketch
 
 
 class Observed(Protocol):
@@ -88,29 +138,32 @@ class Grid:
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
-        self._rows: list[tuple[int, int, float, float, float, float, bytes | None]] = []
+        self._placed: list[NDArray[np.int64]] = []
+        self._rows: list[Rows] = []
         self._summed: NDArray[np.float64] | None = None
         self._counted: NDArray[np.int64] | None = None
         self._cumulated: NDArray[np.int64] | None = None
         self._first = 0
 
-    def add(
-        self, step: int, count: int, total: float, squares: float, low: float, high: float, buckets: bytes | None
-    ) -> None:
-        """Add a stored row; without buckets it has no percentiles."""
-        self._rows.append((step, count, total, squares, low, high, buckets))
+    def add(self, steps: NDArray[np.int64], rows: Rows) -> None:
+        """Add stored rows, each to its step."""
+        self._placed.append(steps)
+        self._rows.append(rows)
+
+    def _steps(self) -> NDArray[np.int64]:
+        return np.concatenate(self._placed) if self._placed else np.zeros(0, np.int64)
 
     def _sums(self) -> NDArray[np.float64]:
         """Return count, total, squares, low and high of each step."""
         if self._summed is None:
-            rows = np.array([row[:6] for row in self._rows], dtype=np.float64).reshape(-1, 6)
-            step = rows[:, 0].astype(np.int64)
+            step = self._steps()
+            summary = np.concatenate([rows.summary for rows in self._rows], axis=1) if self._rows else np.zeros((5, 0))
             sums = np.empty((self.steps, 5))
             for place in range(3):
-                sums[:, place] = np.bincount(step, weights=rows[:, place + 1], minlength=self.steps)
+                sums[:, place] = np.bincount(step, weights=summary[place], minlength=self.steps)
             sums[:, 3], sums[:, 4] = math.inf, -math.inf
-            np.minimum.at(sums[:, 3], step, rows[:, 4])
-            np.maximum.at(sums[:, 4], step, rows[:, 5])
+            np.minimum.at(sums[:, 3], step, summary[3])
+            np.maximum.at(sums[:, 4], step, summary[4])
             self._summed = sums
         return self._summed
 
@@ -121,49 +174,43 @@ class Grid:
         return self._counted
 
     def _build(self) -> NDArray[np.int64]:
-        # by width of a count: rows of one run, which most are: step, first column, end, bytes
-        plain: dict[int, list[tuple[int, int, int, bytes]]] = {}
-        others: list[tuple[int, int, int, NDArray[Any]]] = []
-        unpack, size = _ONE_RUN.unpack_from, _ONE_RUN.size
-        for row in self._rows:
-            buckets = row[6]
-            if buckets is None:
-                continue
-            try:
-                version, zeros, many, start, length, width = unpack(buckets)
-            except struct.error:
-                version, zeros, many, start, length, width = 0, 0, 0, 0, 0, 0
-            end = size + length * width
-            if version == many == 1 and not zeros and width in _TYPES and buckets[end:] == _NONE:
-                begin = start + _FIRST
-                plain.setdefault(width, []).append((row[0], begin, begin + length, buckets[size:end]))
-            else:
-                others += [(row[0], *run) for run in _runs(buckets)]
-        spans = [(run[1], run[2]) for runs in plain.values() for run in runs] + [(run[1], run[2]) for run in others]
-        first = min((span[0] for span in spans), default=0)
-        across = max((span[1] for span in spans), default=0) - first
+        step = self._steps()
+        if not step.size:
+            return np.zeros((self.steps, 0), dtype=np.int64)
+        data = np.frombuffer(b"".join([rows.buckets for rows in self._rows]), np.uint8)
+        lengths = np.concatenate([rows.lengths for rows in self._rows])
+        offsets = np.cumsum(lengths) - lengths
+        plain, heads = _one_run(data, offsets, lengths)
+        begins = heads["start"].astype(np.int64) + _FIRST
+        sizes = heads["length"].astype(np.int64)
+        others = [
+            (int(step[row]), *run)
+            for row in np.flatnonzero(~plain)
+            for run in _runs(data[offsets[row] : offsets[row] + lengths[row]].tobytes())
+        ]
+        first = min([int(begins[plain].min(initial=len(_VALUES))), *(run[1] for run in others)])
+        end = max([int((begins + sizes)[plain].max(initial=0)), *(run[2] for run in others)])
+        across = max(0, end - first)
         matrix = np.zeros((self.steps, across), dtype=np.int64)
         self._first = first
-        for width, runs in plain.items():
-            if across > WIDE:
-                others += [(step, begin, end, np.frombuffer(data, _TYPES[width])) for step, begin, end, data in runs]
+        for width in _WIDTHS:
+            rows = np.flatnonzero(plain & (heads["width"] == width))
+            if not rows.size:
                 continue
-            runs.sort(key=itemgetter(0))
-            full = across * width
-            padded = b"".join(
-                [(bytes((begin - first) * width) + data).ljust(full, b"\0") for _, begin, _, data in runs]
-            )
-            counts = np.frombuffer(padded, _TYPES[width]).reshape(-1, across).astype(np.int64)
-            steps, starts = np.unique(np.array([run[0] for run in runs]), return_index=True)
-            matrix[steps] += np.add.reduceat(counts, starts, axis=0)
-        for step, begin, end, some in others:
-            matrix[step, begin - first : end - first] += some
+            size = sizes[rows]
+            inside = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+            places = np.repeat(step[rows] * across + begins[rows] - first, size) + inside
+            source = np.repeat(offsets[rows] + _ONE_RUN.itemsize, size) + inside * width
+            counts = data[source[:, None] + np.arange(width)].view(f"<u{width}")[:, 0] if width > 1 else data[source]
+            np.add.at(matrix.reshape(-1), places, counts.astype(np.int64))
+        for row, begin, end, some in others:
+            matrix[row, begin - first : end - first] += some
         return matrix
 
     @property
     def filled(self) -> list[int]:
         """The steps with data, oldest first."""
-        return sorted({row[0] for row in self._rows})
+        return [int(step) for step in np.unique(self._steps())]
 
     def quantiles(self, q: float) -> list[float | None]:
         """Return a quantile of each step; None where there is no data."""
@@ -209,6 +256,25 @@ class Grid:
             return Distribution()
         summary = (*part[:, :3].sum(axis=0), part[:, 3].min(), part[:, 4].max())
         return Distribution.of(summary, self._first, counts[chosen].sum(axis=0))
+
+
+def _one_run(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Say of each row whether it is one run of positive buckets and nothing else, and return the heads of all.
+
+    The head of a row that is not is meaningless.
+    """
+    size = _ONE_RUN.itemsize
+    long = lengths >= size + _NO_NEGATIVES
+    heads = np.zeros(lengths.size, _ONE_RUN)
+    heads[long] = data[offsets[long][:, None] + np.arange(size)].view(_ONE_RUN)[:, 0]
+    plain = long & (heads["version"] == 1) & (heads["zeros"] == 0) & (heads["runs"] == 1)
+    plain &= np.isin(heads["width"], _WIDTHS)
+    plain &= lengths == size + heads["length"].astype(np.int64) * heads["width"] + _NO_NEGATIVES
+    ends = (offsets + lengths)[plain]
+    plain[plain] = (data[ends - 1] == 0) & (data[ends - 2] == 0)
+    return plain, heads
 
 
 def _runs(buckets: bytes) -> list[tuple[int, int, NDArray[Any]]]:

@@ -5,13 +5,14 @@ from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from django.db.models import Count
 
 from hawkops.core import clock
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from monitoring.domain import criteria as domain
 from monitoring.domain.criteria import Aggregate, Criterion, Judgement, Purpose, Reading
-from monitoring.domain.grid import Grid, Observed, Row
+from monitoring.domain.grid import Grid, Observed, Rows
 from monitoring.domain.metrics import INFERENCES
 from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Profiles, Stage
@@ -81,7 +82,7 @@ class Evaluation:
         self.ids = [one.pk for one in self.series]
         self.last = rollups.newest(self.ids)
         self.sums: dict[timedelta, dict[int, Sketch]] = {}
-        self.sketches: dict[timedelta, dict[int, list[Row]]] = {}
+        self.sketches: dict[timedelta, dict[int, Rows]] = {}
         self.devices: dict[timedelta, dict[tuple[str, bool], int]] = {}
 
     def of_class(self, device_class: str, *, simulated: bool) -> list[Evaluated]:
@@ -171,9 +172,8 @@ class Evaluation:
             return merged(sums[series.pk] for series in chosen if series.pk in sums), last
         found = self._sketched(one.window)
         grid = Grid(1)
-        for series in chosen:
-            for row in found.get(series.pk, ()):
-                grid.add(0, *row[2:])
+        for rows in (found[series.pk] for series in chosen if series.pk in found):
+            grid.add(np.zeros_like(rows.starts), rows)
         return grid.merged(), last
 
     def _span(self, ids: list[int], window: timedelta) -> rollups.Span:
@@ -183,17 +183,15 @@ class Evaluation:
     def _summed(self, window: timedelta) -> dict[int, Sketch]:
         """Return what each series observed within a window, without buckets."""
         if window not in self.sums:
-            self.sums[window] = {row[0]: Sketch(*row[2:7]) for row in rollups.sums(self._span(self.ids, window))}
+            self.sums[window] = rollups.sums(self._span(self.ids, window))
         return self.sums[window]
 
-    def _sketched(self, window: timedelta) -> dict[int, list[Row]]:
+    def _sketched(self, window: timedelta) -> dict[int, Rows]:
         """Return the rows of each series within a window, of the metrics whose percentiles are wanted."""
         if window not in self.sketches:
             metrics = {c.over.metric for c in self.wanted if c.aggregate.quantile is not None and c.window == window}
             ids = [series.pk for series in self.everything if series.metric in metrics]
-            found = self.sketches[window] = {}
-            for row in rollups.rows(self._span(ids, window)):
-                found.setdefault(row[0], []).append(row)
+            self.sketches[window] = rollups.rows(self._span(ids, window))
         return self.sketches[window]
 
     def _devices(self, window: timedelta) -> int:
@@ -258,16 +256,18 @@ def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> 
     of_series = {row.pk: row for row in series}
     span = rollups.steps_of(of_series, since=since, until=now + timedelta(seconds=1), step=step, now=now)
     first: datetime | None = None
-    for pk, bucket, count, total, squares, low, high, buckets in rollups.rows(span):
-        at = datetime.fromtimestamp(bucket, tz=UTC)
-        place, own = (at - since) // step, of_series[pk]
-        first = at if first is None else min(first, at)
-        if _holds(one.over, own):
-            group = f"{own.device_class} {own.backend_actual}" if one.threshold is None else ""
-            sketch = parts.setdefault(place, {}).setdefault(group, Sketch())
-            sketch.merge_row(count, total, squares, low, high, buckets)
-        if one.of is not None and _holds(one.of, own):
-            whole.setdefault(place, Sketch()).merge_row(count, total, squares, low, high, buckets)
+    for pk, rows in rollups.rows(span).items():
+        own = of_series[pk]
+        held, of = _holds(one.over, own), one.of is not None and _holds(one.of, own)
+        group = f"{own.device_class} {own.backend_actual}" if one.threshold is None else ""
+        for bucket, sketch in rows.sketches():
+            at = datetime.fromtimestamp(bucket, tz=UTC)
+            place = (at - since) // step
+            first = at if first is None else min(first, at)
+            if held:
+                parts.setdefault(place, {}).setdefault(group, Sketch()).merge(sketch)
+            if of:
+                whole.setdefault(place, Sketch()).merge(sketch)
     known = profiles()
     bad = {
         place

@@ -8,24 +8,33 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-from monitoring.domain.grid import Row
+from monitoring.domain.grid import Rows
+from monitoring.domain.sketch import Sketch
 from monitoring.domain.tiers import FINEST, TEN_MINUTES, TIERS, Tier, finer, tier_for, tier_of_span
 from monitoring.models import RolledUp
 
 QUICK_TRIES = 3
 _TABLE = "monitoring_rolluppartial"
 _ROWS = f"""
-SELECT series_id, extract(epoch FROM bucket_at)::bigint AS bucket, count, total, squares, low, high, buckets
+SELECT series_id, bucket_at, count, total, squares, low, high, buckets
   FROM {_TABLE} WHERE width_seconds = {{width}} AND series_id = ANY(%(series)s)
    AND bucket_at >= %(since)s AND bucket_at < %(until)s{{fresh}}
 """  # noqa: S608 - constants only
-_MARKS = "SELECT -width_seconds AS series_id, 0 AS bucket, rolled_id AS count, 0 AS total, 0 AS squares, 0 AS low, 0 AS high{} FROM monitoring_rolledup"  # noqa: E501
-_MARK_NOW = "coalesce((SELECT rolled_id FROM monitoring_rolledup WHERE width_seconds = {}), 0)"
-_SUMS = """
-SELECT series_id, 0 AS bucket, sum(count)::bigint AS count, sum(total) AS total, sum(squares) AS squares,
-       min(low) AS low, max(high) AS high, NULL::bytea AS buckets
-  FROM ({}) AS rows GROUP BY series_id
+# all rows of a series in two values, as `grid.FACTS` reads them: a row each would cost more to take over than to read
+_PACKED = """
+SELECT series_id, 0::bigint AS rolled_id, string_agg(
+         int8send(extract(epoch FROM bucket_at)::bigint) || int8send(count) || float8send(total) || float8send(squares)
+         || float8send(low) || float8send(high) || int4send(octet_length(buckets)), ''::bytea),
+       string_agg(buckets, ''::bytea)
+  FROM ({rows}) AS rows GROUP BY series_id
+UNION ALL SELECT -width_seconds, rolled_id, NULL, NULL FROM monitoring_rolledup
 """
+_SUMS = """
+SELECT series_id, 0::bigint AS rolled_id, sum(count)::bigint, sum(total), sum(squares), min(low), max(high)
+  FROM ({rows}) AS rows GROUP BY series_id
+UNION ALL SELECT -width_seconds, rolled_id, 0, 0, 0, 0, 0 FROM monitoring_rolledup
+"""
+_MARK_NOW = "coalesce((SELECT rolled_id FROM monitoring_rolledup WHERE width_seconds = {}), 0)"
 _NEWEST = f"""
 SELECT wanted.id, newest.bucket_at FROM unnest(%s::bigint[]) AS wanted(id), LATERAL (
     SELECT bucket_at FROM {_TABLE} WHERE width_seconds = %s AND series_id = wanted.id ORDER BY bucket_at DESC LIMIT 1
@@ -55,14 +64,14 @@ def window_of(series: Collection[int], *, since: datetime, until: datetime, now:
     return Span(sorted(series), floor, until, tier)
 
 
-def rows(span: Span) -> list[Row]:
-    """Return the stored rows, in no order."""
-    return _read(span, summed=False)
+def rows(span: Span) -> dict[int, Rows]:
+    """Return the stored rows of each series with data."""
+    return {row[0]: Rows.packed(row[2], row[3]) for row in _read(span, _PACKED)}
 
 
-def sums(span: Span) -> list[Row]:
-    """Return one row for each series with data: the same rows added up, without buckets."""
-    return _read(span, summed=True)
+def sums(span: Span) -> dict[int, Sketch]:
+    """Return all rows of each series with data added up, without buckets."""
+    return {row[0]: Sketch(*row[2:]) for row in _read(span, _SUMS)}
 
 
 def newest(series: Iterable[int]) -> dict[int, datetime]:
@@ -78,7 +87,7 @@ def newest(series: Iterable[int]) -> dict[int, datetime]:
     return found
 
 
-def _read(span: Span, *, summed: bool) -> list[Row]:
+def _read(span: Span, query: str) -> list[Any]:
     """Read, and again when a rollup moved rows between learning its marks and reading by them.
 
     Who is overtaken every time looks the marks up in the same statement: slower to plan, and right at once.
@@ -87,17 +96,17 @@ def _read(span: Span, *, summed: bool) -> list[Row]:
         return []
     marks = dict(RolledUp.objects.values_list("width_seconds", "rolled_id"))
     for _ in range(QUICK_TRIES):
-        found = _execute(_statement(span, marks, summed=summed), span)
-        seen = {-row[0]: row[2] for row in found if row[0] < 0}
+        found = _execute(query.format(rows=_union(span, marks)), span)
+        seen = {-row[0]: row[1] for row in found if row[0] < 0}
         if seen == marks:
             break
         marks = seen
     else:
-        found = _execute(_statement(span, None, summed=summed), span)
+        found = _execute(query.format(rows=_union(span, None)), span)
     return [row for row in found if row[0] > 0]
 
 
-def _statement(span: Span, marks: dict[int, int] | None, *, summed: bool) -> str:
+def _union(span: Span, marks: dict[int, int] | None) -> str:
     parts = [_ROWS.format(width=span.tier.width, fresh="")]
     above = span.tier
     for tier in finer(span.tier):
@@ -105,8 +114,7 @@ def _statement(span: Span, marks: dict[int, int] | None, *, summed: bool) -> str
         mark = _MARK_NOW.format(above.width) if marks is None else int(marks.get(above.width, 0))
         parts.append(_ROWS.format(width=tier.width, fresh=f" AND id > {mark}"))
         above = tier
-    union = " UNION ALL ".join(parts)
-    return f"{_SUMS.format(union) if summed else union} UNION ALL {_MARKS.format(', NULL::bytea AS buckets')}"
+    return " UNION ALL ".join(parts)
 
 
 def _execute(statement: str, span: Span) -> list[Any]:

@@ -7,11 +7,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Generic, TypeVar
 
+import numpy as np
 from django.db.models import Count
 
 from hawkops.core import clock
 from monitoring.domain import metrics, targets
-from monitoring.domain.grid import Distribution, Grid, Row
+from monitoring.domain.grid import Distribution, Grid
 from monitoring.domain.targets import Judgement, Stage, Target
 from monitoring.domain.windows import Window
 from monitoring.models import DeviceHour, Series
@@ -101,13 +102,11 @@ class Observations:
         self.window = window
         self._series = {one.pk: one for one in series}
         span = rollups.steps_of(self._series, since=window.since, until=window.until, step=window.step, now=now)
-        begins, step = int(window.since.timestamp()), int(window.step.total_seconds())
-        self._rows: dict[int, list[tuple[int, Row]]] = {}
-        for row in rollups.rows(span):
-            self._rows.setdefault(row[0], []).append(((row[1] - begins) // step, row))
+        self._rows = rollups.rows(span)
 
     def lines(self, group: Callable[[Series], G | None]) -> dict[G, Line[G]]:
         """Merge what was read into lines; `group` names a series' line, None leaves it out."""
+        begins, width = int(self.window.since.timestamp()), int(self.window.step.total_seconds())
         found: dict[G, Line[G]] = {}
         newest: dict[G, int] = {}
         for pk, rows in self._rows.items():
@@ -119,9 +118,8 @@ class Observations:
             if line is None:
                 line = found[name] = Line(name, Grid(self.window.steps))
             line.device_classes.add(series.device_class)
-            for step, row in rows:
-                line.grid.add(max(step, 0), *row[2:])
-            newest[name] = max(newest.get(name, 0), *(row[1] for _, row in rows))
+            line.grid.add(np.maximum((rows.starts - begins) // width, 0), rows)
+            newest[name] = max(newest.get(name, 0), int(rows.starts.max()))
         for name, line in found.items():
             line.last_at = datetime.fromtimestamp(newest[name], tz=UTC)
         return found

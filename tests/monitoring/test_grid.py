@@ -3,11 +3,12 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.domain.grid import Grid
+from monitoring.domain.grid import FACTS, Grid, Rows
 from monitoring.domain.sketch import RELATIVE_ERROR, NotASketch, Sketch
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 0.99, 1.0)
@@ -22,8 +23,7 @@ def test_a_grid_agrees_with_sketches(rows: list[tuple[int, list[float]]]) -> Non
         sketch = Sketch()
         for value in observed:
             sketch.add(value)
-        summary = (sketch.count, sketch.total, sketch.squares, sketch.low, sketch.high)
-        grid.add(step, *summary, sketch.buckets_bytes())
+        grid.add(np.array([step]), Rows.of([(60 * step, sketch)]))
         steps[step].merge(sketch)
         whole.merge(sketch)
     assert grid.counts() == [steps[step].count for step in range(4)]
@@ -44,20 +44,13 @@ def test_an_empty_grid_has_nothing_to_say() -> None:
     assert grid.merged([]).count == 0
 
 
-def test_sums_without_buckets_have_no_percentiles() -> None:
-    grid = Grid(1)
-    grid.add(0, 3, 6.0, 14.0, 1.0, 3.0, None)
-    assert grid.totals() == [6.0]
-    assert grid.means() == [2.0]
-    assert grid.quantiles(0.5) == [None]
-
-
 @pytest.mark.parametrize(
     "rubbish", [b"", b"\1", b"\2" + bytes(20), b"\1" + bytes(8) + b"\1\0" + bytes(4) + b"\x09\0\1"]
 )
 def test_a_broken_row_is_refused(rubbish: bytes) -> None:
     grid = Grid(1)
-    grid.add(0, 1, 1.0, 1.0, 1.0, 1.0, rubbish)
+    facts = np.array([(0, 1, 1.0, 1.0, 1.0, 1.0, len(rubbish))], FACTS).tobytes()
+    grid.add(np.array([0]), Rows.packed(facts, rubbish))
     with pytest.raises(NotASketch):
         grid.quantiles(0.5)
 
@@ -71,7 +64,7 @@ def test_percentiles_of_a_million_values_keep_the_promised_error() -> None:
         sketch = Sketch()
         for value in recorded[step * 1_000 : (step + 1) * 1_000]:
             sketch.add(value)
-        grid.add(step, sketch.count, sketch.total, sketch.squares, sketch.low, sketch.high, sketch.buckets_bytes())
+        grid.add(np.array([step]), Rows.of([(0, sketch)]))
     recorded.sort()
     whole = grid.merged()
     for q in (0.5, 0.9, 0.95, 0.99, 0.999):
