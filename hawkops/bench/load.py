@@ -18,8 +18,8 @@ class Figures:
 
     @property
     def per_second(self) -> float:
-        """Answers a second, whatever their status."""
-        return len(self.latencies) / self.seconds if self.seconds else 0.0
+        """Requests that were taken, a second; who is sent away counts for nothing."""
+        return self.statuses.get(200, 0) / self.seconds if self.seconds else 0.0
 
     def percentile(self, percent: int) -> float:
         """The latency in seconds that `percent` of requests stayed within."""

@@ -1,6 +1,8 @@
 """Small pieces of HTTP for bare ASGI doors: bounded bodies, JSON answers, headers by name."""
 
+import asyncio
 import re
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -53,6 +55,51 @@ async def read_body(scope: dict[str, Any], receive: Any, *, limit_bytes: int) ->
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+class PatientReader:
+    """Reads bodies, each within a time: one look at all of them a second costs less than a timer for each."""
+
+    def __init__(self, *, seconds: float) -> None:
+        self.seconds = seconds
+        # who reads, and until when; oldest first
+        self._until: dict[asyncio.Task[Any], float] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._watch = asyncio.create_task(self._run(), name="slow-bodies")
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+
+    async def read(self, scope: dict[str, Any], receive: Any, *, limit_bytes: int) -> bytes:
+        """Read a body as `read_body` does. Raises TimeoutError when it does not arrive in time."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._until[task] = asyncio.get_running_loop().time() + self.seconds
+        try:
+            return await read_body(scope, receive, limit_bytes=limit_bytes)
+        except asyncio.CancelledError:
+            if task in self._until:
+                raise
+            task.uncancel()
+            raise TimeoutError from None
+        finally:
+            self._until.pop(task, None)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            now = loop.time()
+            for task in [one for one, until in self._until.items() if until <= now]:
+                del self._until[task]
+                task.cancel()
 
 
 async def answer(send: Any, status: int, body: bytes, headers: Headers) -> None:

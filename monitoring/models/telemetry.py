@@ -102,8 +102,25 @@ class DeviceHour(models.Model):
         return f"{self.environment} {self.device_id} {self.hour_at:%Y-%m-%d %H}"
 
 
-class PanelRow(models.Model):
-    """What a device of the panel observed of one metric in an hour.
+class PanelReport(models.Model):
+    """What a device of the panel observed, as one payload said it; without indexes, so that writing costs little.
+
+    `services/telemetry.panel_merge` moves it into PanelHour.
+    """
+
+    environment = models.CharField(max_length=20)
+    device_id = models.CharField(max_length=200)
+    device_class = models.CharField(max_length=80)
+    simulated = models.BooleanField()
+    # JSON: for each series of an hour metric, backend, variant, outcome, hours since 1970, count, total, low, high
+    observed = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.device_id}"
+
+
+class PanelHour(models.Model):
+    """What a device of the panel observed of one metric in an hour: "one value per device".
 
     The panel is chosen by hash and bounded (`domain/panel.py`), so that its cost has a ceiling whatever the fleet's size.
     """
@@ -123,23 +140,6 @@ class PanelRow(models.Model):
     high = models.FloatField()
 
     class Meta:
-        abstract = True
-
-    def __str__(self) -> str:
-        return f"{self.environment} {self.device_id} {self.metric} {self.hour_at:%Y-%m-%d %H}"
-
-
-class PanelReport(PanelRow):
-    """As the door wrote it, one row for each report; without indexes, so that writing costs little.
-
-    `services/telemetry.panel_merge` moves it into PanelHour.
-    """
-
-
-class PanelHour(PanelRow):
-    """Merged: "one value per device"."""
-
-    class Meta:
         constraints = [
             # also erases a device
             models.UniqueConstraint(
@@ -152,6 +152,9 @@ class PanelHour(PanelRow):
             models.Index(fields=["environment", "metric", "hour_at"], name="monitoring_panel_metric"),
             models.Index(fields=["hour_at"], name="monitoring_panel_age"),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.device_id} {self.metric} {self.hour_at:%Y-%m-%d %H}"
 
 
 class PayloadDigest(models.Model):

@@ -29,7 +29,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from hawkops.core.bounded import Malformed
 from hawkops.core.environments import Environment
-from monitoring.domain import cumulative
+from monitoring.domain import cumulative, panel
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
 from monitoring.domain.sketch import LARGEST, Sketch
 from monitoring.domain.tally import Tally
@@ -102,10 +102,17 @@ class DeviceReport:
 class Ref:
     """A series key that is found by identity: comparing ten texts for every point would cost more than the point."""
 
-    __slots__ = ("key",)
+    __slots__ = ("key", "panel")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key = key
+        # how the panel names what a device observed; None when it does not keep it
+        self.panel = panel_names(key)
+
+
+def panel_names(key: SeriesKey) -> tuple[str, str, str, str] | None:
+    """Return metric, actual backend, variant and outcome as the panel keeps them; None for what it does not keep."""
+    return (key.metric, key.backend_actual, key.variant, key.outcome) if key.metric in panel.METRICS else None
 
 
 Number = tuple[Ref, int, float]
@@ -155,6 +162,24 @@ class Decoded:
         """Why points were rejected, most frequent first; empty when none was."""
         return "; ".join(f"{count} × {why}" for why, count in self.reasons.most_common(5))[:2_000]
 
+    def of_device(self) -> list[tuple[str | float, ...]]:
+        """Return what the panel keeps of it: metric, backend, variant, outcome, hours since 1970, count, total, low, high."""
+        found: dict[tuple[Ref | SeriesKey, int], list[float]] = {}
+        for ref, bucket, value in self.numbers:
+            if ref.panel is not None:
+                _observe(found, ref, bucket, 1, value, value, value)
+        for ref, bucket, count, total, low, high, *_ in self.points:
+            if ref.panel is not None and count:
+                _observe(found, ref, bucket, count, total, low, high)
+        for (key, bucket), one in self.sketches.items():
+            if key.metric in panel.METRICS and one.count:
+                _observe(found, key, bucket, one.count, one.total, one.low, one.high)
+        rows: list[tuple[str | float, ...]] = []
+        for (slot, hour), observed in found.items():
+            names = slot.panel if isinstance(slot, Ref) else panel_names(slot)
+            rows.append((*(names or ()), hour, *observed))
+        return rows
+
     def add_to(self, tallies: Tallies) -> None:
         """Add every observation to the tally of its slot."""
         for ref, bucket, value in self.numbers:
@@ -171,6 +196,28 @@ class Decoded:
             tally.add_point(count, total, low, high, zeros, offset, lanes)
         for key_slot, sketch in self.sketches.items():
             tallies.setdefault(key_slot, Tally()).sketches.append(sketch)
+
+
+def _observe(
+    found: dict[tuple[Ref | SeriesKey, int], list[float]],
+    slot: Ref | SeriesKey,
+    bucket: int,
+    count: int,
+    total: float,
+    low: float,
+    high: float,
+) -> None:
+    place = (slot, bucket // 3600)
+    one = found.get(place)
+    if one is None:
+        found[place] = [count, total, low, high]
+        return
+    one[0] += count
+    one[1] += total
+    if low < one[2]:
+        one[2] = low
+    if high > one[3]:
+        one[3] = high
 
 
 class Refused(Exception):

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from hawkops.core import clock
-from hawkops.core.asgi import CORS, PREFLIGHT, Headers, answer, bearer, header, read_body
+from hawkops.core.asgi import CORS, PREFLIGHT, Headers, PatientReader, answer, bearer, header
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
 from monitoring.otlp.decoding import Decoded, DeviceReport, decode
 from monitoring.otlp.logs import decode_logs
@@ -63,20 +63,24 @@ class TelemetryDoor:
         self._notes = Notes()
         self._authenticate = authenticate
         self._on_report = on_report
+        self._reader = PatientReader(seconds=BODY_SECONDS)
         self._large = asyncio.Semaphore(1)
         self._held_bytes = 0
 
     async def start(self) -> None:
         """Begin to commit."""
+        self._reader.start()
         self._writer.start()
 
     async def stop(self) -> None:
         """Commit what waits, then stop."""
         await self._writer.stop()
+        await self._reader.stop()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         content_type = header(scope, b"content-type").partition(";")[0].strip().lower()
-        reply = _Reply(send, as_json=content_type == JSON)
+        # only browsers say where they come from, and only they want to be told that they may read the answer
+        reply = _Reply(send, as_json=content_type == JSON, across=bool(header(scope, b"origin")))
         path = scope["path"]
         if "//" in path:
             path = re.sub(r"/{2,}", "/", path)
@@ -107,8 +111,7 @@ class TelemetryDoor:
             return
         self._held_bytes += reserved
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await read_body(scope, receive, limit_bytes=COMPRESSED_BYTES)
+            body = await self._reader.read(scope, receive, limit_bytes=COMPRESSED_BYTES)
             digest = hashlib.sha256(f"{key.environment}\0{reply.signal.prefix}".encode() + body).digest()
             sent = _Sent(reply.signal, header(scope, b"content-encoding"), content_type == JSON, key.environment)
             decoded = await self._understand(body, sent)
@@ -119,7 +122,7 @@ class TelemetryDoor:
             await reply.error(error.status, error.message)
             return
         except TimeoutError:
-            await reply.error(408, f"The body did not arrive within {BODY_SECONDS:.0f} s.")
+            await reply.error(408, f"The body did not arrive within {self._reader.seconds:.0f} s.")
             return
         except Overloaded:
             await reply.error(429, "Too many payloads wait. Come back later.", retry_seconds=2)
@@ -202,17 +205,21 @@ class _Sent:
     environment: str
 
 
+_TYPE_JSON, _TYPE_PROTOBUF = ((b"content-type", name.encode()) for name in (JSON, PROTOBUF))
+
+
 class _Reply:
     """Answers in the encoding of the request."""
 
-    def __init__(self, send: Any, *, as_json: bool) -> None:
+    def __init__(self, send: Any, *, as_json: bool, across: bool) -> None:
         self._send = send
         self._as_json = as_json
+        self._across = across
         self.signal = METRICS
 
     @property
     def _headers(self) -> Headers:
-        return [*CORS, (b"content-type", (JSON if self._as_json else PROTOBUF).encode())]
+        return [*(CORS if self._across else ()), _TYPE_JSON if self._as_json else _TYPE_PROTOBUF]
 
     async def success(self, decoded: Decoded) -> None:
         """Answer 200: empty for full success, else how many points were rejected and why."""

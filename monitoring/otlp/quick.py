@@ -296,7 +296,9 @@ def _positive(data: bytes) -> tuple[int, bytes]:
         if data[0] == 0x08:
             zigzag, at = data[1], 2
             if zigzag >= 0x80:
-                zigzag, at = varint(data, 1)
+                zigzag, at = (zigzag & 0x7F) | data[2] << 7, 3
+                if data[2] >= 0x80:
+                    zigzag, at = varint(data, 1)
             offset = (zigzag >> 1) ^ -(zigzag & 1)
         if data[at] == 0x12:
             length, at = data[at + 1], at + 2

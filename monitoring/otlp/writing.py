@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -82,8 +81,7 @@ ON CONFLICT (environment, device_id, signal) DO UPDATE SET
   accepted = excluded.accepted, rejected = excluded.rejected, details = excluded.details
 """
 PANEL = """
-COPY monitoring_panelreport (environment, device_id, hour_at, metric, backend_actual, variant, outcome, device_class,
-                             simulated, count, total, low, high) FROM STDIN
+COPY monitoring_panelreport (environment, device_id, device_class, simulated, observed) FROM STDIN
 """
 ACTIVE = "SELECT environment, count(*) FROM monitoring_devicehour WHERE hour_at = %s GROUP BY environment"
 COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
@@ -91,10 +89,8 @@ LINES_LOCK = 0x6C6F676C  # any number of our own
 COPY = f"COPY monitoring_rolluppartial ({copying.COLUMNS}) FROM STDIN (FORMAT BINARY)"
 
 
-# device, hours since 1970, metric, actual backend, variant, outcome
-PanelKey = tuple[DeviceReport, int, str, str, str, str]
-# what COPY's text form would take for something else
-ESCAPED = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+# What COPY's text form would take for something else; what devices say holds no other, and JSON none at all.
+ESCAPED = {ord("\\"): "\\\\"}
 
 
 class Overloaded(Exception):
@@ -269,7 +265,7 @@ class GroupWriter:
                 await self._copy(line, rows)
             if batch.panel:
                 async with line.cursor() as cursor, cursor.copy(PANEL) as copy:
-                    await copy.write(batch.panel_text())
+                    await copy.write("".join(batch.panel))
             environments = {waiting.environment for waiting in unique.values()}
             announced = await self._announce(line, environments)
             if batch.lines:
@@ -414,8 +410,8 @@ class _Batch:
         self.tallies: Tallies = {}
         self.cumulative: list[CumulativePoint] = []
         self.lines: list[Line] = []
-        # a device's hour and series -> count, total, low and high of what it observed
-        self.panel: dict[PanelKey, list[float]] = {}
+        # rows of the panel in PostgreSQL's text form of COPY
+        self.panel: list[str] = []
         notes: dict[tuple[str, str, str], Note] = {}
         for waiting in counted:
             decoded = waiting.decoded
@@ -433,44 +429,11 @@ class _Batch:
         self.notes = [tuple(notes[name]) for name in sorted(notes)]
 
     def _add_to_panel(self, report: DeviceReport, decoded: Decoded) -> None:
-        for ref, bucket, value in decoded.numbers:
-            self._add_for(report, ref, bucket, 1, value, value, value)
-        for ref, bucket, count, total, low, high, *_ in decoded.points:
-            self._add_for(report, ref, bucket, count, total, low, high)
-        for (slot, bucket), one in decoded.sketches.items():
-            self._add_for(report, slot, bucket, one.count, one.total, one.low, one.high)
-
-    def _add_for(
-        self,
-        report: DeviceReport,
-        slot: Ref | SeriesKey,
-        bucket: int,
-        count: int,
-        total: float,
-        low: float,
-        high: float,
-    ) -> None:
-        key = slot.key if isinstance(slot, Ref) else slot
-        if not count or key.metric not in panel.METRICS:
-            return
-        place = (report, bucket // 3600, key.metric, key.backend_actual, key.variant, key.outcome)
-        found = self.panel.get(place)
-        if found is None:
-            self.panel[place] = [count, total, low, high]
-            return
-        found[0] += count
-        found[1] += total
-        found[2] = min(found[2], low)
-        found[3] = max(found[3], high)
-
-    def panel_text(self) -> str:
-        """Return the panel's rows in PostgreSQL's text form of COPY."""
-        lines = []
-        for (report, hour, metric, backend, variant, outcome), (count, total, low, high) in self.panel.items():
-            names = (report.environment, report.device_id, _hour_text(hour), metric, backend, variant, outcome)
-            text = "\t".join(name.translate(ESCAPED) for name in (*names, report.device_class))
-            lines.append(f"{text}\t{'t' if report.simulated else 'f'}\t{count}\t{total!r}\t{low!r}\t{high!r}\n")
-        return "".join(lines)
+        observed = decoded.of_device()
+        if observed:
+            names = (report.environment, report.device_id, report.device_class, "t" if report.simulated else "f")
+            parts = (*names, orjson.dumps(observed).decode())
+            self.panel.append("\t".join([one.translate(ESCAPED) if "\\" in one else one for one in parts]) + "\n")
 
     @property
     def series(self) -> set[Ref | SeriesKey]:
@@ -515,11 +478,6 @@ async def _copy_lines(line: psycopg.AsyncConnection[Any], lines: list[Line]) -> 
     async with line.cursor() as cursor, cursor.copy(COPY_LINES) as copy:
         for one in lines:
             await copy.write_row(one)
-
-
-@lru_cache(maxsize=64)
-def _hour_text(hour: int) -> str:
-    return datetime.fromtimestamp(hour * 3600, tz=UTC).isoformat()
 
 
 def _columns(keys: list[SeriesKey]) -> list[list[Any]]:

@@ -20,7 +20,7 @@ KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
-PANEL_ROWS = 50_000
+PANEL_PAYLOADS = 10_000
 _PANEL_MERGE = """
 WITH gone AS (
     DELETE FROM monitoring_panelreport WHERE id IN (
@@ -29,10 +29,11 @@ WITH gone AS (
 ), merged AS (
     INSERT INTO monitoring_panelhour AS p (environment, device_id, hour_at, metric, backend_actual, variant, outcome,
                                            device_class, simulated, count, total, low, high)
-    SELECT environment, device_id, hour_at, metric, backend_actual, variant, outcome,
-           max(device_class), bool_or(simulated), sum(count), sum(total), min(low), max(high)
-      FROM gone GROUP BY environment, device_id, hour_at, metric, backend_actual, variant, outcome
-     ORDER BY environment, device_id, hour_at, metric, backend_actual, variant, outcome
+    SELECT environment, device_id, to_timestamp((o ->> 4)::bigint * 3600), o ->> 0, o ->> 1, o ->> 2, o ->> 3,
+           max(device_class), bool_or(simulated), sum((o ->> 5)::bigint), sum((o ->> 6)::float8),
+           min((o ->> 7)::float8), max((o ->> 8)::float8)
+      FROM gone, json_array_elements(observed::json) AS o
+     GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
     ON CONFLICT (environment, device_id, hour_at, metric, backend_actual, variant, outcome) DO UPDATE SET
       count = p.count + excluded.count, total = p.total + excluded.total,
       low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
@@ -54,17 +55,17 @@ def device_hours_prune(*, now: datetime | None = None) -> int:
 
 
 def panel_merge() -> int:
-    """Move what the door wrote about the panel's devices into one row for each hour and series; return how much it was.
+    """Move what the door wrote about the panel's devices into one row for each hour and series; return of how many payloads.
 
     One statement, so that a row is in exactly one of both tables; whoever runs it beside another takes other rows.
     """
     moved = 0
     with connection.cursor() as cursor:
         while True:
-            cursor.execute(_PANEL_MERGE, [PANEL_ROWS])
+            cursor.execute(_PANEL_MERGE, [PANEL_PAYLOADS])
             many = int(cursor.fetchone()[0])
             moved += many
-            if many < PANEL_ROWS:
+            if many < PANEL_PAYLOADS:
                 return moved
 
 

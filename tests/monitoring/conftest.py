@@ -35,6 +35,7 @@ class Running:
     """A running door."""
 
     url: str
+    door: TelemetryDoor | None = None
     reports: list[DeviceReport] = field(default_factory=list)
 
     def post(
@@ -84,6 +85,7 @@ def serving(dsn: str) -> Iterator[Running]:
     """Serve a door of its own."""
     found = Running("")
     metrics_door = TelemetryDoor(dsn=dsn, authenticate=KEYS.get, on_report=found.reports.append)
+    found.door = metrics_door
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import socket
 import threading
 import time
 import zlib
@@ -255,3 +256,23 @@ def test_series_forgotten_by_another_group__a_group_under_way_keeps_its_own(
 
     assert door.post(Payload().sum("litert.inferences", 3).body).status_code == 200
     assert total("litert.inferences") == 3
+
+
+def test_a_body_that_does_not_arrive_is_given_up_and_the_others_are_taken(
+    door: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert door.door is not None
+    monkeypatch.setattr(door.door._reader, "seconds", 0.1)
+    url = httpx.URL(door.url)
+    head = f"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer hk_demo_good\r\nContent-Type: {PROTOBUF}\r\n"
+    with socket.create_connection((url.host, url.port), timeout=10) as slow:
+        slow.sendall(f"{head}Content-Length: 100\r\n\r\n12".encode())
+        assert door.post(Payload().sum("litert.inferences", 2).body).status_code == 200
+        assert slow.recv(4_096).startswith(b"HTTP/1.1 408")
+    assert total("litert.inferences") == 2
+
+
+def test_only_a_browser_is_told_that_it_may_read_the_answer(door: Running) -> None:
+    body = Payload().sum("litert.inferences", 2).body
+    assert "access-control-allow-origin" not in door.post(body).headers
+    assert door.post(body, origin="https://app.example").headers["access-control-allow-origin"] == "*"
