@@ -71,7 +71,8 @@ class Pattern:
         """Say what the pattern leads to."""
         if self.limit is None:
             return "counted, no alert"
-        return f"{self.limit} match{'es' if self.limit > 1 else ''} within {self.window_minutes} min: {self.severity}"
+        said = f"{self.limit} match{'es' if self.limit > 1 else ''} within {self.window_minutes} min: {self.severity}"
+        return f"{said}, security review" if self.suspicious else said
 
 
 class Matcher:

@@ -32,7 +32,8 @@ def looks(environment: str, *, now: datetime) -> list[Look]:
     found = [_silence(newest, now)]
     for one in health(environment, now=now):
         # where nothing ever reported, nobody waits for its devices
-        if newest is not None if one.check.per_environment else environment == OWNER:
+        awaited = newest is not None if one.check.per_environment else environment == OWNER
+        if awaited:
             found += _of_health(one, environment)
     found += map(_of_pattern, patterns.breaches(environment, now=now))
     found += _of_reading(environment, now)

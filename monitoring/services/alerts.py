@@ -12,7 +12,7 @@ from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from monitoring.domain import alerting
 from monitoring.domain.alerting import OWNER, Action, Episode, Identity, Kind, Look, Move, Sign, Source, State
-from monitoring.domain.criteria import Severity
+from monitoring.domain.criteria import Purpose, Severity
 from monitoring.models import Alert, Evaluation, Silence
 from monitoring.selectors import quieting
 from monitoring.selectors.alerts import silences
@@ -61,7 +61,12 @@ def _environment_evaluate(environment: str) -> int:
 
 def _silence_of_ingest(found: Sequence[Look]) -> list[Quiet]:
     silent = any(look.key == SILENT_KEY and look.sign is Sign.BAD for look in found)
-    return [Quiet("no telemetry arrives", lambda look: look.from_telemetry)] if silent else []
+    return [Quiet("no telemetry arrives", _of_silence)] if silent else []
+
+
+def _of_silence(look: Look) -> bool:
+    """Say whether missing telemetry explains a look; a security breach that was measured it does not."""
+    return look.from_telemetry and not (look.purpose is Purpose.SECURITY and look.kind is Kind.BREACH)
 
 
 def _failed(environment: str, error: str, now: datetime) -> None:

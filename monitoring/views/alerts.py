@@ -34,6 +34,7 @@ from monitoring.services.silences import silence_end as end
 MAY_ACT = (Role.OPERATOR, Role.RELEASER)
 SPANS = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 BODY_BYTES = 1_000_000
+ENTRIES = 200
 
 
 @require_safe
@@ -80,7 +81,7 @@ def alert(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     rule = next(iter(criteria(keys=[found.key])), None) if found.source == Source.CRITERION else None
     context = {
         "alert": found,
-        "entries": history.entries(environment=environment, hidden=True).filter(subject=f"alert:{pk}"),
+        "entries": history.entries(environment=environment, hidden=True).filter(subject=f"alert:{pk}")[:ENTRIES],
         "earlier": Alert.objects.filter(environment=environment, source=found.source, key=found.key, kind=found.kind)
         .exclude(pk=pk)
         .order_by("-since_at")[:10],
@@ -98,8 +99,8 @@ def _promise(rule: Criterion | None, found: Alert) -> timedelta | None:
     return promise(rule.window, rule.for_) if rule and found.kind == Kind.BREACH else None
 
 
-def _back(request: HttpRequest, environment: str) -> HttpResponse:
-    response = redirect("monitoring:alerts", environment=environment)
+def _back(environment: str, **key: int) -> HttpResponse:
+    response = redirect("monitoring:alert" if key else "monitoring:alerts", environment=environment, **key)
     response.status_code = 303
     return response
 
@@ -122,7 +123,7 @@ def acknowledge(request: HttpRequest, environment: str, pk: int) -> HttpResponse
         messages.success(
             request, f"{taken.title} is yours until {taken.acknowledged_until:%H:%M} UTC; then it pages again."
         )
-    return _back(request, environment)
+    return _back(environment)
 
 
 @require_POST
@@ -139,10 +140,8 @@ def close(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-        response = redirect("monitoring:alert", environment=environment, pk=pk)
-        response.status_code = 303
-        return response
-    return _back(request, environment)
+        return _back(environment, pk=pk)
+    return _back(environment)
 
 
 @require_POST
@@ -165,7 +164,7 @@ def silence(request: HttpRequest, environment: str) -> HttpResponse:
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    return _back(request, environment)
+    return _back(environment)
 
 
 @require_POST
@@ -177,7 +176,7 @@ def silence_end(request: HttpRequest, environment: str, pk: int) -> HttpResponse
         end(silence=found, actor=Actor.person(request.user), request_id=str(getattr(request, "request_id", "")))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    return _back(request, environment)
+    return _back(environment)
 
 
 @csrf_exempt

@@ -1,6 +1,7 @@
 """Alertmanager's webhooks: fired once however often told, updated, paged again, closed, and nothing that breaks them."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,8 @@ from django.db import connection
 from hawkops.core.errors import InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
-from monitoring.models import Alert
+from hawkops.history.services import history_verify
+from monitoring.models import Alert, Evaluation
 from monitoring.selectors import alerts as selectors
 from monitoring.services import alerts as services
 from monitoring.services.alertmanager import alertmanager_take
@@ -144,6 +146,46 @@ def test_alertmanager__two_instances_at_once__one_alert_each() -> None:
 
     assert sorted(moved) == [0, 20]
     assert Alert.objects.count() == 20
+
+
+@pytest.mark.fresh_database
+def test_alertmanager__while_everything_is_evaluated_and_acknowledged__nobody_waits_for_ever() -> None:
+    rows = [{**webhook()["alerts"][0], "fingerprint": f"f{number}"} for number in reversed(range(30))]
+    alertmanager_take(environment="demo", payload={"version": "4", "alerts": rows}, actor=ME)
+    ids = list(Alert.objects.order_by("-pk").values_list("pk", flat=True))
+
+    def told() -> None:
+        for number in range(8):
+            labels = {"alertname": "HighCPU", "round": str(number)}
+            alertmanager_take(
+                environment="demo",
+                payload={"version": "4", "alerts": [{**row, "labels": labels} for row in rows]},
+                actor=ME,
+            )
+
+    def evaluated() -> None:
+        for number in range(8):
+            silence_create(
+                environment="demo", pattern=f"f{number}", span=timedelta(hours=1), actor=ME, reason="Known"
+            )  # fmt: skip
+            services.alerts_evaluate(environments=["demo"])
+
+    def acknowledged() -> None:
+        for pk in ids[:20]:
+            services.alert_acknowledge(alert_id=pk, actor=ME)
+
+    def alone(work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(alone, (told, evaluated, acknowledged)))
+
+    assert Evaluation.objects.get().failures == 0
+    assert Alert.objects.filter(state="acknowledged").count() == 20
+    assert history_verify(requested_by="test").good
 
 
 @pytest.mark.django_db

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from django.db import connection
 
+from hawkops.celery import app
 from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
@@ -111,6 +112,13 @@ def test_evaluate__however_many_alerts_stand__one_query_reads_them(django_assert
     Alert.objects.bulk_create(rows)
     with at(10), django_assert_max_num_queries(40):
         services.alerts_evaluate(environments=["demo"])
+
+
+def test_schedule__what_must_not_be_late__has_a_queue_of_its_own() -> None:
+    queues = {row["task"]: row["options"]["queue"] for row in app.conf.beat_schedule.values()}
+
+    alone = {task for task, queue in queues.items() if queue == "alerts"}
+    assert alone == {"monitoring.alerts_evaluate", "history.heartbeat", "monitoring.health_due"}
 
 
 # ---- rules that go ----

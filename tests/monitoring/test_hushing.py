@@ -149,6 +149,18 @@ def test_no_telemetry__explains_what_devices_report_and_nothing_that_is_measured
     assert not found["health-litert-availability", Kind.NO_DATA].from_telemetry
 
 
+def test_no_telemetry__leaves_a_security_breach_loud() -> None:
+    for seconds in (0, 10):
+        with at(seconds) as now:
+            stored("security.encryption.failures", [1.0], now)
+            services.alerts_evaluate(environments=["demo"])
+    look(200)
+
+    assert Alert.objects.get(key="telemetry-silent").state == "firing"
+    breach = Alert.objects.get(key="security-encryption")
+    assert (breach.state, breach.loud) == ("firing", True)
+
+
 def test_kill_lifted__alert_that_fired_while_explained__becomes_loud_with_a_fact(
     told: list[AlertMoved], django_capture_on_commit_callbacks: object
 ) -> None:

@@ -10,6 +10,7 @@ from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from monitoring.models import Alert, Silence, StoredCriterion
 from monitoring.services.criteria import criteria_seed
+from monitoring.services.patterns import pattern_save
 
 pytestmark = pytest.mark.django_db
 HOOK = "/demo/alerts/alertmanager"
@@ -125,6 +126,27 @@ def test_alert__of_a_criterion__promises_its_detection_delay(console: Client) ->
 
     assert "within 5 min 40 s of the breach" in page
     assert "after the newest data of the first bad look was measured" in page
+
+
+def test_alert__of_suspicious_processing__says_what_is_counted(console: Client) -> None:
+    now = clock.now()
+    made = Alert.objects.create(
+        environment="demo", source="criterion", key="security-suspicious", kind="breach", title="Suspicious",
+        severity="warning", state="firing", action="security_review", since_at=now, bad_at=now,
+    )  # fmt: skip
+    url = f"/demo/alerts/{made.pk}"
+    page = console.get(url).content.decode()
+    assert "<b>To do by the runbook:</b> security review." in page
+    assert "none is ticked" in page
+    own = {
+        "key": "thermal",
+        "title": "Odd prompts",
+        "expression": "ODD",
+        "sources": ["device logs"],
+        "suspicious": True,
+    }
+    pattern_save(document=own, actor=Actor.system("test"), reason="Seen")
+    assert "Odd prompts</a>" in console.get(url).content.decode()
 
 
 def test_criterion__replayed_then_saved_and_a_stale_form_is_refused(console: Client) -> None:
