@@ -8,8 +8,9 @@ import orjson
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
@@ -100,9 +101,9 @@ def _promise(rule: Criterion | None, found: Alert) -> timedelta | None:
 
 
 def _back(environment: str, **key: int) -> HttpResponse:
-    response = redirect("monitoring:alert" if key else "monitoring:alerts", environment=environment, **key)
-    response.status_code = 303
-    return response
+    """Lead to the list, or to the alert that `pk` names."""
+    name = "monitoring:alert" if key else "monitoring:alerts"
+    return HttpResponseRedirect(reverse(name, kwargs={"environment": environment, **key}), status=303)
 
 
 @require_POST
