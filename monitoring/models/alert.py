@@ -41,13 +41,17 @@ class Silence(models.Model):
 
     def hides(self, alert: "Alert") -> bool:
         """Whether it hides an alert."""
+        return self.names(alert.name, severity=alert.severity, alertname=alert.alertname)
+
+    def names(self, name: str, *, severity: str, alertname: str = "") -> bool:
+        """Whether it hides an alert that is called so."""
         return alerting.hides(
             pattern=self.pattern,
             of_severity=self.severity,
             of_alertname=self.alertname,
-            name=alert.name,
-            severity=alert.severity,
-            alertname=alert.alertname,
+            name=name,
+            severity=severity,
+            alertname=alertname,
         )
 
 

@@ -1,13 +1,15 @@
 """One look at an environment: what telemetry, health checks, log patterns and criteria say of each alert. Reads only."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import alerting
-from monitoring.domain.alerting import OWNER, Action, Kind, Look, Sign, Source
-from monitoring.domain.criteria import Purpose, Severity
+from monitoring.domain.alerting import NO_DATA_SUFFIX, OWNER, Action, Kind, Look, Sign, Source
+from monitoring.domain.criteria import Criterion, Purpose, Severity
+from monitoring.domain.health import CHECKS, HealthCheck
 from monitoring.domain.metrics import HISTORY_GAP
 from monitoring.domain.patterns import Source as Log
 from monitoring.selectors import measured, patterns
@@ -37,14 +39,48 @@ def looks(environment: str, *, now: datetime) -> list[Look]:
             found += _of_health(one, environment)
     found += map(_of_pattern, patterns.breaches(environment, now=now))
     found += _of_reading(environment, now)
-    wanted = [
+    for evaluated in evaluate(environment, _judged(environment), now=now):
+        found += _of_criterion(evaluated, now)
+    return found
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that may alert, by what a silence calls it."""
+
+    name: str
+    title: str
+    severity: Severity
+
+
+def rules(environment: str) -> list[Rule]:
+    """Return everything that may alert in an environment, Alertmanager's alerts aside. Two queries."""
+    found = [Rule(SILENT_KEY, "No telemetry arrives", Severity.CRITICAL)]
+    for check in CHECKS:
+        if check.per_environment or environment == OWNER:
+            severity = _severity(check)
+            found.append(Rule(f"health-{check.key}", f"{check.title} fails", severity))
+            found.append(Rule(f"health-{check.key}{NO_DATA_SUFFIX}", f"{check.title} is not checked", severity))
+    for _, pattern in patterns.stored():
+        if pattern.limit is not None and not pattern.paused:
+            found.append(Rule(f"pattern-{pattern.key}", pattern.title, pattern.severity))
+    for one in _judged(environment):
+        found.append(Rule(one.key, one.title, one.severity))
+        if one.no_data:
+            found.append(Rule(f"{one.key}{NO_DATA_SUFFIX}", f"{one.title}: no data", Severity.WARNING))
+    return found
+
+
+def _judged(environment: str) -> list[Criterion]:
+    return [
         one
         for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY))
         if not one.paused and (one.over.metric not in INSTALLATION_METRICS or environment == OWNER)
     ]
-    for evaluated in evaluate(environment, wanted, now=now):
-        found += _of_criterion(evaluated, now)
-    return found
+
+
+def _severity(check: HealthCheck) -> Severity:
+    return Severity.CRITICAL if check.per_environment else Severity.WARNING
 
 
 def _silence(newest: datetime | None, now: datetime) -> Look:
@@ -69,7 +105,7 @@ def _of_health(one: Standing, environment: str) -> Iterable[Look]:
     """Give a look at what a check says, and one at whether it still runs."""
     failed = one.verdict in (Verdict.FAIL, Verdict.ERROR)
     seen = Sign.BAD if failed else Sign.WELL if one.verdict is Verdict.PASS else Sign.UNKNOWN
-    severity = Severity.CRITICAL if one.check.per_environment else Severity.WARNING
+    severity = _severity(one.check)
     key = f"health-{one.check.key}"
     # in demo the local device is asked as well, whatever arrives
     reported = one.check.per_environment and environment != Environment.DEMO

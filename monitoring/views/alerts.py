@@ -26,6 +26,7 @@ from monitoring.models import Alert, Silence
 from monitoring.selectors import alerts as selectors
 from monitoring.selectors.alerts import Shown
 from monitoring.selectors.criteria import criteria
+from monitoring.selectors.looks import rules
 from monitoring.selectors.patterns import suspicious
 from monitoring.services import alerts as services
 from monitoring.services.alertmanager import alertmanager_take
@@ -71,7 +72,13 @@ def _trial(request: HttpRequest, environment: str, draft: dict[str, str], found:
         wanted = silence_checked(environment=environment, **draft)
     except HawkOpsError as refusal:
         return {"unfit": refusal.message}
-    return {"tried": True, "would_hide": selectors.hidden_by(wanted, found)}
+    known = rules(environment)
+    return {
+        "tried": True,
+        "would_hide": selectors.hidden_by(wanted, found),
+        "rules": known,
+        "rules_hidden": [one for one in known if wanted.names(one.name, severity=one.severity)],
+    }
 
 
 @require_safe

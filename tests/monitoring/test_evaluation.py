@@ -11,14 +11,18 @@ import time_machine
 from django.db import connection
 
 from hawkops.celery import app
+from hawkops.core import clock
 from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.watch import Watch
+from monitoring.domain.alerting import Source, name_of
 from monitoring.models import Alert, Evaluation, StoredCriterion
 from monitoring.selectors import alerts as selectors
+from monitoring.selectors.looks import looks, rules
 from monitoring.services import alerts as services
 from monitoring.services.criteria import criteria_seed
+from monitoring.services.patterns import patterns_scan, patterns_seed
 from tests.monitoring.rows import stored
 
 ME = Actor("person:1", "operator-1")
@@ -185,6 +189,22 @@ def test_audit_gaps__of_the_one_history__alert_once() -> None:
             look(seconds, 0.5, environment=environment)
 
     assert list(Alert.objects.filter(key="security-audit-gaps").values_list("environment", flat=True)) == ["production"]
+
+
+@pytest.mark.django_db
+def test_rules__are_called_as_the_looks_at_them() -> None:
+    criteria_seed(actor=ME)
+    patterns_seed(actor=ME)
+    patterns_scan()
+    for environment in ("demo", "production"):
+        now = clock.now()
+        stored(LATENCY, [0.5], now, environment=environment)
+        seen = {
+            (name_of(one.source, one.key, one.kind), one.severity)
+            for one in looks(environment, now=now)
+            if one.source is not Source.LOGS
+        }
+        assert {(one.name, one.severity) for one in rules(environment)} == seen
 
 
 # ---- who watches it ----

@@ -79,6 +79,10 @@ def test_alerts__grouped_under_headings_with_their_worst(console: Client, hooked
 def test_silence__shows_what_it_would_hide_before_it_is_saved(console: Client, hooked: Alert) -> None:
     page = console.get("/demo/alerts", {"try": "1", "pattern": "", "alertname": "High*", "severity": "info"})
     assert "Would hide 1 of 1 open alert: HighCPU" in page.content.decode().replace("\u202f", " ")
+    rules = console.get("/demo/alerts", {"part": "trial", "pattern": "alert-*-throughput"}).content.decode()
+    assert "it hides 3: CPU throughput, GPU throughput, NPU throughput." in rules.replace("\u202f", " ")
+    missing = console.get("/demo/alerts", {"part": "trial", "pattern": "alert-memory:no-data"}).content.decode()
+    assert "it hides 1: Memory of one device: no data." in missing
     part = console.get("/demo/alerts", {"part": "trial", "pattern": "*"}).content.decode()
     assert "hide an outage" in part
     assert "<html" not in part
