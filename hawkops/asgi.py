@@ -11,6 +11,8 @@ from hawkops.wsgi import application as django_pages  # configures Django before
 
 # isort: split
 from hawkops.live import LiveStream
+from hawkops.watch import Watch
+from monitoring.services.alerts import evaluation_watch
 
 EMERGENCY = re.compile(r"^/[a-z]+/emergency(/|$)")
 
@@ -22,6 +24,8 @@ class Console:
         self.pages: Any = WSGIMiddleware(cast(Any, django_pages), workers=8)
         self.emergency: Any = WSGIMiddleware(cast(Any, django_pages), workers=4)
         self.live = LiveStream(settings.DATABASE_URL)
+        # here, because nothing that evaluates alerts can tell that it has stopped
+        self.watch = Watch(evaluation_watch)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -44,8 +48,10 @@ class Console:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self.live.start()
+                self.watch.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self.watch.stop()
                 await asyncio.wait_for(self.live.stop(), timeout=3)
                 await send({"type": "lifespan.shutdown.complete"})
                 return

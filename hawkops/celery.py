@@ -24,20 +24,21 @@ app.conf.update(
 )
 
 
-def periodic(name: str, seconds: float, *args: Any) -> dict[str, Any]:
+def periodic(name: str, seconds: float, *args: Any, queue: str = "critical") -> dict[str, Any]:
     """A message every `seconds` that expires before the next one: a backlog never piles up."""
-    return {"task": name, "schedule": seconds, "args": args, "options": {"expires": seconds, "queue": "critical"}}
+    return {"task": name, "schedule": seconds, "args": args, "options": {"expires": seconds, "queue": queue}}
 
 
+# What must not wait behind a long sweep has a queue and a worker of its own: `alerts`.
 app.conf.beat_schedule = {
-    "heartbeat": periodic("history.heartbeat", 30.0),
+    "heartbeat": periodic("history.heartbeat", 30.0, queue="alerts"),
     "reap": periodic("scripts.reap", 10.0),
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
     "digests": periodic("monitoring.digests_prune", 300.0),
-    "health": periodic("monitoring.health_due", 5.0),
+    "health": periodic("monitoring.health_due", 5.0, queue="alerts"),
     "health_prune": periodic("monitoring.health_prune", 3600.0),
-    "alerts": periodic("monitoring.alerts_evaluate", 10.0),
+    "alerts": periodic("monitoring.alerts_evaluate", 10.0, queue="alerts"),
     "alerts_prune": periodic("monitoring.alerts_prune", 3600.0),
     # a wider tier takes over less often, so that its rows come in few pieces
     "rollups_minute": periodic("monitoring.rollups_move_up", 30.0, 60),

@@ -40,6 +40,7 @@ urlpatterns = [
     path("alerts", alerts.alerts, name="alerts"),
     path("alerts/<int:pk>", alerts.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge", alerts.acknowledge, name="alert_acknowledge"),
+    path("alerts/<int:pk>/close", alerts.close, name="alert_close"),
     path("alerts/alertmanager", alerts.alertmanager, name="alertmanager"),
     path("silences", alerts.silence, name="silence"),
     path("silences/<int:pk>/end", alerts.silence_end, name="silence_end"),

@@ -9,7 +9,7 @@ from django.db import transaction
 
 @dataclass(frozen=True)
 class Job:
-    """A task by its name, and the queue it belongs to (`critical`, `scripts` or `health`)."""
+    """A task by its name, and the queue it belongs to (`critical`, `alerts`, `scripts` or `health`)."""
 
     name: str
     queue: str

@@ -7,11 +7,16 @@ from datetime import UTC, datetime, timedelta
 from hawkops.core.verdicts import Verdict
 
 EVERYWHERE = ""
+AVAILABILITY = "litert-availability"
 
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """One check of the runbook. `per_environment`: it asks each environment's devices, not this installation."""
+    """One check of the runbook. `per_environment`: it asks each environment's devices, not this installation.
+
+    `stays`: what it looks at doesn't go away by itself, so a subject that passed and is missing now has failed.
+    `for_` is how long a failure must last before it is told.
+    """
 
     key: str
     title: str
@@ -19,6 +24,8 @@ class HealthCheck:
     interval: timedelta
     timeout: timedelta
     per_environment: bool = False
+    stays: bool = False
+    for_: timedelta = timedelta()
 
     def due_at(self, now: datetime) -> datetime:
         """Return the moment of the newest run that is due: whoever comes asks about the same one."""
@@ -33,12 +40,14 @@ class HealthCheck:
 
 CHECKS = (
     HealthCheck(
-        "litert-availability",
+        AVAILABILITY,
         "LiteRT availability",
         "a device class has reported a successful inference, or the local device makes one now",
         timedelta(seconds=30),
         timedelta(seconds=10),
         per_environment=True,
+        # one miss stands until the next result is there: 30 s, 10 s at most to run, 5 s until the scheduler asks
+        for_=timedelta(seconds=45),
     ),
     HealthCheck(
         "model-validation",
@@ -46,6 +55,7 @@ CHECKS = (
         "the signature of this host's model verifies",
         timedelta(minutes=5),
         timedelta(seconds=30),
+        stays=True,
     ),
     HealthCheck(
         "fallback",
@@ -60,19 +70,27 @@ BY_KEY = {check.key: check for check in CHECKS}
 
 @dataclass(frozen=True)
 class Tick:
-    """One result in the strip."""
+    """One result in the strip; `running` while it is not there yet."""
 
     due_at: datetime
     verdict: Verdict
     sentence: str
     seconds: float | None
+    running: bool = False
 
 
-def standing(check: HealthCheck, ticks: Sequence[Tick], now: datetime) -> tuple[Verdict, str]:
-    """Return what the newest result says now; results that stopped coming are `STALE`, whatever the last one was."""
-    if not ticks:
-        return Verdict.NO_DATA, "never run yet"
-    newest = max(ticks, key=lambda tick: tick.due_at)
+def standing(
+    check: HealthCheck, ticks: Sequence[Tick], now: datetime, *, watched_since: datetime | None = None
+) -> tuple[Verdict, str]:
+    """Return what the newest finished result says now; results that don't come are `STALE`, whatever the last one was.
+
+    A check that never ran is late from when this installation began to watch; None when it does not watch yet.
+    """
+    newest = max((tick for tick in ticks if not tick.running), key=lambda tick: tick.due_at, default=None)
+    if newest is None:
+        if watched_since is None or now - watched_since <= check.late_after:
+            return Verdict.NO_DATA, "never run yet"
+        return Verdict.STALE, f"never run: the worker of health checks does not run, one is due every {_every(check)}"
     if now - newest.due_at > check.late_after:
         minutes = (now - newest.due_at).total_seconds() / 60
         return (
@@ -80,6 +98,13 @@ def standing(check: HealthCheck, ticks: Sequence[Tick], now: datetime) -> tuple[
             f"the scheduler has stopped: no result for {minutes:.0f} min, one is due every {_every(check)}",
         )
     return newest.verdict, newest.sentence
+
+
+def settled(check: HealthCheck, verdict: Verdict, sentence: str, *, passed: bool) -> tuple[Verdict, str]:
+    """Return a result as it counts: a subject that passed before and can't be measured now is gone, and that fails."""
+    if check.stays and passed and verdict is Verdict.NO_DATA:
+        return Verdict.FAIL, f"passed before, can't be measured now: {sentence}"
+    return verdict, sentence
 
 
 def _every(check: HealthCheck) -> str:

@@ -45,7 +45,10 @@ FILES = (Source.APP_LOG, Source.SECURITY_LOG)
 
 @dataclass(frozen=True)
 class Pattern:
-    """One pattern. `limit` matches within `window` are an alert; None is counted and charted only."""
+    """One pattern. `limit` matches within `window` are an alert; None is counted and charted only.
+
+    A `suspicious` one counts as the runbook's suspicious processing pattern: its alert asks for a security review.
+    """
 
     key: str
     title: str
@@ -56,6 +59,7 @@ class Pattern:
     window: timedelta = timedelta(minutes=5)
     action: str = ""
     paused: bool = False
+    suspicious: bool = False
 
     @property
     def window_minutes(self) -> int:
@@ -67,7 +71,8 @@ class Pattern:
         """Say what the pattern leads to."""
         if self.limit is None:
             return "counted, no alert"
-        return f"{self.limit} match{'es' if self.limit > 1 else ''} within {self.window_minutes} min: {self.severity}"
+        said = f"{self.limit} match{'es' if self.limit > 1 else ''} within {self.window_minutes} min: {self.severity}"
+        return f"{said}, security review" if self.suspicious else said
 
 
 class Matcher:
@@ -130,16 +135,19 @@ def pattern(document: Mapping[str, Any]) -> Pattern:
     if not isinstance(expression, str):
         raise Unfit("An expression is a text")
     matcher(expression)
+    suspicious = bool(document.get("suspicious", False))
     return Pattern(
         key=key,
         title=title,
         expression=expression,
         sources=_sources(document.get("sources")),
         severity=_severity(document.get("severity", Severity.WARNING.value)),
-        limit=_limit(document.get("limit")),
+        # the runbook wants a review after one occurrence
+        limit=_limit(document.get("limit")) or (1 if suspicious else None),
         window=_window(document.get("window", "5m")),
         action=_text(document, "action", 200),
         paused=bool(document.get("paused", False)),
+        suspicious=suspicious,
     )
 
 
@@ -155,6 +163,7 @@ def document(one: Pattern) -> dict[str, Any]:
         "window": f"{one.window_minutes}m",
         "action": one.action,
         "paused": one.paused,
+        "suspicious": one.suspicious,
     }
 
 
@@ -225,7 +234,8 @@ RUNBOOK = (
         "Backend switch",
         "BACKEND_SWITCH",
         APP,
-        severity=Severity.INFO,
+        # a switch every three seconds, which the runbook calls frequent
+        limit=100,
         action="Raise the switching threshold to 0.3 and the cooldown to 60 000 ms",
     ),
     Pattern(

@@ -1,6 +1,6 @@
 """Monitoring's tables."""
 
-from monitoring.models.alert import Alert, Silence
+from monitoring.models.alert import Alert, Evaluation, Silence
 from monitoring.models.criteria import StoredCriterion, StoredProfile
 from monitoring.models.health import HealthResult
 from monitoring.models.logs import LogLine
@@ -21,6 +21,7 @@ __all__ = [
     "CumulativeStream",
     "DeviceHour",
     "DeviceNote",
+    "Evaluation",
     "HealthResult",
     "LogCursor",
     "LogLine",

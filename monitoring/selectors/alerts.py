@@ -1,13 +1,14 @@
-"""Reading alerts and silences."""
+"""Reading alerts, silences, and when everything was looked at last."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
+from itertools import groupby
 
 from hawkops.core import clock
 from monitoring.domain import alerting
 from monitoring.domain.alerting import State
-from monitoring.models import Alert, Silence
+from monitoring.models import Alert, Evaluation, Silence
 
 ORDER = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.PENDING: 2, State.RESOLVED: 3}
 GRAVITY = {"critical": 0, "warning": 1, "info": 2}
@@ -27,6 +28,35 @@ class Shown:
         return self.alert.state == State.FIRING and not self.alert.inhibited_by and self.silence is None
 
 
+@dataclass(frozen=True)
+class Group:
+    """The open alerts of one group."""
+
+    title: str
+    alerts: list[Shown]
+
+    @property
+    def loud(self) -> int:
+        """How many of them somebody must act on."""
+        return sum(one.loud for one in self.alerts)
+
+    @property
+    def worst(self) -> str:
+        """The worst severity among the loud ones; among all when none is."""
+        considered = [one for one in self.alerts if one.loud] or self.alerts
+        return min((one.alert.severity for one in considered), key=GRAVITY.__getitem__)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How fresh the evaluation of an environment is."""
+
+    looked_at: datetime | None
+    late: bool
+    failures: int
+    error: str
+
+
 def silences(environment: str, *, now: datetime | None = None, ended: bool = False) -> list[Silence]:
     """Return the silences in force, or those that ended."""
     rows = Silence.objects.filter(environment=environment)
@@ -37,6 +67,16 @@ def silences(environment: str, *, now: datetime | None = None, ended: bool = Fal
 def open_alerts(environment: str) -> list[Shown]:
     """Return what stands: loud ones first, then by severity and age. Three queries."""
     return _shown(environment, list(Alert.objects.filter(environment=environment, resolved_at=None)))
+
+
+def grouped(shown: Iterable[Shown]) -> list[Group]:
+    """Put alerts under their groups: those with something loud first, the worst on top."""
+    rows = sorted(shown, key=lambda one: one.alert.group)
+    found = [
+        Group(alerting.group_title(group), _ordered(alerts))
+        for group, alerts in groupby(rows, key=lambda one: one.alert.group)
+    ]
+    return sorted(found, key=lambda one: (not one.loud, GRAVITY[one.worst], one.title))
 
 
 def resolved_alerts(environment: str, *, limit: int = 30) -> list[Alert]:
@@ -60,28 +100,45 @@ def firing_count(environment: str) -> int:
     return sum(one.loud for one in open_alerts(environment))
 
 
-def hidden_by(silence: Silence, shown: list[Shown]) -> int:
-    """Count the open alerts that a silence hides now."""
-    return sum(fnmatchcase(one.alert.key, silence.pattern) for one in shown)
+def hidden_by(silence: Silence, shown: Iterable[Shown]) -> list[Alert]:
+    """Return the open alerts that a silence hides now."""
+    return [one.alert for one in shown if silence.hides(one.alert)]
+
+
+def looked_at(environment: str) -> datetime | None:
+    """Return when an environment's alerts were evaluated last; None before the first time. One query."""
+    return Evaluation.objects.filter(pk=environment).values_list("looked_at", flat=True).first()
+
+
+def watched(environment: str) -> Watched:
+    """Return how fresh the evaluation is. One query."""
+    found = Evaluation.objects.filter(pk=environment).first()
+    if found is None:
+        return Watched(None, late=False, failures=0, error="")
+    age = clock.now() - (found.looked_at or found.began_at)
+    return Watched(found.looked_at, age > alerting.LATE_AFTER, found.failures, found.error)
 
 
 def _shown(environment: str, alerts: list[Alert]) -> list[Shown]:
     now = clock.now()
     quiet = silences(environment, now=now)
-    fired: dict[str, list[datetime]] = {}
+    fired: dict[tuple[str, str], list[datetime]] = {}
     lately = Alert.objects.filter(environment=environment, fired_at__gte=now - alerting.FLAP_SPAN)
     for one in lately:
         if one.fired_at is not None:
-            fired.setdefault(one.key, []).append(one.fired_at)
-    found = [
+            fired.setdefault((one.key, one.kind), []).append(one.fired_at)
+    return _ordered(
         Shown(
             alert,
-            next((one for one in quiet if fnmatchcase(alert.key, one.pattern)), None),
-            alerting.flapping(fired.get(alert.key, []), now),
+            next((one for one in quiet if one.hides(alert)), None),
+            alerting.flapping(fired.get((alert.key, alert.kind), []), now),
         )
         for alert in alerts
-    ]
+    )
+
+
+def _ordered(shown: Iterable[Shown]) -> list[Shown]:
     return sorted(
-        found,
+        shown,
         key=lambda one: (not one.loud, ORDER[State(one.alert.state)], GRAVITY[one.alert.severity], one.alert.since_at),
     )

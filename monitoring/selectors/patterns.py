@@ -4,15 +4,18 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Max, Q, QuerySet, Sum
 
 from hawkops.core import clock
 from monitoring import logfiles
 from monitoring.domain import patterns as domain
+from monitoring.domain.alerting import OWNER
 from monitoring.domain.patterns import EVERYWHERE, FILES, Pattern, Source
 from monitoring.domain.windows import Choice, Window
 from monitoring.models import LogCursor, LogLine, PatternCount, PatternSample, StoredPattern
@@ -60,6 +63,8 @@ class Breach:
     count: int
     simulated: bool
     last_at: datetime | None
+    # sources that are not read just now: what stands there is not counted
+    blind: tuple[Source, ...] = ()
 
     @property
     def missed(self) -> bool:
@@ -70,7 +75,8 @@ class Breach:
     def sentence(self) -> str:
         """Say it with its numbers."""
         lines = "1 line matches" if self.count == 1 else f"{self.count} lines match"
-        return f"{lines} within {self.pattern.window_minutes} min, limit {self.pattern.limit}"
+        sentence = f"{lines} within {self.pattern.window_minutes} min, limit {self.pattern.limit}"
+        return f"{sentence}; not read just now: {', '.join(self.blind)}" if self.blind else sentence
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,15 @@ class Trial:
     matched: int
     looked: int
     trouble: str = ""
+
+
+@dataclass(frozen=True)
+class ReadState:
+    """How a source is read now; `why` says why it is not, and is empty when it is."""
+
+    source: Source
+    read_at: datetime | None
+    why: str
 
 
 @dataclass(frozen=True)
@@ -157,16 +172,54 @@ def samples(row: StoredPattern, environment: str, *, limit: int = domain.SAMPLES
 
 
 def breaches(environment: str, *, now: datetime) -> list[Breach]:
-    """Return how every pattern that alerts stands. Two queries a pattern."""
+    """Return how every pattern that alerts stands. Four queries, however many there are.
+
+    Lines of this installation's files belong to no environment and count where its own alerts stand.
+    """
+    wanted = [(row.pk, one) for row, one in stored() if one.limit is not None and not one.paused]
+    if not wanted:
+        return []
+    where = [environment, EVERYWHERE] if environment == OWNER else [environment]
+    within = reduce(or_, (Q(pattern=pk, minute_at__gt=now - one.window - MINUTE) for pk, one in wanted))
+    rows = PatternCount.objects.filter(within, environment__in=where).values_list("pattern", "simulated")
+    counts = {(pk, simulated): total for pk, simulated, total in rows.annotate(total=Sum("count"))}
+    samples = PatternSample.objects.filter(pattern__in=[pk for pk, _ in wanted], environment__in=where)
+    newest = dict(samples.values_list("pattern").annotate(newest=Max("at")))
+    unread = {one.source for one in read_states(environment, now=now) if one.why}
+    judged = may_judge(environment, simulated=True)
     found = []
-    for row, one in stored():
-        if one.limit is None or one.paused:
-            continue
-        real, simulated = _counted(environment, one, row.pk, now)
-        if not may_judge(environment, simulated=True):
-            simulated = 0
-        newest = samples(row, environment, limit=1)
-        found.append(Breach(one, real + simulated, simulated > 0 and real == 0, newest[0].at if newest else None))
+    for pk, one in wanted:
+        real, simulated = counts.get((pk, False), 0), counts.get((pk, True), 0) if judged else 0
+        blind = tuple(source for source in one.sources if source in unread)
+        found.append(Breach(one, real + simulated, simulated > 0 and real == 0, newest.get(pk), blind))
+    return found
+
+
+def suspicious() -> list[Pattern]:
+    """Return the patterns whose matches count as suspicious processing. One query."""
+    return [one for _, one in stored() if one.suspicious and not one.paused]
+
+
+def scanned_at() -> datetime | None:
+    """Return when any source was looked at last; None before the first scan. One query."""
+    looked = LogCursor.objects.exclude(read_at=None).order_by("-read_at")
+    return looked.values_list("read_at", flat=True).first()
+
+
+def read_states(environment: str, *, now: datetime) -> list[ReadState]:
+    """Return how each source that counts in an environment is read. One query.
+
+    A file that never was there is no trouble: this installation has none.
+    """
+    where = [environment, EVERYWHERE] if environment == OWNER else [environment]
+    found = []
+    for cursor in LogCursor.objects.filter(environment__in=where).exclude(read_at=None).order_by("pk"):
+        why = ""
+        if cursor.read_at is not None and now - cursor.read_at > LATE:
+            why = f"nobody looked for {(now - cursor.read_at).total_seconds():.0f} s"
+        elif cursor.trouble and (cursor.inode or cursor.trouble != logfiles.NOT_THERE):
+            why = cursor.trouble
+        found.append(ReadState(Source(cursor.source), cursor.read_at, why))
     return found
 
 

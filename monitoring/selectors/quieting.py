@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from monitoring.domain.alerting import Look
+
 
 @dataclass(frozen=True)
 class Quiet:
-    """While this holds, alerts on these metrics (by prefix) are explained and need nobody."""
+    """While this holds, the alerts that it covers are explained and need nobody. `cause` is the entry behind it."""
 
     reason: str
-    prefixes: tuple[str, ...]
-
-    def covers(self, metric: str) -> bool:
-        """Whether it explains an alert on a metric."""
-        return metric.startswith(self.prefixes)
+    covers: Callable[[Look], bool]
+    cause: int | None = None
 
 
 Provider = Callable[[str], Iterable[Quiet]]

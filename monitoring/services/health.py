@@ -14,7 +14,8 @@ from hawkops.core.live import announce
 from hawkops.core.verdicts import Verdict
 from hawkops.scripts import runner
 from hawkops.scripts.models import VERDICTS, State
-from monitoring.domain.health import BY_KEY, CHECKS, EVERYWHERE, HealthCheck
+from monitoring.domain import health as domain
+from monitoring.domain.health import AVAILABILITY, BY_KEY, CHECKS, EVERYWHERE, HealthCheck
 from monitoring.domain.metrics import INFERENCES
 from monitoring.models import HealthResult, Series
 from monitoring.selectors import rollups
@@ -51,6 +52,8 @@ def health_run(*, key: str, environment: str, at_once: bool = False) -> HealthRe
     except IntegrityError:
         return None
     verdict, sentence = LOOKS[key](check, environment)
+    passed = HealthResult.objects.filter(check_key=key, environment=environment, verdict=Verdict.PASS.value).exists()
+    verdict, sentence = domain.settled(check, verdict, sentence, passed=passed)
     row.verdict, row.sentence, row.finished_at = verdict.value, sentence[:500], clock.now()
     with transaction.atomic():
         row.save(update_fields=["verdict", "sentence", "finished_at"])
@@ -123,7 +126,7 @@ def _program(check: HealthCheck, probe: str) -> Outcome:
 
 
 LOOKS: dict[str, Callable[[HealthCheck, str], Outcome]] = {
-    "litert-availability": _availability,
+    AVAILABILITY: _availability,
     "model-validation": _validation,
     "fallback": _fallback,
 }

@@ -8,8 +8,9 @@ import orjson
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,14 +20,23 @@ from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from monitoring.domain.alerting import ACKNOWLEDGED_FOR, OWNER, SUSPICIOUS, Kind, Source, promise
+from monitoring.domain.criteria import Criterion, Severity
 from monitoring.models import Alert, Silence
 from monitoring.selectors import alerts as selectors
+from monitoring.selectors.alerts import Shown
 from monitoring.selectors.criteria import criteria
+from monitoring.selectors.looks import rules
+from monitoring.selectors.patterns import suspicious
 from monitoring.services import alerts as services
+from monitoring.services.alertmanager import alertmanager_take
+from monitoring.services.silences import silence_checked, silence_create
+from monitoring.services.silences import silence_end as end
 
 MAY_ACT = (Role.OPERATOR, Role.RELEASER)
 SPANS = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 BODY_BYTES = 1_000_000
+ENTRIES = 200
 
 
 @require_safe
@@ -34,45 +44,73 @@ BODY_BYTES = 1_000_000
 def alerts(request: HttpRequest, environment: str) -> HttpResponse:
     """What stands, what is silenced, what ended lately."""
     found = selectors.open_alerts(environment)
-    loud = [one for one in found if one.loud]
-    quiet = selectors.silences(environment)
+    draft = {name: request.GET.get(name, "")[:120] for name in ("pattern", "severity", "alertname")}
     context = {
         "open": found,
-        "loud": loud,
-        "silences": [{"silence": one, "hides": selectors.hidden_by(one, found)} for one in quiet],
+        "groups": selectors.grouped(found),
+        "loud": [one for one in found if one.loud],
+        "watched": selectors.watched(environment),
+        "owner": OWNER,
+        "silences": [
+            {"silence": one, "hides": selectors.hidden_by(one, found)} for one in selectors.silences(environment)
+        ],
         "resolved": selectors.resolved_alerts(environment),
         "spans": list(SPANS),
-        "pattern": request.GET.get("silence", "")[:120],
+        "severities": list(Severity),
+        "draft": draft,
         "may_act": can(request.user, environment, *MAY_ACT),
+        **_trial(request, environment, draft, found),
     }
     return render_page(request, "monitoring/alerts.html", context)
+
+
+def _trial(request: HttpRequest, environment: str, draft: dict[str, str], found: list[Shown]) -> dict[str, Any]:
+    """Return what the silence that is being typed would hide, or why it can't be."""
+    if not request.GET.get("try") and request.GET.get("part") != "trial":
+        return {}
+    try:
+        wanted = silence_checked(environment=environment, **draft)
+    except HawkOpsError as refusal:
+        return {"unfit": refusal.message}
+    known = rules(environment)
+    return {
+        "tried": True,
+        "would_hide": selectors.hidden_by(wanted, found),
+        "rules": known,
+        "rules_hidden": [one for one in known if wanted.names(one.name, severity=one.severity)],
+    }
 
 
 @require_safe
 @requires()
 def alert(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """One alert: its life, and every entry of the history about it."""
-    found = get_object_or_404(Alert, pk=pk, environment=environment)
+    found = get_object_or_404(Alert.objects.select_related("silence"), pk=pk, environment=environment)
+    rule = next(iter(criteria(keys=[found.key])), None) if found.source == Source.CRITERION else None
     context = {
         "alert": found,
-        "entries": [
-            entry
-            for entry in history.entries(environment=environment, subject=f"alert:{pk}", hidden=True)
-            if entry.subject == f"alert:{pk}"
-        ],
-        "earlier": Alert.objects.filter(environment=environment, key=found.key, kind=found.kind)
+        "entries": history.entries(environment=environment, hidden=True).filter(subject=f"alert:{pk}")[:ENTRIES],
+        "earlier": Alert.objects.filter(environment=environment, source=found.source, key=found.key, kind=found.kind)
         .exclude(pk=pk)
         .order_by("-since_at")[:10],
-        "action": next((one.action for one in criteria(keys=[found.key])), "") if found.source == "criterion" else "",
+        "rule": rule,
+        "promise": _promise(rule, found),
+        "suspicious": suspicious() if rule and rule.over.metric == SUSPICIOUS else None,
+        "acknowledged_for": ACKNOWLEDGED_FOR[found.severity],
         "may_act": can(request.user, environment, *MAY_ACT),
     }
     return render_page(request, "monitoring/alert.html", context)
 
 
-def _back(request: HttpRequest, environment: str) -> HttpResponse:
-    response = redirect("monitoring:alerts", environment=environment)
-    response.status_code = 303
-    return response
+def _promise(rule: Criterion | None, found: Alert) -> timedelta | None:
+    """Return within which time of a lasting breach a criterion's alert is told."""
+    return promise(rule.window, rule.for_) if rule and found.kind == Kind.BREACH else None
+
+
+def _back(environment: str, **key: int) -> HttpResponse:
+    """Lead to the list, or to the alert that `pk` names."""
+    name = "monitoring:alert" if key else "monitoring:alerts"
+    return HttpResponseRedirect(reverse(name, kwargs={"environment": environment, **key}), status=303)
 
 
 @require_POST
@@ -93,7 +131,25 @@ def acknowledge(request: HttpRequest, environment: str, pk: int) -> HttpResponse
         messages.success(
             request, f"{taken.title} is yours until {taken.acknowledged_until:%H:%M} UTC; then it pages again."
         )
-    return _back(request, environment)
+    return _back(environment)
+
+
+@require_POST
+@requires(*MAY_ACT)
+def close(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """End an alert that nothing measured will end."""
+    get_object_or_404(Alert, pk=pk, environment=environment)
+    try:
+        services.alert_close(
+            alert_id=pk,
+            actor=Actor.person(request.user),
+            reason=request.POST.get("reason", ""),
+            request_id=str(getattr(request, "request_id", "")),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _back(environment, pk=pk)
+    return _back(environment)
 
 
 @require_POST
@@ -104,9 +160,11 @@ def silence(request: HttpRequest, environment: str) -> HttpResponse:
         span = SPANS.get(request.POST.get("span", ""))
         if span is None:
             raise InvalidInput(f"Say for how long: {', '.join(SPANS)}.")
-        services.silence_create(
+        silence_create(
             environment=environment,
             pattern=request.POST.get("pattern", ""),
+            severity=request.POST.get("severity", ""),
+            alertname=request.POST.get("alertname", ""),
             span=span,
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
@@ -114,7 +172,7 @@ def silence(request: HttpRequest, environment: str) -> HttpResponse:
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    return _back(request, environment)
+    return _back(environment)
 
 
 @require_POST
@@ -123,12 +181,10 @@ def silence_end(request: HttpRequest, environment: str, pk: int) -> HttpResponse
     """End a silence now."""
     found = get_object_or_404(Silence, pk=pk, environment=environment)
     try:
-        services.silence_end(
-            silence=found, actor=Actor.person(request.user), request_id=str(getattr(request, "request_id", ""))
-        )
+        end(silence=found, actor=Actor.person(request.user), request_id=str(getattr(request, "request_id", "")))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    return _back(request, environment)
+    return _back(environment)
 
 
 @csrf_exempt
@@ -146,7 +202,7 @@ def alertmanager(request: HttpRequest, environment: str) -> HttpResponse:
         return JsonResponse({"error": f"A webhook may have {BODY_BYTES} bytes."}, status=413)
     try:
         payload: Any = orjson.loads(request.read(BODY_BYTES + 1))
-        moved = services.alertmanager_take(
+        moved = alertmanager_take(
             environment=environment, payload=payload, actor=Actor("alertmanager:webhook", "Alertmanager")
         )
     except orjson.JSONDecodeError as error:

@@ -19,6 +19,7 @@ from monitoring.charts import patterns as drawing
 from monitoring.charts.marks import lettered
 from monitoring.domain import patterns as domain
 from monitoring.domain import windows
+from monitoring.domain.alerting import OWNER
 from monitoring.domain.criteria import Severity
 from monitoring.domain.patterns import Source
 from monitoring.domain.windows import Choice, Window
@@ -37,6 +38,7 @@ NEW: dict[str, Any] = {
     "limit": None,
     "window": "5m",
     "action": "",
+    "suspicious": False,
 }
 
 
@@ -59,6 +61,8 @@ def patterns(request: HttpRequest, environment: str) -> HttpResponse:
         "matched": sum(one.last_hour > 0 for one in found),
         "seen": [one for one in found if one.samples],
         "over": [one for one in found if one.over],
+        "owner": OWNER,
+        "suspicious": [one for one in found if one.pattern.suspicious and not one.pattern.paused],
         "sources": selectors.sources(environment),
         "most": services.PATTERNS_MOST,
         **_form(draft, given, environment, may_change=may_change),
@@ -172,6 +176,7 @@ def _draft(stands: dict[str, Any], given: QueryDict) -> dict[str, Any]:
             typed = str(given[name])
             draft[name] = typed.strip() if name != "expression" else typed.strip("\r\n")
     draft["sources"] = given.getlist("sources")
+    draft["suspicious"] = bool(given.get("suspicious"))
     draft["key"] = draft["key"] or slugify(draft["title"])[:60].strip("-")
     return draft
 

@@ -62,7 +62,12 @@ class _Judged(Collector):
             devices.add_metric([here, found.name, str(found.simulated).lower()], found.devices)
         yield devices
         ages = GaugeMetricFamily("hawkops_age_seconds", "Age of the newest of something", labels=["environment", "of"])
-        for what, at in (("telemetry", telemetry.last_data_at(here)), ("history", history.last_entry_at())):
+        newest = {
+            "telemetry": telemetry.last_data_at(here),
+            "history": history.last_entry_at(),
+            "evaluation": alerts.looked_at(here),
+        }
+        for what, at in newest.items():
             if at is not None:
                 ages.add_metric([here, what], (now - at).total_seconds())
         yield ages

@@ -16,11 +16,11 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from monitoring.domain import alerting
 from monitoring.domain.alerting import Episode, Kind, Move, Sign, State
-from monitoring.events import alert_moved
 from monitoring.models import Alert
 from monitoring.selectors import alerts as selectors
 from monitoring.services import alerts as services
 from monitoring.services.criteria import criteria_seed
+from monitoring.services.silences import silence_create, silence_end
 from rollout.services import flags
 from tests.monitoring.rows import stored
 
@@ -41,10 +41,10 @@ LATENCY = "gen_ai.client.operation.duration"
         (State.PENDING, Sign.BAD, 29, Move.STILL_BAD),
         (State.PENDING, Sign.BAD, 30, Move.FIRE),
         (State.PENDING, Sign.WELL, 10, Move.DROP),
-        (State.PENDING, Sign.UNKNOWN, 99, Move.NONE),
+        (State.PENDING, Sign.UNKNOWN, 10, Move.DROP),
         (State.FIRING, Sign.WELL, 59, Move.NONE),
         (State.FIRING, Sign.WELL, 60, Move.RESOLVE),
-        (State.FIRING, Sign.UNKNOWN, 9999, Move.NONE),
+        (State.FIRING, Sign.UNKNOWN, 9999, Move.LOSE_SIGHT),
         (State.ACKNOWLEDGED, Sign.WELL, 60, Move.RESOLVE),
         (State.RESOLVED, Sign.BAD, 0, Move.BEGIN),
     ],
@@ -55,34 +55,55 @@ def test_step__each_state_and_sign(state: State | None, seen: Sign, seconds: int
     assert alerting.step(episode, seen, for_=timedelta(seconds=30), now=START + timedelta(seconds=seconds)) is move
 
 
+def test_step__well__resolves_after_a_minute_of_good_looks_and_not_of_silence() -> None:
+    bad_long_ago = Episode(State.FIRING, START)
+
+    assert alerting.step(bad_long_ago, Sign.WELL, for_=timedelta(), now=START + timedelta(hours=1)) is Move.RECOVER
+    assert alerting.step(bad_long_ago, Sign.UNKNOWN, for_=timedelta(), now=START + timedelta(hours=1)) is Move.NONE
+
+
 def test_step__no_waiting_time__fires_at_once() -> None:
     assert alerting.step(None, Sign.BAD, for_=timedelta(), now=START) is Move.FIRE_AT_ONCE
 
 
 def test_step__acknowledged_too_long__pages_again() -> None:
-    episode = Episode(State.ACKNOWLEDGED, START, START, START + timedelta(minutes=15))
+    episode = Episode(State.ACKNOWLEDGED, START, None, START + timedelta(minutes=15))
 
     assert alerting.step(episode, Sign.BAD, for_=timedelta(), now=START + timedelta(minutes=14)) is Move.STILL_BAD
     assert alerting.step(episode, Sign.BAD, for_=timedelta(), now=START + timedelta(minutes=15)) is Move.PAGE_AGAIN
 
 
 @given(st.lists(st.sampled_from(list(Sign)), max_size=80))
-def test_step__whatever_comes__silence_never_resolves_and_firing_needs_its_time(signs: list[Sign]) -> None:
+def test_step__whatever_comes__silence_never_resolves_and_time_without_data_counts_for_nothing(
+    signs: list[Sign],
+) -> None:
     episode: Episode | None = None
     now = START
-    for seen in signs:
+    for position, seen in enumerate(signs):
         now += timedelta(seconds=10)
         move = alerting.step(episode, seen, for_=timedelta(seconds=30), now=now)
         if move is Move.BEGIN:
-            episode = Episode(State.PENDING, now, now)
+            episode = Episode(State.PENDING, now)
         elif episode is not None and move is Move.FIRE:
-            assert now - episode.since >= timedelta(seconds=30)
-            episode = Episode(State.FIRING, episode.since, now)
-        elif episode is not None and move is Move.STILL_BAD:
+            assert signs[position - 3 : position + 1] == [Sign.BAD] * 4
+            episode = Episode(State.FIRING, episode.since)
+        elif episode is not None and move in (Move.STILL_BAD, Move.LOSE_SIGHT):
+            episode = Episode(episode.state, episode.since)
+        elif episode is not None and move is Move.RECOVER:
             episode = Episode(episode.state, episode.since, now)
-        elif move in (Move.RESOLVE, Move.DROP):
-            assert seen is Sign.WELL
+        elif move is Move.DROP:
+            assert seen is not Sign.BAD
             episode = None
+        elif move is Move.RESOLVE:
+            assert signs[position - 6 : position + 1] == [Sign.WELL] * 7
+            episode = None
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_sign__out_of_scope__is_well(kind: Kind) -> None:
+    old = timedelta(hours=1)
+
+    assert alerting.sign(kind, Verdict.NO_DATA, silent_for=old, in_scope=False) is Sign.WELL
 
 
 @pytest.mark.parametrize(
@@ -133,9 +154,6 @@ def states(key: str = "alert-latency", kind: Kind = Kind.BREACH) -> list[str]:
 
 @pytest.mark.django_db
 def test_life__breach_fires_after_its_time_and_resolves_when_well(seeded: None) -> None:
-    heard: list[tuple[int, str]] = []
-    alert_moved.subscribe(lambda pk, verb: heard.append((pk, verb)))
-
     look(0, 0.5)
     assert states() == []
     look(10, 9.0)
@@ -188,7 +206,9 @@ def test_silence__of_all_telemetry__is_one_alert_that_explains_the_others(seeded
     assert states("alert-latency", Kind.NO_DATA) == ["firing"]
     assert Alert.objects.get(key="alert-latency").inhibited_by == "no telemetry arrives"
     with at(320):
-        assert selectors.firing_count("demo") == 1
+        loud = [one.alert.key for one in selectors.open_alerts("demo") if one.loud]
+    assert "telemetry-silent" in loud
+    assert "alert-latency" not in loud
 
 
 @pytest.mark.django_db
@@ -246,16 +266,16 @@ def test_silence__hides_what_it_names_until_its_end(seeded: None) -> None:
     look(0, 9.0)
     look(40, 9.0)
     with at(50):
-        made = services.silence_create(
+        made = silence_create(
             environment="demo", pattern="alert-lat*", span=timedelta(minutes=5), actor=ME, reason="Known"
         )
         shown = selectors.open_alerts("demo")
-        assert selectors.hidden_by(made, shown) == 1
+        assert [one.key for one in selectors.hidden_by(made, shown)] == ["alert-latency"]
         assert selectors.firing_count("demo") == 0
     with at(50 + 301):
         assert selectors.firing_count("demo") == 1
     with at(60):
-        services.silence_end(silence=made, actor=ME)
+        silence_end(silence=made, actor=ME)
         assert selectors.firing_count("demo") == 1
 
 
@@ -263,6 +283,16 @@ def test_silence__hides_what_it_names_until_its_end(seeded: None) -> None:
     ("changes", "words"),
     [
         ({"pattern": "*"}, "hide an outage"),
+        ({"pattern": "*-*"}, "hide an outage"),
+        ({"pattern": "a*"}, "hide an outage"),
+        ({"pattern": "", "alertname": "*"}, "hide an outage"),
+        ({"pattern": "[!x]*"}, "brackets"),
+        ({"pattern": "alert-\x00"}, "NUL"),
+        ({"alertname": "\x00"}, "NUL"),
+        ({"reason": "\x00"}, "NUL"),
+        ({"pattern": "", "severity": "critical"}, "which alerts"),
+        ({"severity": "odd"}, "A severity is"),
+        ({"pattern": "a" * 121}, "121 characters"),
         ({"pattern": " "}, "which alerts"),
         ({"reason": ""}, "Say why"),
         ({"span": timedelta(days=15)}, "14 days"),
@@ -274,51 +304,4 @@ def test_silence__unfit__is_refused(changes: dict[str, Any], words: str) -> None
     wish = {"pattern": "alert-*", "reason": "Known", "span": timedelta(hours=1), **changes}
 
     with pytest.raises(InvalidInput, match=words):
-        services.silence_create(environment="demo", actor=ME, **wish)
-
-
-# ---- from Alertmanager ----
-
-
-def webhook(status: str = "firing", **changes: Any) -> dict[str, Any]:
-    row = {
-        "status": status,
-        "labels": {"alertname": "HighCPU", "severity": "critical"},
-        "annotations": {"summary": "CPU above 90 %"},
-        "startsAt": "2026-11-20T12:00:00Z",
-        "endsAt": "0001-01-01T00:00:00Z",
-        "fingerprint": "c1",
-        **changes,
-    }
-    return {"version": "4", "groupKey": "g", "status": status, "receiver": "hawkops", "alerts": [row], "new": 1}
-
-
-@pytest.mark.django_db
-def test_alertmanager__fires_once_however_often_told_and_resolves() -> None:
-    assert services.alertmanager_take(environment="demo", payload=webhook(), actor=ME) == 1
-    assert services.alertmanager_take(environment="demo", payload=webhook(), actor=ME) == 0
-    alert = Alert.objects.get()
-    assert (alert.title, alert.severity, alert.sentence) == ("HighCPU", "critical", "CPU above 90 %")
-    assert services.alertmanager_take(environment="demo", payload=webhook("resolved"), actor=ME) == 1
-    assert services.alertmanager_take(environment="demo", payload=webhook("resolved"), actor=ME) == 0
-    assert Alert.objects.get().state == "resolved"
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        None,
-        [],
-        {"version": "3", "alerts": []},
-        {"version": "4", "alerts": {}},
-        {"version": "4", "alerts": ["x"]},
-        webhook(labels={"a": 1}),
-        webhook(fingerprint=""),
-        webhook("maybe"),
-    ],
-)
-@pytest.mark.django_db
-def test_alertmanager__malformed__is_refused_and_changes_nothing(payload: Any) -> None:
-    with pytest.raises(InvalidInput):
-        services.alertmanager_take(environment="demo", payload=payload, actor=ME)
-    assert not Alert.objects.exists()
+        silence_create(environment="demo", actor=ME, **wish)

@@ -30,6 +30,10 @@ def tick(seconds: float, verdict: Verdict = Verdict.PASS) -> Tick:
     return Tick(NOW - timedelta(seconds=seconds), verdict, "said", 0.1)
 
 
+def running() -> Tick:
+    return Tick(NOW, Verdict.NO_DATA, "running", None, running=True)
+
+
 def test_checks__intervals_and_timeouts__are_the_runbooks() -> None:
     said = {check.key: (check.interval.total_seconds(), check.timeout.total_seconds()) for check in CHECKS}
 
@@ -53,10 +57,34 @@ def test_due_at__is_the_same_moment_for_whoever_asks() -> None:
         ([tick(70)], Verdict.PASS),
         ([tick(71)], Verdict.STALE),
         ([tick(71, Verdict.FAIL)], Verdict.STALE),
+        ([tick(30, Verdict.FAIL), running()], Verdict.FAIL),
+        ([running()], Verdict.NO_DATA),
     ],
 )
 def test_standing__results_that_stopped_coming__are_stale(ticks: list[Tick], verdict: Verdict) -> None:
     assert domain.standing(LITERT, ticks, NOW)[0] is verdict
+
+
+def test_standing__never_run__is_stale_once_it_is_overdue() -> None:
+    def verdict(seconds: float) -> Verdict:
+        return domain.standing(LITERT, [], NOW, watched_since=NOW - timedelta(seconds=seconds))[0]
+
+    assert [verdict(70), verdict(71)] == [Verdict.NO_DATA, Verdict.STALE]
+
+
+@pytest.mark.django_db
+def test_run__model_that_passed_and_vanished__fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([(Verdict.NO_DATA, "no key"), (Verdict.PASS, "verified"), (Verdict.NO_DATA, "the model is missing")])
+    monkeypatch.setitem(health.LOOKS, "model-validation", lambda _check, _environment: next(found))
+    results = []
+    for minutes in (0, 5, 10):
+        with time_machine.travel(NOW + timedelta(minutes=minutes), tick=False):
+            row = health.health_run(key="model-validation", environment="")
+            assert row is not None
+            results.append(row)
+
+    assert [row.verdict for row in results] == ["NO_DATA", "PASS", "FAIL"]
+    assert results[2].sentence == "passed before, can't be measured now: the model is missing"
 
 
 @pytest.mark.django_db
@@ -125,20 +153,61 @@ def test_standing__worker_gone_in_the_middle__is_a_failure() -> None:
     assert (running.verdict, gone.verdict) == (Verdict.NO_DATA, Verdict.FAIL)
 
 
-@pytest.mark.django_db
-def test_failing_check__is_an_alert() -> None:
-    stored("litert.inferences", [1.0], NOW - timedelta(seconds=5), outcome="ok")
-    HealthResult.objects.create(
-        check_key="fallback",
-        environment="",
-        due_at=NOW,
-        started_at=NOW,
-        finished_at=NOW,
-        verdict=Verdict.FAIL.value,
-        sentence="cloud AI gave no answer",
+def result(key: str, environment: str, verdict: Verdict, at: datetime, sentence: str = "said") -> HealthResult:
+    return HealthResult.objects.create(
+        check_key=key,
+        environment=environment,
+        due_at=at,
+        started_at=at,
+        finished_at=at,
+        verdict=verdict.value,
+        sentence=sentence,
     )
-    with time_machine.travel(NOW, tick=False):
-        alerts.alerts_evaluate(environments=["demo"])
+
+
+def evaluated(seconds: float, environment: str = "production") -> list[tuple[str, str, str]]:
+    """Evaluate at a moment; return what stands about health."""
+    with time_machine.travel(NOW + timedelta(seconds=seconds), tick=False):
+        alerts.alerts_evaluate(environments=[environment])
+    rows = Alert.objects.filter(environment=environment, source="health", resolved_at=None).order_by("pk")
+    return list(rows.values_list("key", "kind", "state"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("verdict", [Verdict.FAIL, Verdict.ERROR])
+def test_failing_check__is_one_alert_of_the_installation(verdict: Verdict) -> None:
+    result("fallback", "", verdict, NOW, "cloud AI gave no answer")
+    for environment in ("demo", "staging"):
+        stored("litert.inferences", [1.0], NOW - timedelta(seconds=5), outcome="ok", environment=environment)
+        assert evaluated(0, environment) == []
+    assert evaluated(0) == [("health-fallback", "breach", "firing")]
 
     alert = Alert.objects.get(key="health-fallback")
-    assert (alert.state, alert.sentence) == ("firing", "cloud AI gave no answer")
+    assert (alert.sentence, alert.group) == ("cloud AI gave no answer", "health")
+
+
+@pytest.mark.django_db
+def test_availability__one_miss__tells_nobody_and_two_do() -> None:
+    for second in range(0, 61, 10):
+        stored("litert.inferences", [1.0], NOW + timedelta(seconds=second), outcome="ok", environment="production")
+    result(LITERT.key, "production", Verdict.FAIL, NOW)
+    assert evaluated(1) == [("health-litert-availability", "breach", "pending")]
+    assert evaluated(38) == [("health-litert-availability", "breach", "pending")]
+    result(LITERT.key, "production", Verdict.PASS, NOW + timedelta(seconds=30))
+    assert evaluated(42) == []
+
+    result(LITERT.key, "production", Verdict.FAIL, NOW + timedelta(seconds=60))
+    evaluated(61)
+    result(LITERT.key, "production", Verdict.FAIL, NOW + timedelta(seconds=90))
+    assert evaluated(106) == [("health-litert-availability", "breach", "firing")]
+
+
+@pytest.mark.django_db
+def test_results_that_stop_coming__are_an_alert_of_their_own() -> None:
+    for key in ("model-validation", "fallback"):
+        result(key, "", Verdict.PASS, NOW)
+    late = BY_KEY["model-validation"].late_after.total_seconds()
+    assert evaluated(late) == []
+    evaluated(late + 1)
+
+    assert evaluated(late + 61) == [("health-model-validation", "no data", "firing")]

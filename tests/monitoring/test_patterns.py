@@ -555,7 +555,7 @@ def stepping(watching: Path) -> Iterator[Any]:
             for one in said:
                 write(watching, f"{one}\n")
             services.patterns_scan()
-            alerts.alerts_evaluate(environments=["demo"])
+            alerts.alerts_evaluate(environments=["production"])
         return list(Alert.objects.filter(source="pattern").order_by("pk").values_list("state", flat=True))
 
     yield step
@@ -569,9 +569,9 @@ def test_alert__at_its_limit__fires_and_resolves_when_the_window_is_past(steppin
     assert (alert.key, alert.severity, alert.inhibited_by) == ("pattern-memory-warning", "warning", "")
     assert alert.sentence == "10 lines match within 5 min, limit 10"
     assert stepping(200) == ["firing"]
-    for seconds in range(350, 440, 10):
-        stepping(seconds)
-    assert stepping(440) == ["resolved"]
+    for seconds in range(370, 430, 10):
+        assert stepping(seconds) == ["firing"]
+    assert stepping(430) == ["resolved"]
     verbs = HistoryEntry.objects.filter(subject=f"alert:{alert.pk}").order_by("seq").values_list("verb", flat=True)
     assert list(verbs) == ["alert.fired", "alert.resolved"]
 
@@ -590,6 +590,64 @@ def test_alert__pattern_that_alerts_no_longer__resolves(stepping: Any, end: str)
 
 
 @pytest.mark.django_db
+def test_alert__source_that_is_not_read__resolves_nothing_and_is_an_alert(stepping: Any, watching: Path) -> None:
+    stepping(0, *[OOM] * 10)
+    watching.rename(watching.with_name("away"))
+    for seconds in range(370, 460, 10):
+        stepping(seconds)
+
+    assert Alert.objects.get(source="pattern").state == "firing"
+    missing = Alert.objects.get(source="log reading")
+    assert (missing.key, missing.state, missing.sentence) == ("log-app-log", "firing", "not there")
+    watching.with_name("away").rename(watching)
+    for seconds in range(460, 540, 10):
+        stepping(seconds)
+    assert set(Alert.objects.values_list("state", flat=True)) == {"resolved"}
+
+
+@pytest.mark.django_db
+def test_alert__scan_that_stopped__resolves_nothing_and_is_one_alert(stepping: Any) -> None:
+    stepping(0, *[OOM] * 10)
+    for seconds in range(370, 460, 10):
+        with time_machine.travel(START + timedelta(seconds=seconds), tick=False):
+            alerts.alerts_evaluate()
+
+    assert Alert.objects.get(source="pattern").state == "firing"
+    found = Alert.objects.filter(source="log reading").values_list("environment", "key", "state")
+    assert list(found) == [("production", "log-scan", "firing")]
+
+
+@pytest.mark.django_db
+def test_alert__suspicious_pattern__asks_for_a_security_review_after_one_line(watching: Path) -> None:
+    services.pattern_save(document={**OWN, "limit": None, "suspicious": True}, actor=ME, reason="Odd prompts")
+    line("THERMAL_SEVERE")
+    services.patterns_scan()
+    alerts.alerts_evaluate(environments=["demo"])
+
+    alert = Alert.objects.get(source="pattern")
+    assert (alert.state, alert.group, alert.action) == ("firing", "security", "security_review")
+    assert HistoryEntry.objects.get(subject=f"alert:{alert.pk}").after["action"] == "security_review"
+    assert [one.key for one in selectors.suspicious()] == ["thermal"]
+
+
+@pytest.mark.django_db
+def test_alert__backend_switches_every_three_seconds__alert_by_the_runbook(stepping: Any) -> None:
+    assert stepping(0, *["BACKEND_SWITCH gpu -> cpu"] * 99) == []
+    assert stepping(10, "BACKEND_SWITCH cpu -> gpu") == ["firing"]
+
+
+@pytest.mark.django_db
+def test_breaches__however_many_patterns__take_the_same_queries(watching: Path, django_assert_num_queries: Any) -> None:
+    now = datetime.now(tz=UTC)
+    with django_assert_num_queries(4):
+        few = len(selectors.breaches("demo", now=now))
+    for number in range(10):
+        services.pattern_save(document={**OWN, "key": f"own-{number}"}, actor=ME, reason="x")
+    with django_assert_num_queries(4):
+        assert len(selectors.breaches("demo", now=now)) == few + 10
+
+
+@pytest.mark.django_db
 def test_alert__simulated_lines__count_in_demo_only(watching: Path) -> None:
     for environment in ("demo", "staging"):
         line("VALIDATION_FAILED", environment=environment, simulated=True)
@@ -601,13 +659,13 @@ def test_alert__simulated_lines__count_in_demo_only(watching: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_alert__line_of_a_file__alerts_in_every_environment_even_without_telemetry(watching: Path) -> None:
+def test_alert__line_of_a_file__alerts_once_even_without_telemetry(watching: Path) -> None:
     write(watching.with_name("security.log"), "SECURITY: INCIDENT\n")
     services.patterns_scan()
     alerts.alerts_evaluate()
 
     found = Alert.objects.filter(source="pattern", state="firing", inhibited_by="")
-    assert sorted(found.values_list("environment", flat=True)) == ["demo", "production", "staging"]
+    assert list(found.values_list("environment", "group")) == [("production", "log patterns")]
 
 
 @pytest.mark.django_db

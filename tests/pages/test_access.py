@@ -15,9 +15,10 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
 from monitoring.models import Alert, DeviceNote
-from monitoring.services.alerts import alertmanager_take, silence_create
+from monitoring.services.alertmanager import alertmanager_take
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import pattern_save, patterns_seed
+from monitoring.services.silences import silence_create
 from rollout.models import Release
 from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
@@ -39,6 +40,7 @@ PRESSES = {
     "runs/{run}/cancel": {Role.RELEASER, Role.OPERATOR},
     "monitoring/health/fallback/run": {Role.RELEASER, Role.OPERATOR},
     "alerts/{alert}/acknowledge": {Role.RELEASER, Role.OPERATOR},
+    "alerts/{alert}/close": {Role.RELEASER, Role.OPERATOR},
     "silences": {Role.RELEASER, Role.OPERATOR},
     "silences/{silence}/end": {Role.RELEASER, Role.OPERATOR},
     "criteria/alert-latency/reset": {Role.RELEASER, Role.APPROVER},

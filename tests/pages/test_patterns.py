@@ -10,7 +10,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
-from monitoring.models import LogCursor, LogLine, StoredPattern
+from monitoring.models import Alert, LogCursor, LogLine, StoredPattern
 from monitoring.services import alerts
 from monitoring.services import patterns as services
 
@@ -65,7 +65,7 @@ def test_matches__are_counted_sampled_charted_and_alert(console: Client, app_log
     app_log.write_text("OOM <b>here</b>\n" * 12)
     line("BACKEND_SWITCH gpu to cpu", simulated=True)
     services.patterns_scan()
-    alerts.alerts_evaluate(environments=["demo"])
+    alerts.alerts_evaluate(environments=["production"])
 
     page = read(console.get(f"{PAGE}?part=list"))
     assert "1 log pattern is over the limit in demo" in page
@@ -78,18 +78,31 @@ def test_matches__are_counted_sampled_charted_and_alert(console: Client, app_log
     assert (figure["missed"], figure["data_at"] is not None) == (True, True)
     simulated = console.get(f"{PAGE}/backend-switch/chart.json").json()["data"][1]
     assert (sum(simulated["y"]), simulated["name"]) == (1, "matches, simulated")
-    alert = read(console.get("/demo/alerts"))
+    alert = read(console.get("/production/alerts"))
     assert "12 lines match within 5 min, limit 10" in alert
 
 
 def test_alert__leads_to_its_pattern(console: Client, app_log: Path) -> None:
     app_log.with_name("security.log").write_text("VALIDATION_FAILED\n")
     services.patterns_scan()
-    alerts.alerts_evaluate(environments=["demo"])
-    page = read(console.get("/demo/alerts"))
-    pk = page.split("/demo/alerts/")[1].split('"')[0].split("/")[0]
+    alerts.alerts_evaluate(environments=["production"])
+    pk = Alert.objects.get().pk
 
-    assert f'href="{PAGE}/security-incident"' in read(console.get(f"/demo/alerts/{pk}"))
+    assert f'href="/production/alerts/{pk}"' in read(console.get("/production/alerts"))
+    there = PAGE.replace("demo", "production")
+    assert f'href="{there}/security-incident"' in read(console.get(f"/production/alerts/{pk}"))
+
+
+def test_pattern__ticked_as_suspicious__is_said_on_the_page_and_unticked_again(console: Client) -> None:
+    assert "no pattern is ticked" in read(console.get(PAGE))
+    console.post(PAGE, {**FORM, "limit": "", "suspicious": "1"})
+    row = StoredPattern.objects.get(key="thermal-throttling")
+    assert (row.document["suspicious"], row.document["limit"]) == (True, 1)
+    assert "lines that match Thermal throttling" in read(console.get(PAGE))
+    assert "no pattern is ticked" not in read(console.get(PAGE))
+    console.post(f"{PAGE}/{row.key}", {**FORM, "revision": "1"})
+    row.refresh_from_db()
+    assert row.document["suspicious"] is False
 
 
 def test_form__tried__says_how_many_lines_would_have_matched(console: Client, app_log: Path) -> None:

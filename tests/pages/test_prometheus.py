@@ -55,6 +55,7 @@ def test_metrics__a_scrape__says_what_the_pages_say(client: Client, settings: An
         assert found["hawkops_criterion_verdict", *latency, ("verdict", "PASS")] == 0
         assert found["hawkops_alerts_firing", ("environment", "demo"), ("severity", "warning")] >= 1
         assert found["hawkops_age_seconds", ("environment", "demo"), ("of", "telemetry")] < 30
+        assert ("hawkops_age_seconds", ("environment", "demo"), ("of", "evaluation")) in found
 
 
 def test_audit_log_gaps__a_silence_of_the_history__breaks_their_criterion(client: Client) -> None:

@@ -1,0 +1,214 @@
+"""One look at an environment: what telemetry, health checks, log patterns and criteria say of each alert. Reads only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hawkops.core.environments import Environment
+from hawkops.core.verdicts import Verdict
+from monitoring.domain import alerting
+from monitoring.domain.alerting import NO_DATA_SUFFIX, OWNER, Action, Kind, Look, Sign, Source
+from monitoring.domain.criteria import Criterion, Purpose, Severity
+from monitoring.domain.health import CHECKS, HealthCheck
+from monitoring.domain.metrics import HISTORY_GAP
+from monitoring.domain.patterns import Source as Log
+from monitoring.selectors import measured, patterns
+from monitoring.selectors.criteria import Evaluated, criteria, evaluate
+from monitoring.selectors.health import Standing, health
+from monitoring.selectors.patterns import Breach, ReadState
+from monitoring.selectors.telemetry import last_data_at
+
+SILENT_KEY = "telemetry-silent"
+SCAN_KEY = "log-scan"
+SILENT_AFTER = timedelta(minutes=2)
+# A file may be away for a moment while it is rotated, and a scan late after a start.
+UNREAD_FOR = timedelta(seconds=30)
+STOPPED_FOR = timedelta(seconds=60)
+# Measured once for the installation, whichever environment asks.
+INSTALLATION_METRICS = frozenset({HISTORY_GAP})
+
+
+def looks(environment: str, *, now: datetime) -> list[Look]:
+    """Look at everything that alerts in an environment; the installation's own alerts belong to `OWNER`."""
+    newest = last_data_at(environment)
+    found = [_silence(newest, now)]
+    for one in health(environment, now=now):
+        # where nothing ever reported, nobody waits for its devices
+        awaited = newest is not None if one.check.per_environment else environment == OWNER
+        if awaited:
+            found += _of_health(one, environment)
+    found += map(_of_pattern, patterns.breaches(environment, now=now))
+    found += _of_reading(environment, now)
+    for evaluated in evaluate(environment, _judged(environment), now=now):
+        found += _of_criterion(evaluated, now)
+    return found
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that may alert, by what a silence calls it."""
+
+    name: str
+    title: str
+    severity: Severity
+
+
+def rules(environment: str) -> list[Rule]:
+    """Return everything that may alert in an environment, Alertmanager's alerts aside. Two queries."""
+    found = [Rule(SILENT_KEY, "No telemetry arrives", Severity.CRITICAL)]
+    for check in CHECKS:
+        if check.per_environment or environment == OWNER:
+            severity = _severity(check)
+            found.append(Rule(f"health-{check.key}", f"{check.title} fails", severity))
+            found.append(Rule(f"health-{check.key}{NO_DATA_SUFFIX}", f"{check.title} is not checked", severity))
+    for _, pattern in patterns.stored():
+        if pattern.limit is not None and not pattern.paused:
+            found.append(Rule(f"pattern-{pattern.key}", pattern.title, pattern.severity))
+    for one in _judged(environment):
+        found.append(Rule(one.key, one.title, one.severity))
+        if one.no_data:
+            found.append(Rule(f"{one.key}{NO_DATA_SUFFIX}", f"{one.title}: no data", Severity.WARNING))
+    return found
+
+
+def _judged(environment: str) -> list[Criterion]:
+    return [
+        one
+        for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY))
+        if not one.paused and (one.over.metric not in INSTALLATION_METRICS or environment == OWNER)
+    ]
+
+
+def _severity(check: HealthCheck) -> Severity:
+    return Severity.CRITICAL if check.per_environment else Severity.WARNING
+
+
+def _silence(newest: datetime | None, now: datetime) -> Look:
+    silent = now - newest if newest is not None else None
+    seen = Sign.UNKNOWN
+    if silent is not None:
+        seen = Sign.BAD if silent >= SILENT_AFTER else Sign.WELL
+    return Look(
+        source=Source.TELEMETRY,
+        key=SILENT_KEY,
+        kind=Kind.NO_DATA,
+        title="No telemetry arrives",
+        severity=Severity.CRITICAL,
+        group=alerting.TELEMETRY,
+        sign=seen,
+        sentence=f"no telemetry for {silent.total_seconds():.0f} s" if silent else "nothing has ever reported",
+        data_at=newest,
+    )
+
+
+def _of_health(one: Standing, environment: str) -> Iterable[Look]:
+    """Give a look at what a check says, and one at whether it still runs."""
+    failed = one.verdict in (Verdict.FAIL, Verdict.ERROR)
+    seen = Sign.BAD if failed else Sign.WELL if one.verdict is Verdict.PASS else Sign.UNKNOWN
+    severity = _severity(one.check)
+    key = f"health-{one.check.key}"
+    # in demo the local device is asked as well, whatever arrives
+    reported = one.check.per_environment and environment != Environment.DEMO
+    yield Look(
+        source=Source.HEALTH,
+        key=key,
+        kind=Kind.BREACH,
+        title=f"{one.check.title} fails",
+        severity=severity,
+        group=alerting.HEALTH,
+        sign=seen,
+        sentence=one.sentence,
+        data_at=one.last_at,
+        for_=one.check.for_,
+        from_telemetry=reported,
+    )
+    yield Look(
+        source=Source.HEALTH,
+        key=key,
+        kind=Kind.NO_DATA,
+        title=f"{one.check.title} is not checked",
+        severity=severity,
+        group=alerting.HEALTH,
+        sign=Sign.BAD if one.verdict is Verdict.STALE else Sign.WELL,
+        sentence=one.sentence,
+        data_at=one.last_at,
+        for_=STOPPED_FOR,
+    )
+
+
+def _of_pattern(one: Breach) -> Look:
+    well = Sign.UNKNOWN if one.blind else Sign.WELL
+    return Look(
+        source=Source.PATTERN,
+        key=f"pattern-{one.pattern.key}",
+        kind=Kind.BREACH,
+        title=one.pattern.title,
+        severity=one.pattern.severity,
+        group=alerting.SECURITY if one.pattern.suspicious else alerting.LOG_PATTERNS,
+        sign=Sign.BAD if one.missed else well,
+        sentence=one.sentence,
+        data_at=one.last_at,
+        simulated=one.simulated,
+        action=Action.SECURITY_REVIEW if one.pattern.suspicious else None,
+    )
+
+
+def _of_reading(environment: str, now: datetime) -> Iterable[Look]:
+    """Give a look at the scan of logs as a whole, and one at each source: what isn't read can't alert."""
+    scanned = patterns.scanned_at()
+    if scanned is None:
+        return
+    stopped = now - scanned > patterns.LATE
+    if environment == OWNER:
+        sentence = f"the last scan was {(now - scanned).total_seconds():.0f} s ago, one is due every 10 s"
+        sign = Sign.BAD if stopped else Sign.WELL
+        yield _reading(SCAN_KEY, "Logs are not read", sign, sentence, scanned)
+    for one in patterns.read_states(environment, now=now):
+        seen = Sign.UNKNOWN if stopped else Sign.BAD if one.why else Sign.WELL
+        yield _reading(_log_key(one), f"The {one.source} is not read", seen, one.why or "read", one.read_at)
+
+
+def _log_key(one: ReadState) -> str:
+    return f"log-{Log(one.source).value.replace(' ', '-')}"
+
+
+def _reading(key: str, title: str, seen: Sign, sentence: str, read_at: datetime | None) -> Look:
+    title = title.replace("logs is", "logs are")
+    return Look(
+        source=Source.LOGS,
+        key=key,
+        kind=Kind.NO_DATA,
+        title=title,
+        severity=Severity.WARNING,
+        group=alerting.LOG_PATTERNS,
+        sign=seen,
+        sentence=sentence,
+        data_at=read_at,
+        for_=UNREAD_FOR,
+    )
+
+
+def _of_criterion(found: Evaluated, now: datetime) -> Iterable[Look]:
+    """Give a look at its limit and, where its silence matters, one at its data."""
+    one, at = found.criterion, found.reading.at
+    age = now - at if at is not None else None
+    for kind in (Kind.BREACH, Kind.NO_DATA) if one.no_data else (Kind.BREACH,):
+        breach = kind is Kind.BREACH
+        yield Look(
+            source=Source.CRITERION,
+            key=one.key,
+            kind=kind,
+            title=one.title if breach else f"{one.title}: no data",
+            severity=one.severity if breach else Severity.WARNING,
+            group=alerting.group_of(purpose=one.purpose, metric=one.over.metric, backends=one.over.backends),
+            sign=alerting.sign(kind, found.judgement.verdict, silent_for=age, in_scope=found.judgement.in_scope),
+            sentence=found.judgement.sentence,
+            data_at=at,
+            for_=one.for_ if breach else timedelta(),
+            metric=one.over.metric,
+            backends=one.over.backends,
+            purpose=one.purpose,
+            from_telemetry=measured.reader(one.over.metric) is None,
+            simulated=found.simulated,
+            action=alerting.action_of(one.action) if breach else None,
+        )
