@@ -34,7 +34,8 @@ app.conf.beat_schedule = {
     "reap": periodic("scripts.reap", 10.0),
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
-    "digests": periodic("monitoring.digests_prune", 300.0),
+    # often and briefly: one worker does all of these, and alerts wait for whatever is under way
+    "digests": periodic("monitoring.digests_prune", 60.0),
     "health": periodic("monitoring.health_due", 5.0),
     "health_prune": periodic("monitoring.health_prune", 3600.0),
     "alerts": periodic("monitoring.alerts_evaluate", 10.0),

@@ -1,10 +1,12 @@
 """Writes on stored telemetry besides the door's: what is too old goes."""
 
+import time
 from datetime import datetime, timedelta
 
 from django.db import connection
 
 from hawkops.core import clock
+from hawkops.core.environments import Environment
 from monitoring.models import (
     CumulativeStream,
     DeviceHour,
@@ -15,6 +17,7 @@ from monitoring.models import (
     PatternSample,
     PayloadDigest,
 )
+from monitoring.services import pruning
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
@@ -45,12 +48,17 @@ KEEP_NOTES = timedelta(days=8)
 
 def digests_prune(*, now: datetime | None = None) -> int:
     """Forget payloads older than an hour: nobody sends them again."""
-    return PayloadDigest.objects.filter(seen_at__lt=(now or clock.now()) - KEEP_DIGESTS).delete()[0]
+    return pruning.rows_drop(PayloadDigest, "seen_at", (now or clock.now()) - KEEP_DIGESTS)
 
 
 def device_hours_prune(*, now: datetime | None = None) -> int:
     """Drop which devices reported more than eight days ago."""
-    return DeviceHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_DEVICE_HOURS).delete()[0]
+    limit = (now or clock.now()) - KEEP_DEVICE_HOURS
+    until = time.monotonic() + pruning.BUDGET_SECONDS
+    return sum(
+        pruning.rows_drop(DeviceHour, "hour_at", limit, environment=environment.value, until=until)
+        for environment in Environment
+    )
 
 
 def panel_merge() -> int:
@@ -70,14 +78,17 @@ def panel_merge() -> int:
 
 def panel_prune(*, now: datetime | None = None) -> int:
     """Drop devices' own values of more than eight days ago."""
-    return PanelHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_PANEL).delete()[0]
+    return pruning.rows_drop(PanelHour, "hour_at", (now or clock.now()) - KEEP_PANEL)
 
 
 def streams_prune(*, now: datetime | None = None) -> int:
-    """Forget cumulative streams that ended, and notes of devices long gone."""
-    now = now or clock.now()
-    gone = CumulativeStream.objects.filter(seen_at__lt=now - KEEP_STREAMS).delete()[0]
-    return gone + DeviceNote.objects.filter(received_at__lt=now - KEEP_NOTES).delete()[0]
+    """Forget cumulative streams that ended."""
+    return pruning.rows_drop(CumulativeStream, "seen_at", (now or clock.now()) - KEEP_STREAMS)
+
+
+def notes_prune(*, now: datetime | None = None) -> int:
+    """Forget notes of devices long gone."""
+    return pruning.rows_drop(DeviceNote, "received_at", (now or clock.now()) - KEEP_NOTES)
 
 
 def device_erase(environment: str, device_id: str) -> int:
