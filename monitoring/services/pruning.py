@@ -23,7 +23,7 @@ WITH gone AS (
 SELECT count(*), max(reached) FROM gone
 """
 # A table that was filled in a hurry has no statistics yet, and would be read and sorted whole for each batch.
-_BY_INDEX = (
+BY_INDEX = (
     "SELECT set_config(name, 'off', true) FROM unnest('{enable_sort,enable_seqscan,enable_bitmapscan}'::text[]) AS name"
 )
 
@@ -42,7 +42,7 @@ def rows_drop(
     with connection.cursor() as cursor:
         while True:
             with transaction.atomic():
-                cursor.execute(_BY_INDEX)
+                cursor.execute(BY_INDEX)
                 cursor.execute(_DROP.format(table=model._meta.db_table, column=column, where=where), given)
                 many, reached = cursor.fetchone()
             dropped += many

@@ -1,9 +1,10 @@
 """Rollups move up: each tier takes over the finer rows once, whoever runs this, and however it is killed."""
 
 import logging
+import math
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from monitoring.domain.merging import Flaws, StoredRow, merged
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tiers import HOUR, TIERS, Tier
 from monitoring.models import RolledUp
+from monitoring.services import pruning
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,13 @@ MERGE_SECONDS = 20
 SETTLE_SECONDS = 8.0
 SETTLE_LOOK_SECONDS = 0.01
 FLAWS_NAMED = 20
-AHEAD = 2
+# A worker that is away for a night finds its partitions made; later rows stand beside them until it is back.
+AHEAD = timedelta(hours=12)
+AHEAD_LEAST = 2
+# of rows that stand beside: as many as go into their partition while writers can wait for it
+MOVED_MOST = 100_000
+# Attaching a partition reads the rows beside, however many they are; not to wait for it would leave them the only place.
+KEEP_SECONDS = 30
 NEVER_ROLLED = 2**62
 _FRESH = """
 SELECT id, series_id, bucket, count, total, squares, low, high, buckets, waiting FROM (
@@ -47,7 +55,20 @@ SELECT id, series_id, extract(epoch FROM bucket_at)::bigint, count, total, squar
 _GONE = "DELETE FROM monitoring_rolluppartial WHERE width_seconds = %s AND id = ANY(%s)"
 _COPY = f"COPY monitoring_rolluppartial ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _COPY_WITH_IDS = f"COPY monitoring_rolluppartial (id, {COLUMNS}) FROM STDIN (FORMAT BINARY)"
-_KEEP = "SELECT made, dropped FROM monitoring_partitions_keep(%s, %s, %s, %s, %s, %s)"
+_MAKE = "SELECT monitoring_partition_make(%s, %s, %s, %s)"
+_DROP = "SELECT monitoring_partition_drop(%s, %s, %s, %s, %s, %s)"
+_PARTS = """
+SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+ WHERE i.inhparent = %s::regclass AND c.relname ~ '_[0-9]+$'
+"""
+_OTHERS_DROP = """
+WITH next AS MATERIALIZED (
+    SELECT ctid AS place, id, bucket_at FROM {other} WHERE id > %(after)s AND id <= %(rolled)s ORDER BY id LIMIT %(most)s
+), gone AS (
+    DELETE FROM {other} WHERE ctid = ANY(ARRAY(SELECT place FROM next WHERE bucket_at < %(limit)s))
+)
+SELECT count(*), coalesce(max(id), 0) FROM next
+"""
 _LAST_ID = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM monitoring_rollup_id_seq"
 # Rows of our own transaction, if this runs inside one, are seen by it anyway.
 _UNDER_WAY = f"""
@@ -214,23 +235,60 @@ def _copy(cursor: Any, statement: str, data: bytes) -> None:
 def partitions_keep(*, now: datetime | None = None) -> tuple[int, int]:
     """Make the partitions that will be needed and drop what is past its time; return how many of each.
 
-    A partition with rows that the next tier has not taken over stays. A lock that is busy for 2 s is left to the next run.
+    A partition with rows that the next tier has not taken over stays. What fails is named and left to the next run.
     """
     now = now or clock.now()
     marks = dict(RolledUp.objects.values_list("width_seconds", "rolled_id"))
     made = dropped = 0
     for tier, wide in zip(TIERS, (*TIERS[1:], None), strict=True):
         rolled = marks.get(wide.width, 0) if wide else NEVER_ROLLED
-        spans = [int(span.total_seconds()) for span in (tier.partition, tier.keep)]
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(_KEEP, [tier.width, *spans, now, AHEAD, rolled])
-                made, dropped = (one + more for one, more in zip((made, dropped), cursor.fetchone(), strict=True))
-                other = f"monitoring_rollup_{tier.width}_other"
-                cursor.execute(
-                    f"DELETE FROM {other} WHERE bucket_at < %s AND id <= %s",  # noqa: S608 - a constant
-                    [now - tier.keep, rolled],
-                )
-        except OperationalError:
-            continue
+        span, keep = (int(length.total_seconds()) for length in (tier.partition, tier.keep))
+        begins = int(now.timestamp()) // span * span
+        ahead = max(AHEAD_LEAST, math.ceil(AHEAD / tier.partition))
+        # the latest first: nothing is to be moved into it, so it succeeds even when the one under way can't
+        for place in range(begins + ahead * span, begins - span, -span):
+            made += _kept(tier, place, _MAKE, [tier.width, span, place, MOVED_MOST]) == "made"
+        for place in _places(tier):
+            if place + span + keep <= now.timestamp():
+                dropped += _kept(tier, place, _DROP, [tier.width, span, place, keep, now, rolled]) is True
+        _others_drop(tier, limit=now - tier.keep, rolled=rolled)
     return made, dropped
+
+
+def _kept(tier: Tier, place: int, statement: str, given: list[object]) -> object:
+    """Make or drop one partition in a transaction of its own and return what came of it; None when it failed."""
+    part = f"monitoring_rollup_{tier.width}_{place}"
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = '{KEEP_SECONDS}s'")
+            cursor.execute(statement, given)
+            came = cursor.fetchone()[0]
+    except OperationalError as error:
+        log.warning("partitions.not_kept: %s: %s", part, error)
+        return None
+    if came == "crowded":
+        log.warning("partitions.crowded: %s is not made; its rows stay beside until their time is over", part)
+    return came
+
+
+def _places(tier: Tier) -> list[int]:
+    """Return where the partitions of a tier begin, in seconds since 1970."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PARTS, [f"monitoring_rollup_{tier.width}"])
+        return sorted(int(row[0].rpartition("_")[2]) for row in cursor.fetchall())
+
+
+def _others_drop(tier: Tier, *, limit: datetime, rolled: int) -> None:
+    """Delete what is past its time among the rows that came when there was no partition for them."""
+    until = time.monotonic() + pruning.BUDGET_SECONDS
+    given = {"limit": limit, "rolled": rolled, "most": pruning.ROWS_AT_ONCE, "after": 0}
+    statement = _OTHERS_DROP.format(other=f"monitoring_rollup_{tier.width}_other")
+    try:
+        many = pruning.ROWS_AT_ONCE
+        while many == pruning.ROWS_AT_ONCE and time.monotonic() < until:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(pruning.BY_INDEX)
+                cursor.execute(statement, given)
+                many, given["after"] = cursor.fetchone()
+    except OperationalError as error:
+        log.warning("partitions.others_not_dropped: the %d s tier: %s", tier.width, error)

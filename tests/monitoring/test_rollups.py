@@ -15,6 +15,7 @@ from monitoring.domain.merging import COUNT_MOST
 from monitoring.domain.tiers import FINEST, HOUR, MINUTE, TEN_MINUTES, TIERS, finer, tier_for, tier_of_span
 from monitoring.models import RolledUp, RollupPartial
 from monitoring.selectors import rollups as selectors
+from monitoring.services import pruning
 from monitoring.services import rollups as services
 from tests.monitoring.rows import stored
 
@@ -322,27 +323,35 @@ def test_a_second_roller_leaves_a_tier_to_the_first() -> None:
     assert read(HOUR.step, since=NOW - timedelta(hours=2)) == (2, 2.0)
 
 
+def parts(width: int) -> list[int]:
+    """Return where a tier's partitions begin."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+            "WHERE i.inhparent = %s::regclass AND c.relname ~ '_[0-9]+$'",
+            [f"monitoring_rollup_{width}"],
+        )
+        return sorted(int(row[0].rpartition("_")[2]) for row in cursor.fetchall())
+
+
+def hour_of(moment: datetime) -> int:
+    return int(moment.timestamp()) // 3_600 * 3_600
+
+
 @pytest.mark.django_db
 def test_partitions_are_made_ahead_and_dropped_by_age_once_rolled_up() -> None:
     now = clock.now()
-
-    def parts(width: int) -> list[int]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
-                "WHERE i.inhparent = %s::regclass AND c.relname ~ '_[0-9]+$'",
-                [f"monitoring_rollup_{width}"],
-            )
-            return sorted(int(row[0].rpartition("_")[2]) for row in cursor.fetchall())
-
     services.partitions_keep(now=now)
-    hour = int(now.timestamp()) // 3_600 * 3_600
-    assert {hour, hour + 3_600, hour + 7_200} <= set(parts(10))
-    early = stored(metrics.PREFILL, [1.0], now + timedelta(hours=5))  # no partition yet: it waits in the last one
-    services.partitions_keep(now=now + timedelta(hours=5))
+    hour = hour_of(now)
+    assert {hour + step * 3_600 for step in range(13)} <= set(parts(10))
+    late = now + timedelta(hours=15)
+    early = stored(metrics.PREFILL, [1.0], late)  # no partition yet: it stands beside them
+    assert hour_of(late) not in parts(10)
+    services.partitions_keep(now=late)
+    assert hour_of(late) in parts(10)
     assert RollupPartial.objects.filter(pk=early.pk).exists()
     # not rolled up, so nothing of it may go
-    later = now + timedelta(hours=20)
+    later = now + timedelta(hours=40)
     services.partitions_keep(now=later)
     assert RollupPartial.objects.filter(pk=early.pk).exists()
     services.rollups_move_up()
@@ -350,3 +359,88 @@ def test_partitions_are_made_ahead_and_dropped_by_age_once_rolled_up() -> None:
     assert not RollupPartial.objects.filter(pk=early.pk, width_seconds=10).exists()
     assert RollupPartial.objects.filter(width_seconds=60).exists()
     assert hour not in parts(10)
+
+
+@pytest.mark.django_db
+def test_rows_too_many_to_move_stay_beside_and_hold_up_no_other_partition(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(services, "MOVED_MOST", 3)
+    monkeypatch.setattr(pruning, "ROWS_AT_ONCE", 2)
+    now = clock.now() + timedelta(hours=50)  # after an outage longer than any partition was made ahead for
+    rows = [stored(metrics.PREFILL, [1.0], now) for _ in range(5)]
+    hour = hour_of(now)
+    services.partitions_keep(now=now)
+    assert hour not in parts(10)
+    assert {hour + step * 3_600 for step in range(1, 13)} <= set(parts(10))
+    assert f"partitions.crowded: monitoring_rollup_10_{hour}" in caplog.text
+    assert RollupPartial.objects.filter(pk__in=[row.pk for row in rows]).count() == 5
+    services.rollups_move_up(widest=MINUTE)
+    later = now + timedelta(hours=5)
+    stored(metrics.PREFILL, [1.0], now)  # not rolled up yet
+    services.partitions_keep(now=later)
+    assert RollupPartial.objects.filter(width_seconds=10).count() == 1
+    assert RollupPartial.objects.filter(width_seconds=60).count() == 1
+
+
+@pytest.mark.fresh_database
+def test_a_partition_that_is_busy_is_named_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    now = clock.now()
+    hour = hour_of(now)
+    services.partitions_keep(now=now)
+    later = now + timedelta(hours=6)
+    with Elsewhere(f"LOCK TABLE monitoring_rollup_10_{hour} IN ACCESS SHARE MODE"):
+        services.partitions_keep(now=later)
+    gone = {place for place in (hour, hour + 3_600) if place not in parts(10)}
+    assert gone == {hour + 3_600}
+    assert f"partitions.not_kept: monitoring_rollup_10_{hour}:" in caplog.text
+    services.partitions_keep(now=later)
+    assert hour not in parts(10)
+
+
+@pytest.mark.fresh_database
+def test_a_row_that_comes_while_a_partition_is_about_to_go_is_not_dropped_with_it() -> None:
+    now = clock.now()
+    services.partitions_keep(now=now)
+    kept: list[tuple[int, int]] = []
+
+    def keep() -> None:
+        try:
+            kept.append(services.partitions_keep(now=now + timedelta(hours=5)))
+        finally:
+            connections.close_all()
+
+    row = stored(metrics.PREFILL, [1.0], now)
+    services.rollups_move_up(widest=MINUTE)
+    copy = (
+        "INSERT INTO monitoring_rolluppartial (series_id, bucket_at, width_seconds, count, total, squares, low, high, "
+        "buckets) SELECT series_id, bucket_at, width_seconds, count, total, squares, low, high, buckets "
+        f"FROM monitoring_rolluppartial WHERE width_seconds = 10 AND id = {row.pk}"
+    )
+    with Elsewhere(copy):
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        keeper.join(0.5)  # it looked before that row was committed, and waits for its partition
+    keeper.join()
+    assert RollupPartial.objects.filter(width_seconds=10).count() == 2
+
+
+@pytest.mark.fresh_database
+def test_workers_that_keep_partitions_at_once_do_not_fail() -> None:
+    now = clock.now() + timedelta(days=3)
+    made: list[tuple[int, int]] = []
+
+    def keep() -> None:
+        try:
+            made.append(services.partitions_keep(now=now))
+        finally:
+            connections.close_all()
+
+    keepers = [threading.Thread(target=keep) for _ in range(3)]
+    for keeper in keepers:
+        keeper.start()
+    for keeper in keepers:
+        keeper.join()
+    assert len(made) == 3
+    assert sum(dropped for _, dropped in made) > 0
+    assert {hour_of(now) + step * 3_600 for step in range(13)} <= set(parts(10))
