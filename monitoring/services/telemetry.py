@@ -3,14 +3,17 @@
 import time
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F, Model
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
+from monitoring.domain.patterns import Source
 from monitoring.models import (
     CumulativeStream,
     DeviceHour,
     DeviceNote,
+    LogCursor,
     LogLine,
     PanelHour,
     PanelReport,
@@ -24,6 +27,7 @@ KEEP_DEVICE_HOURS = timedelta(days=8)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
 PANEL_ROWS = 50_000
+# what can't be true is cut to what can still be added up, so that no report stops the others
 _PANEL_MERGE = """
 WITH gone AS (
     DELETE FROM monitoring_panelreport WHERE id IN (
@@ -33,17 +37,35 @@ WITH gone AS (
     INSERT INTO monitoring_panelhour AS p (environment, device_id, hour_at, metric, backend_actual, variant, outcome,
                                            device_class, simulated, count, total, low, high)
     SELECT environment, device_id, hour_at, metric, backend_actual, variant, outcome,
-           max(device_class), bool_or(simulated), sum(count), sum(total), min(low), max(high)
+           max(device_class), bool_or(simulated), least(sum(count), 2::numeric ^ 62)::bigint,
+           sum(greatest(-1e60, least(total, 1e60))), min(low), max(high)
       FROM gone GROUP BY environment, device_id, hour_at, metric, backend_actual, variant, outcome
      ORDER BY environment, device_id, hour_at, metric, backend_actual, variant, outcome
     ON CONFLICT (environment, device_id, hour_at, metric, backend_actual, variant, outcome) DO UPDATE SET
-      count = p.count + excluded.count, total = p.total + excluded.total,
+      count = least(p.count::numeric + excluded.count, 2::numeric ^ 62)::bigint,
+      total = greatest(-1e60, least(p.total, 1e60)) + excluded.total,
       low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
 )
 SELECT count(*) FROM gone
 """
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
+# Reports that wait to be merged have no index, and a device may have sent any number of lines.
+ERASE_SECONDS = 60
+# Hour by hour, so that the index by environment, hour and device finds it in however large a fleet.
+_DEVICE_HOURS_ERASE = """
+DELETE FROM monitoring_devicehour
+ WHERE environment = %(environment)s AND device_id = %(device_id)s AND hour_at = ANY(ARRAY(
+    WITH RECURSIVE hours AS (
+        SELECT min(hour_at) AS hour_at FROM monitoring_devicehour WHERE environment = %(environment)s
+        UNION ALL
+        SELECT (SELECT min(hour_at) FROM monitoring_devicehour
+                 WHERE environment = %(environment)s AND hour_at > hours.hour_at)
+          FROM hours WHERE hours.hour_at IS NOT NULL
+    )
+    SELECT hour_at FROM hours WHERE hour_at IS NOT NULL
+ ))
+"""
 
 
 def digests_prune(*, now: datetime | None = None) -> int:
@@ -92,8 +114,29 @@ def notes_prune(*, now: datetime | None = None) -> int:
 
 
 def device_erase(environment: str, device_id: str) -> int:
-    """Delete every row that names a device; return how many."""
-    tables = (DeviceHour, PanelHour, PanelReport, DeviceNote, LogLine, PatternSample)
-    return sum(
-        table._default_manager.filter(environment=environment, device_id=device_id).delete()[0] for table in tables
-    )
+    """Delete every row that names a device; return how many.
+
+    What is moved on by others goes before where they move it to: `panel_merge` then finds no report to merge, or has
+    merged it where it is found, and a scan that has read the device's lines is sent to read again before it may keep
+    samples of them. What the device reports from now on is kept again.
+    """
+    erased = 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{ERASE_SECONDS}s'")
+        erased += _device_rows(PanelReport, environment, device_id)
+        LogCursor.objects.filter(source=Source.DEVICE_LOGS.value, environment=environment).update(
+            revision=F("revision") + 1
+        )
+        for table in (LogLine, PatternSample):
+            erased += _device_rows(table, environment, device_id)
+        # these the door writes too, in this order
+        cursor.execute(_DEVICE_HOURS_ERASE, {"environment": environment, "device_id": device_id})
+        erased += cursor.rowcount
+        for table in (DeviceNote, PanelHour):
+            erased += _device_rows(table, environment, device_id)
+        cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+    return erased
+
+
+def _device_rows(table: type[Model], environment: str, device_id: str) -> int:
+    return table._default_manager.filter(environment=environment, device_id=device_id).delete()[0]
