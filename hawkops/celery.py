@@ -36,6 +36,7 @@ app.conf.beat_schedule = {
     "verify": periodic("history.verify", 3600.0),
     # often and briefly: one worker does all of these, and alerts wait for whatever is under way
     "digests": periodic("monitoring.digests_prune", 60.0),
+    "series": periodic("monitoring.series_prune", 86_400.0),
     "health": periodic("monitoring.health_due", 5.0),
     "health_prune": periodic("monitoring.health_prune", 3600.0),
     "alerts": periodic("monitoring.alerts_evaluate", 10.0),

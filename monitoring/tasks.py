@@ -22,6 +22,12 @@ def digests_prune() -> None:
     )
 
 
+@shared_task(name="monitoring.series_prune", soft_time_limit=50, time_limit=60)
+def series_prune() -> None:
+    """Forget series of which nothing is stored any more."""
+    pruning.each(services.series_prune)
+
+
 @shared_task(name="monitoring.rollups_move_up", soft_time_limit=50, time_limit=60)
 def rollups_move_up(width: int) -> None:
     """Let the tiers up to this width take over what the finer one gained."""

@@ -2,7 +2,7 @@
 spoils no other and stops nothing."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from monitoring.domain.sketch import NotASketch, Sketch
 
@@ -12,7 +12,8 @@ COUNT_MOST = 2**48
 SUM_MOST = 2.0**200
 
 
-class StoredRow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredRow:
     """A row as it stands in a tier; `bucket` is its start in seconds since 1970."""
 
     key: int

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.db import Error, connection, models, transaction
 
@@ -36,7 +37,7 @@ def rows_drop(
     The column needs an index; with an environment, one on both. `until` is of the monotonic clock.
     """
     until = time.monotonic() + BUDGET_SECONDS if until is None else until
-    given: dict[str, object] = {"limit": limit, "most": ROWS_AT_ONCE, "environment": environment}
+    given: dict[str, Any] = {"limit": limit, "most": ROWS_AT_ONCE, "environment": environment}
     where = " AND environment = %(environment)s" if environment else ""
     dropped = 0
     with connection.cursor() as cursor:
@@ -45,7 +46,7 @@ def rows_drop(
                 cursor.execute(BY_INDEX)
                 cursor.execute(_DROP.format(table=model._meta.db_table, column=column, where=where), given)
                 many, reached = cursor.fetchone()
-            dropped += many
+            dropped += int(many)
             if many < ROWS_AT_ONCE or time.monotonic() > until:
                 return dropped
             if "reached" not in given:

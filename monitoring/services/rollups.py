@@ -255,7 +255,7 @@ def partitions_keep(*, now: datetime | None = None) -> tuple[int, int]:
     return made, dropped
 
 
-def _kept(tier: Tier, place: int, statement: str, given: list[object]) -> object:
+def _kept(tier: Tier, place: int, statement: str, given: list[Any]) -> object:
     """Make or drop one partition in a transaction of its own and return what came of it; None when it failed."""
     part = f"monitoring_rollup_{tier.width}_{place}"
     try:
@@ -281,7 +281,7 @@ def _places(tier: Tier) -> list[int]:
 def _others_drop(tier: Tier, *, limit: datetime, rolled: int) -> None:
     """Delete what is past its time among the rows that came when there was no partition for them."""
     until = time.monotonic() + pruning.BUDGET_SECONDS
-    given = {"limit": limit, "rolled": rolled, "most": pruning.ROWS_AT_ONCE, "after": 0}
+    given: dict[str, Any] = {"limit": limit, "rolled": rolled, "most": pruning.ROWS_AT_ONCE, "after": 0}
     statement = _OTHERS_DROP.format(other=f"monitoring_rollup_{tier.width}_other")
     try:
         many = pruning.ROWS_AT_ONCE

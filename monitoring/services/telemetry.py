@@ -1,9 +1,10 @@
 """Writes on stored telemetry besides the door's: what is too old goes."""
 
+import logging
 import time
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Model
 
 from hawkops.core import clock
@@ -21,6 +22,8 @@ from monitoring.models import (
     PayloadDigest,
 )
 from monitoring.services import pruning
+
+log = logging.getLogger(__name__)
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
@@ -50,6 +53,21 @@ SELECT count(*) FROM gone
 """
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
+# A series may wait so long for its first row.
+SERIES_NEW = timedelta(days=2)
+SERIES_AT_ONCE = 200
+SERIES_SECONDS = 10.0
+# in no order, so that a budget that ends too soon leaves over others each time
+_SERIES_OLD = "SELECT id FROM monitoring_series WHERE made_at < %s ORDER BY random()"
+# Looked up series by series (that is what OFFSET 0 is for): joined, each batch would read all rows of all tiers. Who is
+# writing a row of one holds it, and it is skipped.
+_SERIES_DROP = """
+DELETE FROM monitoring_series WHERE id IN (
+    SELECT id FROM monitoring_series AS s
+     WHERE id = ANY(%s) AND NOT EXISTS (SELECT FROM monitoring_rolluppartial WHERE series_id = s.id OFFSET 0)
+       FOR UPDATE SKIP LOCKED
+)
+"""
 # Reports that wait to be merged have no index, and a device may have sent any number of lines.
 ERASE_SECONDS = 60
 # Hour by hour, so that the index by environment, hour and device finds it in however large a fleet.
@@ -113,6 +131,29 @@ def notes_prune(*, now: datetime | None = None) -> int:
     return pruning.rows_drop(DeviceNote, "received_at", (now or clock.now()) - KEEP_NOTES)
 
 
+def series_prune(*, now: datetime | None = None) -> int:
+    """Forget series of which no tier holds a row any more; return how many. What the budget leaves waits for tomorrow.
+
+    A gateway that still knows the id of one is refused by the foreign key, forgets what it knows and makes it again.
+    """
+    until = time.monotonic() + SERIES_SECONDS
+    dropped = 0
+    with connection.cursor() as cursor:
+        cursor.execute(_SERIES_OLD, [(now or clock.now()) - SERIES_NEW])
+        old = [row[0] for row in cursor.fetchall()]
+        for start in range(0, len(old), SERIES_AT_ONCE):
+            if time.monotonic() > until:
+                break
+            try:
+                with transaction.atomic():
+                    cursor.execute(pruning.BY_INDEX)
+                    cursor.execute(_SERIES_DROP, [old[start : start + SERIES_AT_ONCE]])
+                    dropped += cursor.rowcount
+            except IntegrityError as error:  # a row of one came between looking and deleting
+                log.info("series.in_use_again: %s", error)
+    return dropped
+
+
 def device_erase(environment: str, device_id: str) -> int:
     """Delete every row that names a device; return how many.
 
@@ -127,16 +168,17 @@ def device_erase(environment: str, device_id: str) -> int:
         LogCursor.objects.filter(source=Source.DEVICE_LOGS.value, environment=environment).update(
             revision=F("revision") + 1
         )
-        for table in (LogLine, PatternSample):
-            erased += _device_rows(table, environment, device_id)
+        erased += _device_rows(LogLine, environment, device_id)
+        erased += _device_rows(PatternSample, environment, device_id)
         # these the door writes too, in this order
         cursor.execute(_DEVICE_HOURS_ERASE, {"environment": environment, "device_id": device_id})
         erased += cursor.rowcount
-        for table in (DeviceNote, PanelHour):
-            erased += _device_rows(table, environment, device_id)
+        erased += _device_rows(DeviceNote, environment, device_id)
+        erased += _device_rows(PanelHour, environment, device_id)
         cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
     return erased
 
 
 def _device_rows(table: type[Model], environment: str, device_id: str) -> int:
-    return table._default_manager.filter(environment=environment, device_id=device_id).delete()[0]
+    rows: int = table._default_manager.filter(environment=environment, device_id=device_id).delete()[0]
+    return rows

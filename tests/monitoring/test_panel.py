@@ -26,6 +26,7 @@ from monitoring.models import (
     PatternSample,
     RollupPartial,
 )
+from monitoring.selectors.logs import lines_since
 from monitoring.services import patterns
 from monitoring.services import telemetry as services
 from rollout.models import CensusDevice
@@ -207,11 +208,10 @@ def test_a_scan_that_read_lines_before_they_were_erased_keeps_no_sample_of_them(
         LogLine.objects.create(
             environment="demo", at=now, received_at=now, severity=17, body="BACKEND_SWITCH to cpu", device_id=name
         )
-    read = patterns.lines_since
     erased: list[int] = []
 
     def read_and_be_overtaken(*args: Any, **options: Any) -> Any:
-        rows = read(*args, **options)
+        rows = lines_since(*args, **options)
         if rows and not erased:
             erased.append(services.device_erase("demo", "dev-1"))
         return rows

@@ -9,12 +9,24 @@ import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
+from hawkops.celery import app
 from hawkops.core import clock
 from monitoring import tasks
-from monitoring.models import CumulativeStream, DeviceHour, LogLine, PanelHour, PayloadDigest
+from monitoring.domain import metrics
+from monitoring.models import (
+    CumulativeStream,
+    DeviceHour,
+    LogLine,
+    PanelHour,
+    PayloadDigest,
+    RollupPartial,
+    Series,
+)
 from monitoring.services import logs, pruning
 from monitoring.services import telemetry as services
-from tests.monitoring.rows import seen
+from tests.monitoring.conftest import Running
+from tests.monitoring.payloads import Payload
+from tests.monitoring.rows import seen, stored
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 
@@ -137,3 +149,60 @@ def test_a_prune_that_fails_is_named_and_stops_no_other(caplog: pytest.LogCaptur
     locker.join()
     assert (PayloadDigest.objects.count(), PanelHour.objects.count(), LogLine.objects.count()) == (0, 1, 0)
     assert "prune.failed: panel_prune" in caplog.text
+
+
+@pytest.mark.django_db
+def test_series_go_when_no_tier_holds_a_row_of_them_and_they_are_not_new() -> None:
+    rows = {
+        width: stored(metrics.PREFILL, [1.0], NOW, variant=f"in {width}", width=width) for width in (10, 60, 600, 3_600)
+    }
+    for variant in ("gone", "new"):
+        stored(metrics.PREFILL, [1.0], NOW, variant=variant).delete()
+    Series.objects.exclude(variant="new").update(made_at=NOW - timedelta(days=3))
+    Series.objects.filter(variant="new").update(made_at=NOW - timedelta(days=1))
+    assert services.series_prune(now=NOW) == 1
+    assert set(Series.objects.values_list("variant", flat=True)) == {"new", *(f"in {width}" for width in rows)}
+
+
+@pytest.mark.fresh_database
+def test_a_gateway_that_still_knows_a_series_that_went_makes_it_again(door: Running) -> None:
+    assert door.post(Payload().sum("litert.inferences", 1).body).status_code == 200
+    before = set(Series.objects.values_list("pk", flat=True))
+    RollupPartial.objects.all().delete()
+    Series.objects.update(made_at=clock.now() - timedelta(days=3))
+    assert services.series_prune() == len(before) == 1
+    assert door.post(Payload().sum("litert.inferences", 2).body).status_code == 200
+    assert RollupPartial.objects.get().total == 2.0
+    assert Series.objects.get().pk not in before
+
+
+@pytest.mark.fresh_database
+def test_a_series_that_is_being_written_stays() -> None:
+    row = stored(metrics.PREFILL, [1.0], clock.now())
+    series = row.series
+    row.delete()
+    Series.objects.update(made_at=clock.now() - timedelta(days=3))
+    ready, go = threading.Event(), threading.Event()
+
+    def write() -> None:
+        try:
+            with transaction.atomic():
+                row.pk = None
+                row.save(force_insert=True)
+                ready.set()
+                go.wait(5)
+        finally:
+            connections.close_all()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert ready.wait(5)
+    assert services.series_prune() == 0
+    go.set()
+    writer.join()
+    assert RollupPartial.objects.get().series_id == series.pk
+
+
+def test_every_prune_is_on_the_schedule() -> None:
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert {tasks.digests_prune.name, tasks.series_prune.name, tasks.partitions_keep.name} <= scheduled
