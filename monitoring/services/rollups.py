@@ -97,6 +97,7 @@ def rollups_move_up(*, widest: Tier = HOUR, budget_seconds: float = BUDGET_SECON
                 many, more = _take_over(narrow, wide)
             except OperationalError as error:  # too slow, or cut off: the wider tiers go on with what they have
                 log.warning("rollups.not_moved: %d s to %d s: %s", narrow.width, wide.width, error)
+                connection.close_if_unusable_or_obsolete()
                 break
             read += many
     return read
@@ -265,6 +266,7 @@ def _kept(tier: Tier, place: int, statement: str, given: list[Any]) -> object:
             came = cursor.fetchone()[0]
     except OperationalError as error:
         log.warning("partitions.not_kept: %s: %s", part, error)
+        connection.close_if_unusable_or_obsolete()
         return None
     if came == "crowded":
         log.warning("partitions.crowded: %s is not made; its rows stay beside until their time is over", part)
@@ -292,3 +294,4 @@ def _others_drop(tier: Tier, *, limit: datetime, rolled: int) -> None:
                 many, given["after"] = cursor.fetchone()
     except OperationalError as error:
         log.warning("partitions.others_not_dropped: the %d s tier: %s", tier.width, error)
+        connection.close_if_unusable_or_obsolete()

@@ -29,7 +29,8 @@ KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
-PANEL_ROWS = 50_000
+PANEL_ROWS = 20_000
+PANEL_SECONDS = 10.0
 # what can't be true is cut to what can still be added up, so that no report stops the others
 _PANEL_MERGE = """
 WITH gone AS (
@@ -104,15 +105,17 @@ def device_hours_prune(*, now: datetime | None = None) -> int:
 def panel_merge() -> int:
     """Move what the door wrote about the panel's devices into one row for each hour and series; return how much it was.
 
-    One statement, so that a row is in exactly one of both tables; whoever runs it beside another takes other rows.
+    One statement, so that a row is in exactly one of both tables; whoever runs it beside another takes other rows. What
+    the budget leaves over waits for the next run.
     """
+    until = time.monotonic() + PANEL_SECONDS
     moved = 0
     with connection.cursor() as cursor:
         while True:
             cursor.execute(_PANEL_MERGE, [PANEL_ROWS])
             many = int(cursor.fetchone()[0])
             moved += many
-            if many < PANEL_ROWS:
+            if many < PANEL_ROWS or time.monotonic() > until:
                 return moved
 
 
@@ -161,7 +164,7 @@ def device_erase(environment: str, device_id: str) -> int:
     merged it where it is found, and a scan that has read the device's lines is sent to read again before it may keep
     samples of them. What the device reports from now on is kept again.
     """
-    erased = 0
+    erased: int = 0
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = '{ERASE_SECONDS}s'")
         erased += _device_rows(PanelReport, environment, device_id)
@@ -172,7 +175,7 @@ def device_erase(environment: str, device_id: str) -> int:
         erased += _device_rows(PatternSample, environment, device_id)
         # these the door writes too, in this order
         cursor.execute(_DEVICE_HOURS_ERASE, {"environment": environment, "device_id": device_id})
-        erased += cursor.rowcount
+        erased += int(cursor.rowcount)
         erased += _device_rows(DeviceNote, environment, device_id)
         erased += _device_rows(PanelHour, environment, device_id)
         cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
