@@ -3,6 +3,7 @@
 import logging
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,8 @@ from monitoring.models import RolledUp, RollupPartial
 from monitoring.selectors import rollups as selectors
 from monitoring.services import pruning
 from monitoring.services import rollups as services
+from tests.monitoring.conftest import Running
+from tests.monitoring.payloads import DEVICE, Payload
 from tests.monitoring.rows import stored
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
@@ -297,6 +300,31 @@ def test_a_roller_that_waits_for_one_writer_keeps_no_other_from_writing() -> Non
             assert roller.is_alive()
     roller.join()
     assert RolledUp.objects.get(pk=60).rolled_id > 0
+
+
+@pytest.mark.fresh_database
+def test_what_comes_in_while_rollers_run_stands_in_every_tier_once(door: Running) -> None:
+    posted, rollers, ended = 120, 2, threading.Event()
+
+    def roll_up() -> None:
+        try:
+            while not ended.is_set():
+                services.rollups_move_up()
+        finally:
+            connections.close_all()
+
+    rolling = [threading.Thread(target=roll_up) for _ in range(rollers)]
+    for thread in rolling:
+        thread.start()
+    bodies = [Payload({**DEVICE, "device.id": f"d{n}"}).sum("litert.inferences", 1).body for n in range(posted)]
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status_code for answer in pool.map(door.post, bodies)} == {200}
+    ended.set()
+    for thread in rolling:
+        thread.join()
+    services.rollups_move_up()
+    for tier in TIERS:
+        assert sum(RollupPartial.objects.filter(width_seconds=tier.width).values_list("count", flat=True)) == posted
 
 
 @pytest.mark.fresh_database
