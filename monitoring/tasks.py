@@ -40,7 +40,7 @@ def panel_merge() -> None:
     services.panel_merge()
 
 
-@shared_task(name="monitoring.partitions_keep")
+@shared_task(name="monitoring.partitions_keep", soft_time_limit=100, time_limit=110)
 def partitions_keep() -> None:
     """Make the partitions that will be needed and drop those past their time."""
     rollups.partitions_keep()

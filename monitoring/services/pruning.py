@@ -23,7 +23,8 @@ WITH gone AS (
 )
 SELECT count(*), max(reached) FROM gone
 """
-# A table that was filled in a hurry has no statistics yet, and would be read and sorted whole for each batch.
+# For the rest of a transaction. A table that was filled in a hurry has no statistics yet, and would be read and sorted
+# whole for each batch.
 BY_INDEX = (
     "SELECT set_config(name, 'off', true) FROM unnest('{enable_sort,enable_seqscan,enable_bitmapscan}'::text[]) AS name"
 )

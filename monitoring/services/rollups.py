@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 ROWS_AT_ONCE = 10_000
 BYTES_AT_ONCE = 4_000_000
 BUDGET_SECONDS = 20.0
-# A roller idles in its transaction while it merges. It holds nothing then that anybody but another roller wants.
+# A roller idles in its transaction while it merges. Only another roller waits for what it holds then, and a partition
+# that is to be dropped, for two seconds at most.
 MERGE_SECONDS = 20
 SETTLE_SECONDS = 8.0
 SETTLE_LOOK_SECONDS = 0.01
@@ -114,6 +115,7 @@ def _take_over(narrow: Tier, wide: Tier) -> tuple[int, bool]:
         if mark is None:  # another roller is at this tier
             return 0, False
         cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{MERGE_SECONDS}s'")
+        cursor.execute(pruning.BY_INDEX)
         cursor.execute(_FRESH, [narrow.width, mark.rolled_id, settled, ROWS_AT_ONCE, BYTES_AT_ONCE])
         found = cursor.fetchall()
         rows = [StoredRow(*row[:-1]) for row in found]

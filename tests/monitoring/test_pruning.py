@@ -11,18 +11,22 @@ from django.test.utils import CaptureQueriesContext
 
 from hawkops.celery import app
 from hawkops.core import clock
+from hawkops.history.actors import Actor
 from monitoring import tasks
 from monitoring.domain import metrics
 from monitoring.models import (
     CumulativeStream,
     DeviceHour,
+    HealthResult,
     LogLine,
     PanelHour,
+    PatternCount,
     PayloadDigest,
     RollupPartial,
     Series,
+    StoredPattern,
 )
-from monitoring.services import logs, pruning
+from monitoring.services import health, logs, patterns, pruning
 from monitoring.services import telemetry as services
 from tests.monitoring.conftest import Running
 from tests.monitoring.payloads import Payload
@@ -206,3 +210,20 @@ def test_a_series_that_is_being_written_stays() -> None:
 def test_every_prune_is_on_the_schedule() -> None:
     scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
     assert {tasks.digests_prune.name, tasks.series_prune.name, tasks.partitions_keep.name} <= scheduled
+
+
+@pytest.mark.django_db
+def test_results_of_health_checks_and_counts_of_patterns_go_by_age() -> None:
+    now = clock.now()
+    for days in (1, 8):
+        HealthResult.objects.create(
+            check_key="x", environment="demo", due_at=now - timedelta(days=days), started_at=now - timedelta(days=days)
+        )
+    patterns.patterns_seed(actor=Actor.system("test"))
+    pattern = StoredPattern.objects.all()[0]
+    for days in (1, 31):
+        PatternCount.objects.create(
+            pattern=pattern, environment="demo", minute_at=now - timedelta(days=days), count=1
+        )  # fmt: skip
+    assert (health.health_prune(), patterns.counts_prune()) == (1, 1)
+    assert (HealthResult.objects.count(), PatternCount.objects.count()) == (1, 1)

@@ -5,6 +5,7 @@ import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
@@ -247,6 +248,28 @@ def test_an_hour_stands_in_one_row_however_often_it_is_added_to() -> None:
         (metrics.DECODE, 3, 21.0),
     }
     assert rows.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_batch_is_read_along_the_index_however_much_waits() -> None:
+    """A table filled in a hurry has no statistics: sorted whole for each batch, a backlog would never be read in time."""
+    stored(metrics.PREFILL, [1.0], NOW)
+    plans: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "octet_length" in sql:
+            with context["connection"].cursor() as cursor:
+                execute_plain = cursor.cursor.execute
+                execute_plain(f"EXPLAIN {sql}", params)
+                plans.append("\n".join(row[0] for row in cursor.cursor.fetchall()))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        services.rollups_move_up(widest=MINUTE)
+    assert len(plans) == 1
+    assert "Index Scan" in plans[0]
+    assert "Seq Scan" not in plans[0]
+    assert "Sort" not in plans[0].replace("Sort Key", "")
 
 
 class Elsewhere:
