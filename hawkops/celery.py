@@ -35,7 +35,9 @@ app.conf.beat_schedule = {
     "reap": periodic("scripts.reap", 10.0),
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
-    "digests": periodic("monitoring.digests_prune", 300.0),
+    # often and briefly: one worker does all of these, one after another
+    "digests": periodic("monitoring.digests_prune", 60.0),
+    "series": periodic("monitoring.series_prune", 86_400.0),
     "health": periodic("monitoring.health_due", 5.0, queue="alerts"),
     "health_prune": periodic("monitoring.health_prune", 3600.0),
     "alerts": periodic("monitoring.alerts_evaluate", 10.0, queue="alerts"),

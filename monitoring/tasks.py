@@ -4,19 +4,28 @@ from celery import shared_task
 
 from monitoring.domain.tiers import BY_WIDTH
 from monitoring.jobs import HEALTH_RUN
-from monitoring.services import alerts, health, logs, patterns, rollups
+from monitoring.services import alerts, health, logs, patterns, pruning, rollups
 from monitoring.services import telemetry as services
 
 
-@shared_task(name="monitoring.digests_prune")
+@shared_task(name="monitoring.digests_prune", soft_time_limit=50, time_limit=60)
 def digests_prune() -> None:
-    """Forget old payload digests, devices, streams, log lines and counts of patterns."""
-    services.digests_prune()
-    services.device_hours_prune()
-    services.panel_prune()
-    services.streams_prune()
-    logs.lines_prune()
-    patterns.counts_prune()
+    """Forget old payload digests, devices, streams, notes, log lines and counts of patterns."""
+    pruning.each(
+        services.digests_prune,
+        services.device_hours_prune,
+        services.panel_prune,
+        services.streams_prune,
+        services.notes_prune,
+        logs.lines_prune,
+        patterns.counts_prune,
+    )
+
+
+@shared_task(name="monitoring.series_prune", soft_time_limit=50, time_limit=60)
+def series_prune() -> None:
+    """Forget series of which nothing is stored any more."""
+    pruning.each(services.series_prune)
 
 
 @shared_task(name="monitoring.rollups_move_up", soft_time_limit=50, time_limit=60)
@@ -31,7 +40,7 @@ def panel_merge() -> None:
     services.panel_merge()
 
 
-@shared_task(name="monitoring.partitions_keep")
+@shared_task(name="monitoring.partitions_keep", soft_time_limit=100, time_limit=110)
 def partitions_keep() -> None:
     """Make the partitions that will be needed and drop those past their time."""
     rollups.partitions_keep()

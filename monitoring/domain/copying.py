@@ -8,8 +8,8 @@ ROW = struct.Struct("!h iq iq ih iq id id id id i")
 ROW_WITH_ID = struct.Struct("!h iq iq iq ih iq id id id id i")
 END = b"\xff\xff"
 EPOCH = 946_684_800  # 2000-01-01
-# An advisory lock: held shared from before a rollup row gets its id to the commit, so that whoever has it alone knows
-# that no lower id can still appear.
+# An advisory lock: held shared from before a rollup row gets its id to the commit, so that whoever sees who holds it
+# knows until when a lower id can still appear. Nobody takes it alone.
 GATE = 0x726F6C6C
 COLUMNS = "series_id, bucket_at, width_seconds, count, total, squares, low, high, buckets"
 

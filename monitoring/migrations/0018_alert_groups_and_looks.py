@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('monitoring', '0008_panel_reports'),
+        ("monitoring", "0011_series_age"),
     ]
 
     operations = [

@@ -1,6 +1,7 @@
 """Stored telemetry: series, append-only partial rows, who reported in which hour, and digests of recent payloads."""
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class Series(models.Model):
@@ -16,6 +17,8 @@ class Series(models.Model):
     variant = models.CharField(max_length=40, blank=True)
     outcome = models.CharField(max_length=40, blank=True)
     simulated = models.BooleanField(default=False)
+    # by the database: the sweeper leaves alone what is new and has no rows yet
+    made_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [

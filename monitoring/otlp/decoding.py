@@ -163,7 +163,7 @@ class Decoded:
         return "; ".join(f"{count} × {why}" for why, count in self.reasons.most_common(5))[:2_000]
 
     def of_device(self) -> list[tuple[str | float, ...]]:
-        """Return what the panel keeps of it: metric, backend, variant, outcome, hours since 1970, count, total, low, high."""
+        """Return what the panel keeps of it: its names, hours since 1970, count, total, low and high."""
         found: dict[tuple[Ref | SeriesKey, int], list[float]] = {}
         for ref, bucket, value in self.numbers:
             if ref.panel is not None:

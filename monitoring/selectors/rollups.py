@@ -29,8 +29,10 @@ SELECT series_id, 0::bigint AS rolled_id, string_agg(
   FROM ({rows}) AS rows GROUP BY series_id
 UNION ALL SELECT -width_seconds, rolled_id, NULL, NULL FROM monitoring_rolledup
 """
+# no row can make it fail: what can't be true is cut to what can still be added up
 _SUMS = """
-SELECT series_id, 0::bigint AS rolled_id, sum(count)::bigint, sum(total), sum(squares), min(low), max(high)
+SELECT series_id, 0::bigint AS rolled_id, least(sum(count), 4611686018427387904)::bigint,
+       sum(greatest(-1e60, least(total, 1e60))), sum(greatest(-1e60, least(squares, 1e60))), min(low), max(high)
   FROM ({rows}) AS rows GROUP BY series_id
 UNION ALL SELECT -width_seconds, rolled_id, 0, 0, 0, 0, 0 FROM monitoring_rolledup
 """

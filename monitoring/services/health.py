@@ -20,6 +20,7 @@ from monitoring.domain.metrics import INFERENCES
 from monitoring.models import HealthResult, Series
 from monitoring.selectors import rollups
 from monitoring.selectors.telemetry import may_judge
+from monitoring.services import pruning
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = timedelta(days=7)
@@ -63,7 +64,7 @@ def health_run(*, key: str, environment: str, at_once: bool = False) -> HealthRe
 
 def health_prune() -> int:
     """Drop old results."""
-    return HealthResult.objects.filter(due_at__lt=clock.now() - KEPT).delete()[0]
+    return pruning.rows_drop(HealthResult, "due_at", clock.now() - KEPT)
 
 
 def _availability(check: HealthCheck, environment: str) -> Outcome:

@@ -22,6 +22,7 @@ from monitoring.logfiles import Place
 from monitoring.models import LogCursor, PatternCount, PatternSample, StoredPattern
 from monitoring.selectors import patterns as selectors
 from monitoring.selectors.logs import lines_since
+from monitoring.services import pruning
 
 PATTERNS_MOST = 50
 # One scan works so long at most; what is left waits for the next.
@@ -117,7 +118,7 @@ def pattern_delete(*, key: str, actor: Actor, reason: str, request_id: str = "")
 
 def counts_prune(*, now: datetime | None = None) -> int:
     """Drop counts past their retention."""
-    return PatternCount.objects.filter(minute_at__lt=(now or clock.now()) - KEPT).delete()[0]
+    return pruning.rows_drop(PatternCount, "minute_at", (now or clock.now()) - KEPT)
 
 
 def _found(key: str, *, whole: bool = False) -> StoredPattern:

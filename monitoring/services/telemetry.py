@@ -1,26 +1,37 @@
 """Writes on stored telemetry besides the door's: what is too old goes."""
 
+import logging
+import time
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Model
 
 from hawkops.core import clock
+from hawkops.core.environments import Environment
+from monitoring.domain.patterns import Source
 from monitoring.models import (
     CumulativeStream,
     DeviceHour,
     DeviceNote,
+    LogCursor,
     LogLine,
     PanelHour,
     PanelReport,
     PatternSample,
     PayloadDigest,
 )
+from monitoring.services import pruning
+
+log = logging.getLogger(__name__)
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
-PANEL_PAYLOADS = 10_000
+PANEL_PAYLOADS = 4_000
+PANEL_SECONDS = 10.0
+# what can't be true is cut to what can still be added up, so that no report stops the others
 _PANEL_MERGE = """
 WITH gone AS (
     DELETE FROM monitoring_panelreport WHERE id IN (
@@ -30,60 +41,147 @@ WITH gone AS (
     INSERT INTO monitoring_panelhour AS p (environment, device_id, hour_at, metric, backend_actual, variant, outcome,
                                            device_class, simulated, count, total, low, high)
     SELECT environment, device_id, to_timestamp((o ->> 4)::bigint * 3600), o ->> 0, o ->> 1, o ->> 2, o ->> 3,
-           max(device_class), bool_or(simulated), sum((o ->> 5)::bigint), sum((o ->> 6)::float8),
-           min((o ->> 7)::float8), max((o ->> 8)::float8)
+           max(device_class), bool_or(simulated), least(sum((o ->> 5)::numeric), 2::numeric ^ 62)::bigint,
+           sum(greatest(-1e60, least((o ->> 6)::float8, 1e60))), min((o ->> 7)::float8), max((o ->> 8)::float8)
       FROM gone, json_array_elements(observed::json) AS o
      GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
     ON CONFLICT (environment, device_id, hour_at, metric, backend_actual, variant, outcome) DO UPDATE SET
-      count = p.count + excluded.count, total = p.total + excluded.total,
+      count = least(p.count::numeric + excluded.count, 2::numeric ^ 62)::bigint,
+      total = greatest(-1e60, least(p.total, 1e60)) + excluded.total,
       low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
 )
 SELECT count(*) FROM gone
 """
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
+# A series may wait so long for its first row.
+SERIES_NEW = timedelta(days=2)
+SERIES_AT_ONCE = 200
+SERIES_SECONDS = 10.0
+# in no order, so that a budget that ends too soon leaves over others each time
+_SERIES_OLD = "SELECT id FROM monitoring_series WHERE made_at < %s ORDER BY random()"
+# Looked up series by series (that is what OFFSET 0 is for): joined, each batch would read all rows of all tiers. Who is
+# writing a row of one holds it, and it is skipped.
+_SERIES_DROP = """
+DELETE FROM monitoring_series WHERE id IN (
+    SELECT id FROM monitoring_series AS s
+     WHERE id = ANY(%s) AND NOT EXISTS (SELECT FROM monitoring_rolluppartial WHERE series_id = s.id OFFSET 0)
+       FOR UPDATE SKIP LOCKED
+)
+"""
+# Reports that wait to be merged have no index, and a device may have sent any number of lines.
+ERASE_SECONDS = 60
+# Hour by hour, so that the index by environment, hour and device finds it in however large a fleet.
+_DEVICE_HOURS_ERASE = """
+DELETE FROM monitoring_devicehour
+ WHERE environment = %(environment)s AND device_id = %(device_id)s AND hour_at = ANY(ARRAY(
+    WITH RECURSIVE hours AS (
+        SELECT min(hour_at) AS hour_at FROM monitoring_devicehour WHERE environment = %(environment)s
+        UNION ALL
+        SELECT (SELECT min(hour_at) FROM monitoring_devicehour
+                 WHERE environment = %(environment)s AND hour_at > hours.hour_at)
+          FROM hours WHERE hours.hour_at IS NOT NULL
+    )
+    SELECT hour_at FROM hours WHERE hour_at IS NOT NULL
+ ))
+"""
 
 
 def digests_prune(*, now: datetime | None = None) -> int:
     """Forget payloads older than an hour: nobody sends them again."""
-    return PayloadDigest.objects.filter(seen_at__lt=(now or clock.now()) - KEEP_DIGESTS).delete()[0]
+    return pruning.rows_drop(PayloadDigest, "seen_at", (now or clock.now()) - KEEP_DIGESTS)
 
 
 def device_hours_prune(*, now: datetime | None = None) -> int:
     """Drop which devices reported more than eight days ago."""
-    return DeviceHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_DEVICE_HOURS).delete()[0]
+    limit = (now or clock.now()) - KEEP_DEVICE_HOURS
+    until = time.monotonic() + pruning.BUDGET_SECONDS
+    return sum(
+        pruning.rows_drop(DeviceHour, "hour_at", limit, environment=environment.value, until=until)
+        for environment in Environment
+    )
 
 
 def panel_merge() -> int:
     """Move what the door wrote about the panel's devices into one row for each hour and series; return of how many payloads.
 
-    One statement, so that a row is in exactly one of both tables; whoever runs it beside another takes other rows.
+    One statement, so that a row is in exactly one of both tables; whoever runs it beside another takes other rows. What
+    the budget leaves over waits for the next run.
     """
+    until = time.monotonic() + PANEL_SECONDS
     moved = 0
     with connection.cursor() as cursor:
         while True:
             cursor.execute(_PANEL_MERGE, [PANEL_PAYLOADS])
             many = int(cursor.fetchone()[0])
             moved += many
-            if many < PANEL_PAYLOADS:
+            if many < PANEL_PAYLOADS or time.monotonic() > until:
                 return moved
 
 
 def panel_prune(*, now: datetime | None = None) -> int:
     """Drop devices' own values of more than eight days ago."""
-    return PanelHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_PANEL).delete()[0]
+    return pruning.rows_drop(PanelHour, "hour_at", (now or clock.now()) - KEEP_PANEL)
 
 
 def streams_prune(*, now: datetime | None = None) -> int:
-    """Forget cumulative streams that ended, and notes of devices long gone."""
-    now = now or clock.now()
-    gone = CumulativeStream.objects.filter(seen_at__lt=now - KEEP_STREAMS).delete()[0]
-    return gone + DeviceNote.objects.filter(received_at__lt=now - KEEP_NOTES).delete()[0]
+    """Forget cumulative streams that ended."""
+    return pruning.rows_drop(CumulativeStream, "seen_at", (now or clock.now()) - KEEP_STREAMS)
+
+
+def notes_prune(*, now: datetime | None = None) -> int:
+    """Forget notes of devices long gone."""
+    return pruning.rows_drop(DeviceNote, "received_at", (now or clock.now()) - KEEP_NOTES)
+
+
+def series_prune(*, now: datetime | None = None) -> int:
+    """Forget series of which no tier holds a row any more; return how many. What the budget leaves waits for tomorrow.
+
+    A gateway that still knows the id of one is refused by the foreign key, forgets what it knows and makes it again.
+    """
+    until = time.monotonic() + SERIES_SECONDS
+    dropped = 0
+    with connection.cursor() as cursor:
+        cursor.execute(_SERIES_OLD, [(now or clock.now()) - SERIES_NEW])
+        old = [row[0] for row in cursor.fetchall()]
+        for start in range(0, len(old), SERIES_AT_ONCE):
+            if time.monotonic() > until:
+                break
+            try:
+                with transaction.atomic():
+                    cursor.execute(pruning.BY_INDEX)
+                    cursor.execute(_SERIES_DROP, [old[start : start + SERIES_AT_ONCE]])
+                    dropped += cursor.rowcount
+            except IntegrityError as error:  # a row of one came between looking and deleting
+                log.info("series.in_use_again: %s", error)
+    return dropped
 
 
 def device_erase(environment: str, device_id: str) -> int:
-    """Delete every row that names a device; return how many."""
-    tables = (DeviceHour, PanelHour, PanelReport, DeviceNote, LogLine, PatternSample)
-    return sum(
-        table._default_manager.filter(environment=environment, device_id=device_id).delete()[0] for table in tables
-    )
+    """Delete every row that names a device; return how many.
+
+    What is moved on by others goes before where they move it to: `panel_merge` then finds no report to merge, or has
+    merged it where it is found, and a scan that has read the device's lines is sent to read again before it may keep
+    samples of them. What the device reports from now on is kept again.
+    """
+    erased: int = 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{ERASE_SECONDS}s'")
+        erased += _device_rows(PanelReport, environment, device_id)
+        LogCursor.objects.filter(source=Source.DEVICE_LOGS.value, environment=environment).update(
+            revision=F("revision") + 1
+        )
+        erased += _device_rows(LogLine, environment, device_id)
+        erased += _device_rows(PatternSample, environment, device_id)
+        # these the door writes too, in this order
+        cursor.execute(_DEVICE_HOURS_ERASE, {"environment": environment, "device_id": device_id})
+        erased += int(cursor.rowcount)
+        erased += _device_rows(DeviceNote, environment, device_id)
+        erased += _device_rows(PanelHour, environment, device_id)
+        cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+    return erased
+
+
+def _device_rows(table: type[Model], environment: str, device_id: str) -> int:
+    rows: int = table._default_manager.filter(environment=environment, device_id=device_id).delete()[0]
+    return rows

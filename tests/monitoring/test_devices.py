@@ -15,7 +15,7 @@ from hawkops.core.access import Role
 from monitoring.models import CumulativeStream, DeviceNote
 from monitoring.otlp.decoding import decode
 from monitoring.otlp.notes import PER_SECOND, Notes
-from monitoring.services.telemetry import streams_prune
+from monitoring.services.telemetry import notes_prune, streams_prune
 from tests.monitoring.conftest import Running
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
 
@@ -74,7 +74,7 @@ def test_streams_and_notes_are_forgotten_by_age() -> None:
             rejected=0,
             details={},
         )
-    assert streams_prune(now=now) == 2
+    assert (streams_prune(now=now), notes_prune(now=now)) == (1, 1)
 
 
 @pytest.mark.django_db

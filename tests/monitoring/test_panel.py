@@ -1,20 +1,39 @@
 """The panel keeps bounded devices' own hourly values; erasing a device forgets everything that names it."""
 
+import json
+import threading
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections, transaction
+from django.db.models import Model
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from hawkops.core import clock
+from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from monitoring.domain import panel
-from monitoring.models import DeviceHour, PanelHour, PanelReport, RollupPartial
+from monitoring.models import (
+    DeviceHour,
+    DeviceNote,
+    LogLine,
+    PanelHour,
+    PanelReport,
+    PatternSample,
+    RollupPartial,
+)
+from monitoring.selectors.logs import lines_since
+from monitoring.services import patterns
 from monitoring.services import telemetry as services
 from rollout.models import CensusDevice
 from tests.monitoring.conftest import Running
-from tests.monitoring.payloads import DEVICE, Payload
+from tests.monitoring.payloads import DEVICE, Payload, pairs
+from tests.monitoring.rows import seen
 
 
 def test_the_share_bounds_the_panel_and_shrinking_keeps_who_is_left() -> None:
@@ -67,30 +86,162 @@ def test_a_fleet_above_the_ceiling_keeps_its_chosen_share_only(door: Running, mo
     assert 5 <= PanelHour.objects.count() < 30
 
 
+def lines(body: str, *, device: Mapping[str, object]) -> bytes:
+    found = ExportLogsServiceRequest()
+    resource_logs = found.resource_logs.add()
+    resource_logs.resource.attributes.extend(pairs(device))
+    record = resource_logs.scope_logs.add().log_records.add(time_unix_nano=time.time_ns(), severity_number=17)
+    record.body.string_value = body
+    return found.SerializeToString()
+
+
+def census_of(device_id: str, environment: str = "demo") -> None:
+    CensusDevice.objects.create(
+        environment=environment, device_id=device_id, first_seen_at=clock.now(), last_seen_at=clock.now()
+    )
+
+
+def said_by_erasing(device_id: str, **options: str) -> str:
+    said = StringIO()
+    call_command("device_erase", device_id, stdout=said, **options)
+    return said.getvalue()
+
+
+NAMING: tuple[type[Model], ...] = (
+    DeviceHour, PanelHour, PanelReport, DeviceNote, LogLine, PatternSample, CensusDevice
+)  # fmt: skip
+
+
 @pytest.mark.fresh_database
 def test_erasing_a_device_forgets_it_in_one_command_and_says_so(door: Running) -> None:
+    patterns.patterns_seed(actor=Actor.system("test"))
     for name in ("dev-1", "dev-2"):
         resource = {**DEVICE, "device.id": name}
         assert door.post(Payload(resource).sum("litert.inferences", 1).body).status_code == 200
-        CensusDevice.objects.create(
-            environment="demo", device_id=name, first_seen_at=clock.now(), last_seen_at=clock.now()
-        )
-        services.panel_merge()
-    assert door.post(Payload(DEVICE).sum("litert.inferences", 2).body).status_code == 200  # not merged yet
-    said = StringIO()
-    call_command("device_erase", "dev-1", stdout=said)
-    assert "demo: " in said.getvalue()
-    assert set(DeviceHour.objects.values_list("device_id", flat=True)) == {"dev-2"}
-    assert set(PanelHour.objects.values_list("device_id", flat=True)) == {"dev-2"}
-    assert set(CensusDevice.objects.values_list("device_id", flat=True)) == {"dev-2"}
-    assert not PanelReport.objects.filter(device_id="dev-1").exists()
+        assert door.post(lines("BACKEND_SWITCH to cpu", device=resource), path="/v1/logs").status_code == 200
+        seen(name, clock.now() - timedelta(days=3))
+        seen(name, clock.now() - timedelta(days=9))  # not pruned yet
+        census_of(name)
+    services.panel_merge()
+    for name in ("dev-1", "dev-2"):  # not merged yet
+        resource = {**DEVICE, "device.id": name}
+        assert door.post(Payload(resource).sum("litert.inferences", 2).body).status_code == 200
+    patterns.patterns_scan()
+    for table in NAMING:
+        assert set(table._default_manager.values_list("device_id", flat=True)) == {"dev-1", "dev-2"}, table
+    said = said_by_erasing("dev-1")
+    assert "demo: " in said
+    assert "vanish 48 h after" in said
+    for table in NAMING:
+        assert set(table._default_manager.values_list("device_id", flat=True)) == {"dev-2"}, table
     assert RollupPartial.objects.exists()
     entry = HistoryEntry.objects.get(verb="device.erased")
-    assert "dev-1" not in f"{entry.subject} {entry.after_text}"
+    assert "dev-1" not in f"{entry.subject} {entry.before_text} {entry.after_text} {entry.reason}"
     with pytest.raises(CommandError, match="Nothing is kept of 'dev-1'"):
         call_command("device_erase", "dev-1")
     with pytest.raises(CommandError, match="Say which device"):
         call_command("device_erase", " ")
+    assert HistoryEntry.objects.filter(verb="device.erased").count() == 1
+
+
+@pytest.mark.fresh_database
+@pytest.mark.parametrize("given", ["dev\t\u200b1", " dev 1 ", "d" * 300])
+def test_a_device_is_erased_by_the_id_that_it_sent_whatever_the_doors_made_of_it(door: Running, given: str) -> None:
+    sent = Payload({**DEVICE, "device.id": given}).sum("litert.inferences", 1)
+    assert door.post(sent.body).status_code == 200
+    assert DeviceHour.objects.count() == 1
+    if len(given) <= 200:
+        census_of(given)
+    said_by_erasing(given)
+    assert not DeviceHour.objects.exists()
+    assert CensusDevice.objects.exists() is ("\t" in given)  # the flags' door refuses control characters
+
+
+@pytest.mark.fresh_database
+def test_flags_know_a_device_by_an_id_that_telemetry_cleans() -> None:
+    census_of("dev\u200b1", "staging")
+    assert "staging: 1 census entries" in said_by_erasing("dev\u200b1", environment="staging")
+
+
+def report(device_id: str, *, count: int = 1, total: float = 1.0) -> PanelReport:
+    hour = int(clock.now().timestamp()) // 3600
+    observed = [["app.sessions", "", "", "", hour, count, total, 1.0, 1.0]]
+    return PanelReport.objects.create(
+        environment="demo", device_id=device_id, device_class="x", simulated=False, observed=json.dumps(observed)
+    )
+
+
+@pytest.mark.fresh_database
+def test_a_merge_under_way_leaves_nothing_of_a_device_that_is_being_erased() -> None:
+    report("dev-1")
+    services.panel_merge()
+    report("dev-1")
+    report("dev-2")
+    ready, go = threading.Event(), threading.Event()
+
+    def merge_slowly() -> None:
+        try:
+            with transaction.atomic():
+                services.panel_merge()
+                ready.set()
+                go.wait(5)
+        finally:
+            connections.close_all()
+
+    def erase() -> None:
+        try:
+            services.device_erase("demo", "dev-1")
+        finally:
+            connections.close_all()
+
+    merging, erasing = threading.Thread(target=merge_slowly), threading.Thread(target=erase)
+    merging.start()
+    assert ready.wait(5)
+    erasing.start()
+    erasing.join(0.3)
+    assert erasing.is_alive()
+    go.set()
+    merging.join()
+    erasing.join()
+    assert not PanelReport.objects.exists()
+    assert set(PanelHour.objects.values_list("device_id", flat=True)) == {"dev-2"}
+
+
+@pytest.mark.django_db
+def test_a_scan_that_read_lines_before_they_were_erased_keeps_no_sample_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patterns.patterns_seed(actor=Actor.system("test"))
+    now = clock.now()
+    for name in ("dev-1", "dev-2"):
+        LogLine.objects.create(
+            environment="demo", at=now, received_at=now, severity=17, body="BACKEND_SWITCH to cpu", device_id=name
+        )
+    erased: list[int] = []
+
+    def read_and_be_overtaken(*args: Any, **options: Any) -> Any:
+        rows = lines_since(*args, **options)
+        if rows and not erased:
+            erased.append(services.device_erase("demo", "dev-1"))
+        return rows
+
+    monkeypatch.setattr(patterns, "lines_since", read_and_be_overtaken)
+    patterns.patterns_scan()
+    patterns.patterns_scan()
+    assert erased == [1]
+    assert set(PatternSample.objects.values_list("device_id", flat=True)) == {"dev-2"}
+
+
+@pytest.mark.django_db
+def test_a_report_that_can_not_be_true_stops_no_merge() -> None:
+    for _ in range(3):
+        report("dev-1", count=2**62, total=1e308)
+    report("dev-2")
+    services.panel_merge()
+    report("dev-1", count=2**62, total=1e308)
+    services.panel_merge()
+    assert not PanelReport.objects.exists()
+    assert dict(PanelHour.objects.values_list("device_id", "count")) == {"dev-1": 2**62, "dev-2": 1}
 
 
 @pytest.mark.django_db
