@@ -27,8 +27,9 @@ def rollups_move_up(width: int) -> None:
 
 @shared_task(name="monitoring.panel_merge", soft_time_limit=50, time_limit=60)
 def panel_merge() -> None:
-    """Merge what the door wrote about the panel's devices."""
+    """Merge what the door wrote about the panel's devices, and add up the devices of hours that are over."""
     services.panel_merge()
+    services.device_hours_sum()
 
 
 @shared_task(name="monitoring.partitions_keep")

@@ -7,6 +7,7 @@ from monitoring.models.logs import LogLine
 from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
 from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import (
+    DeviceCount,
     DeviceHour,
     PanelHour,
     PanelReport,
@@ -19,6 +20,7 @@ from monitoring.models.telemetry import (
 __all__ = [
     "Alert",
     "CumulativeStream",
+    "DeviceCount",
     "DeviceHour",
     "DeviceNote",
     "HealthResult",

@@ -97,15 +97,18 @@ class DeviceReport:
     device_class: str
     simulated: bool
     revision: int | None
+    # of `litert_enabled`, as its points say; ("",) when none says
+    variants: tuple[str, ...] = field(default=("",), compare=False)
 
 
 class Ref:
     """A series key that is found by identity: comparing ten texts for every point would cost more than the point."""
 
-    __slots__ = ("key",)
+    __slots__ = ("key", "variant")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key = key
+        self.variant = key.variant
 
 
 Number = tuple[Ref, int, float]
@@ -201,9 +204,7 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
             for metric in scope.metrics[:]:
                 walk.metric(metric)
         if device.device_id:
-            found.reports.append(
-                DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
-            )
+            found.reports.append(walk.report())
     return found
 
 
@@ -239,9 +240,25 @@ class Walk:
         self.environment = environment
         self.device = device
         self.revision: int | None = None
+        # what was walked said these; what was read quickly stands in the numbers and points from here on
+        self._variants: set[str] = set()
+        self._first_number, self._first_point = len(found.numbers), len(found.points)
         self._now_bucket = int(arrived) // BUCKET_SECONDS * BUCKET_SECONDS
         self._earliest = int((arrived - LATE.total_seconds()) * 1e9)
         self._latest = int((arrived + AHEAD.total_seconds()) * 1e9)
+
+    def report(self) -> DeviceReport:
+        """Return what the census wants to know of the resource, once it is walked."""
+        found, device = self.found, self.device
+        said = {point[0].variant for point in found.points[self._first_point :]}
+        said.update([number[0].variant for number in found.numbers[self._first_number :]])
+        said |= self._variants
+        if len(said) > 1:
+            said.discard("")  # sessions have no variant, on whichever side their device is
+        variants = tuple(sorted(said)) or ("",)
+        return DeviceReport(
+            self.environment, device.device_id, device.device_class, device.simulated, self.revision, variants
+        )
 
     def metric(self, message: MetricMessage) -> None:
         """Take one metric's points, or count why not."""
@@ -281,6 +298,7 @@ class Walk:
         if not sketch.count:
             return
         slot = (self.key(name, point.attributes), self.bucket(point.time_unix_nano))
+        self._variants.add(slot[0].variant)
         sketches = self.found.sketches
         known_sketch = sketches.get(slot)
         if known_sketch is None:
@@ -290,10 +308,12 @@ class Walk:
 
     def _take_cumulative(self, name: str, kind: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
         read(Sketch(), point, name)  # refuses what can't be taken
+        key = self.key(name, point.attributes)
+        self._variants.add(key.variant)
         self.found.cumulative.append(
             CumulativePoint(
                 self._stream(name, point.attributes),
-                self.key(name, point.attributes),
+                key,
                 self.bucket(point.time_unix_nano),
                 _cumulative_point(kind, point),
             )

@@ -27,7 +27,6 @@ from monitoring.otlp.decoding import (
     RESOURCES_MOST,
     Decoded,
     Device,
-    DeviceReport,
     Number,
     Point,
     Ref,
@@ -81,9 +80,7 @@ class QuickDecoder:
                     if not walk.quick(metric):
                         walk.metric(Metric.FromString(metric.SerializeToString()))
             if device.device_id:
-                found.reports.append(
-                    DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
-                )
+                found.reports.append(walk.report())
         return found
 
     def _device(self, resource: bytes) -> Device:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
 from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
+from monitoring.otlp.hours import Hour
 from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
 from monitoring.otlp.rows import Line, Note
 
@@ -54,11 +54,6 @@ WANTED = f"SELECT * FROM unnest({TYPES}) AS w({NAMES})"  # noqa: S608 - constant
 MAKE_SERIES = f"INSERT INTO monitoring_series ({NAMES}) {WANTED} ORDER BY {NAMES} ON CONFLICT DO NOTHING"
 FIND_SERIES = f"SELECT id, {NAMES} FROM monitoring_series NATURAL JOIN ({WANTED}) AS wanted"  # noqa: S608
 COUNT_SERIES = "SELECT environment, count(*) FROM monitoring_series GROUP BY environment"
-DEVICES = """
-INSERT INTO monitoring_devicehour (environment, hour_at, device_id, device_class, simulated)
-SELECT r ->> 0, %s, r ->> 1, r ->> 2, (r ->> 3)::bool FROM json_array_elements(%s::json) AS r ORDER BY 1, 3
-ON CONFLICT DO NOTHING
-"""
 STREAMS_MAKE = """
 INSERT INTO monitoring_cumulativestream (digest, state, seen_at)
 SELECT d, '', %s FROM unnest(%s::bytea[]) AS d ORDER BY d ON CONFLICT DO NOTHING
@@ -85,7 +80,6 @@ PANEL = """
 COPY monitoring_panelreport (environment, device_id, hour_at, metric, backend_actual, variant, outcome, device_class,
                              simulated, count, total, low, high) FROM STDIN
 """
-ACTIVE = "SELECT environment, count(*) FROM monitoring_devicehour WHERE hour_at = %s GROUP BY environment"
 COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
 LINES_LOCK = 0x6C6F676C  # any number of our own
 COPY = f"COPY monitoring_rolluppartial ({copying.COLUMNS}) FROM STDIN (FORMAT BINARY)"
@@ -154,10 +148,7 @@ class GroupWriter:
         self._busy = 0
         self._series: dict[Ref | SeriesKey, int] = {}
         self._series_counts: dict[str, int] | None = None
-        self._hour = 0
-        self._devices: set[tuple[str, str]] = set()
-        self._seen: Counter[str] = Counter()
-        self._active: dict[str, int] = {}
+        self._hour = Hour()
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
         self._counted: frozenset[tuple[str, str]] = frozenset()
@@ -246,10 +237,8 @@ class GroupWriter:
         unique = {waiting.digest: waiting for waiting in group}
         if any(waiting.decoded.crashes for waiting in group):
             await self._learn_counted(line)
-        hour = int(clock.now().timestamp()) // 3600 * 3600
-        if hour != self._hour:
-            await self._begin_hour(line, hour)
-        shares = {environment: panel.share(many) for environment, many in self._active.items()}
+        hour = await self._begin_hour(line)
+        shares = {environment: panel.share(many) for environment, many in hour.active().items()}
         batch = _Batch(unique.values(), self._counted, shares)
         series = await self._series_ids(line, batch.series)
         async with line.transaction():
@@ -259,9 +248,8 @@ class GroupWriter:
                 batch = _Batch(unique.values(), self._counted, shares)
             if batch.cumulative:
                 batch.add_increments(await _increments(line, batch.cumulative))
-            unseen = self._unseen(unique.values())
-            if unseen:
-                await self._note_devices(line, unseen)
+            unseen = hour.unseen(report for waiting in unique.values() for report in waiting.decoded.reports)
+            noted = await hour.note(line, unseen) if unseen else []
             if batch.notes:
                 await line.execute(NOTES, [orjson.dumps(batch.notes).decode()])
             if batch.tallies:
@@ -275,10 +263,7 @@ class GroupWriter:
             if batch.lines:
                 await _copy_lines(line, batch.lines)
         # committed: only now is any of it true
-        self._devices.update((report.environment, report.device_id) for report in unseen)
-        for environment, many in Counter(report.environment for report in unseen).items():
-            self._seen[environment] += many
-            self._active[environment] = max(self._active.get(environment, 0), self._seen[environment])
+        hour.committed(unseen, noted)
         self._announced.update(dict.fromkeys(announced, time.monotonic()))
         self._owed -= announced
         self._owed |= environments - announced
@@ -286,23 +271,20 @@ class GroupWriter:
             if not waiting.done.done():
                 waiting.done.set_result(unique.get(waiting.digest) is waiting)
 
-    async def _begin_hour(self, line: psycopg.AsyncConnection[Any], hour: int) -> None:
-        """Forget who reported in the hour before, but not how many they were: the panel's share depends on it."""
-        before = datetime.fromtimestamp(hour - 3600, tz=UTC)
-        rows = await (await line.execute(ACTIVE, [before])).fetchall()
-        self._hour, self._devices, self._seen, self._active = hour, set(), Counter(), dict(rows)
+    async def _begin_hour(self, line: psycopg.AsyncConnection[Any]) -> Hour:
+        """Return the present hour; a new one forgets who reported before, but not how many they were."""
+        at = int(clock.now().timestamp()) // 3600 * 3600
+        if at != self._hour.at:
+            hour = Hour(at)
+            await hour.count(line)
+            if at != self._hour.at:  # another line may have been faster
+                self._hour = hour
+        return self._hour
 
     async def _learn_counted(self, line: psycopg.AsyncConnection[Any]) -> None:
         """Learn which versions of the app count their crashes themselves; their crash events must not count again."""
         rows = await (await line.execute(COUNTED, [CRASH_METRIC, CRASH_OUTCOME])).fetchall()
         self._counted = frozenset((row[0], row[1]) for row in rows)
-
-    def _unseen(self, counted: Iterable[_Waiting]) -> list[DeviceReport]:
-        """Return who reports for the first time in this hour, as far as this process knows."""
-        reports = {
-            (report.environment, report.device_id): report for waiting in counted for report in waiting.decoded.reports
-        }
-        return [report for seen, report in reports.items() if seen not in self._devices]
 
     async def _new(self, line: psycopg.AsyncConnection[Any], digests: list[bytes]) -> Collection[bytes]:
         """Insert the digests and return those that were not there."""
@@ -353,10 +335,6 @@ class GroupWriter:
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()
         return {SeriesKey(*row[1:]): row[0] for row in rows}
-
-    async def _note_devices(self, line: psycopg.AsyncConnection[Any], reports: list[DeviceReport]) -> None:
-        rows = [(report.environment, report.device_id, report.device_class, report.simulated) for report in reports]
-        await line.execute(DEVICES, [datetime.fromtimestamp(self._hour, tz=UTC), orjson.dumps(rows).decode()])
 
     async def _copy(self, line: psycopg.AsyncConnection[Any], rows: list[tuple[int, int, Sketch]]) -> None:
         data = copying.binary(

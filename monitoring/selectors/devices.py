@@ -1,10 +1,150 @@
-"""What the door understood of devices, for their authors."""
+"""How many devices reported; and what the door understood of them, for their authors."""
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
 from django.db.models import Q
 
+from monitoring.domain.panel import PLACES
+from monitoring.models import DeviceCount as HourCount
 from monitoring.models import DeviceNote, LogLine
 
 SHOWN_MOST = 50
+# How many devices' hours a count over many hours reads at most; with more it reads a share, so that it stays quick.
+READ_MOST = 200_000
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+
+# A device is kept by its place on the ring, so that over many hours it was kept as likely as in its likeliest hour: its
+# least weight counts. What is read in part only weighs at least as much as the part.
+_SPAN = """
+WITH span AS (
+    SELECT power(2, ceil(log(2, greatest(1, coalesce(sum(rows), 0) / %(most)s::numeric))))::bigint AS weight
+      FROM monitoring_devicecount
+     WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND NOT by_variant
+), kept AS (
+    SELECT NULL::timestamptz AS hour_at, device_class, simulated, device_id, variant,
+           greatest(d.weight, (SELECT weight FROM span)) AS weight
+      FROM monitoring_devicehour AS d
+     WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s
+       AND place < (SELECT %(places)s / weight FROM span)
+)
+"""
+_HOURS = """
+WITH kept AS (
+    SELECT hour_at, device_class, simulated, device_id, variant, weight::bigint AS weight
+      FROM monitoring_devicehour
+     WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s{open}
+)
+"""
+_OPEN = """
+       AND hour_at > coalesce(
+           (SELECT max(hour_at) FROM monitoring_devicecount WHERE environment = %(environment)s), '-infinity')"""
+_BY_CLASS = """
+SELECT hour_at, device_class, simulated, '' AS variant, sum(weight)::bigint AS devices, max(weight) = 1 AS exact,
+       sum(many)::bigint AS rows
+  FROM (SELECT hour_at, device_class, simulated, min(weight) AS weight, count(*) AS many
+          FROM kept GROUP BY hour_at, device_class, simulated, device_id) AS device
+ GROUP BY hour_at, device_class, simulated
+"""
+# who said a variant at all counts for it only
+_BY_VARIANT = """
+, said AS (
+    SELECT hour_at, device_class, simulated, device_id, variant, min(weight) AS weight, count(*) AS many
+      FROM kept GROUP BY hour_at, device_class, simulated, device_id, variant
+)
+SELECT hour_at, device_class, simulated, variant, sum(weight)::bigint AS devices, max(weight) = 1 AS exact,
+       sum(many)::bigint AS rows
+  FROM said WHERE variant <> '' GROUP BY hour_at, device_class, simulated, variant
+UNION ALL
+SELECT hour_at, device_class, simulated, '', sum(weight)::bigint, max(weight) = 1, sum(many)::bigint
+  FROM (SELECT hour_at, device_class, simulated, min(weight) AS weight, sum(many) AS many
+          FROM said GROUP BY hour_at, device_class, simulated, device_id HAVING max(variant) = '') AS silent
+ GROUP BY hour_at, device_class, simulated
+"""
+_SUMMED = """
+UNION ALL
+SELECT hour_at, device_class, simulated, variant, devices, exact, rows::bigint FROM monitoring_devicecount
+ WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND by_variant = %(by_variant)s
+"""
+_ORDER = " ORDER BY 1, 3, 2, 4"
+
+
+@dataclass(frozen=True)
+class DeviceCount:
+    """How many devices of a class reported, of one variant or of any."""
+
+    device_class: str
+    simulated: bool
+    variant: str  # "" when the device did not say
+    devices: int  # weighted, rounded
+    exact: bool
+
+
+def device_counts(
+    environment: str, *, since: datetime, until: datetime | None = None, by_variant: bool = False
+) -> list[DeviceCount]:
+    """Count the different devices that reported in the hours from the one that holds `since`, real ones first.
+
+    A device that was on both sides counts on both. One query.
+    """
+    query = _SPAN + (_BY_VARIANT if by_variant else _BY_CLASS)
+    return [
+        DeviceCount(name, simulated, variant, devices, exact)
+        for _, name, simulated, variant, devices, exact, _ in _rows(query, environment, since, until)
+    ]
+
+
+def hourly_counts(
+    environment: str, *, since: datetime, until: datetime | None = None, by_variant: bool = False
+) -> dict[datetime, list[DeviceCount]]:
+    """Count the devices of each hour. One query; hours that are over were summed up."""
+    query = _HOURS.format(open=_OPEN) + (_BY_VARIANT if by_variant else _BY_CLASS) + _SUMMED
+    found: dict[datetime, list[DeviceCount]] = {}
+    for hour_at, name, simulated, variant, devices, exact, _ in _rows(
+        query, environment, since, until, by_variant=by_variant
+    ):
+        found.setdefault(hour_at, []).append(DeviceCount(name, simulated, variant, devices, exact))
+    return found
+
+
+def hour_sums(environment: str, *, since: datetime, until: datetime) -> list[HourCount]:
+    """Add up hours from devices' own rows, by class and by variant, not saved. Two queries."""
+    return [
+        HourCount(
+            environment=environment,
+            hour_at=hour_at,
+            device_class=name,
+            simulated=simulated,
+            by_variant=by_variant,
+            variant=variant,
+            devices=devices,
+            rows=rows,
+            exact=exact,
+        )
+        for by_variant, query in ((False, _BY_CLASS), (True, _BY_VARIANT))
+        for hour_at, name, simulated, variant, devices, exact, rows in _rows(
+            _HOURS.format(open="") + query, environment, since, until
+        )
+    ]
+
+
+def _rows(
+    query: str, environment: str, since: datetime, until: datetime | None, **more: Any
+) -> list[tuple[Any, str, bool, str, int, bool, int]]:
+    said = {
+        "environment": environment,
+        "since": since.replace(minute=0, second=0, microsecond=0),
+        "until": until or _END_OF_TIME,
+        "most": READ_MOST,
+        "places": PLACES,
+        **more,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(query + _ORDER, said)
+        found: list[tuple[Any, str, bool, str, int, bool, int]] = cursor.fetchall()
+    return found
 
 
 def device_notes(environment: str, *, wanted: str = "", most: int = SHOWN_MOST) -> list[DeviceNote]:

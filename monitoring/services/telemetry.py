@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from hawkops.core import clock
+from hawkops.core.environments import Environment
 from monitoring.models import (
     CumulativeStream,
+    DeviceCount,
     DeviceHour,
     DeviceNote,
     LogLine,
@@ -15,9 +17,15 @@ from monitoring.models import (
     PatternSample,
     PayloadDigest,
 )
+from monitoring.selectors import devices
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
+# naming nobody, for as long as a replay looks back
+KEEP_DEVICE_COUNTS = timedelta(days=40)
+HOUR = timedelta(hours=1)
+# A group that began before the hour turned is committed, or given up, long before.
+HOUR_SETTLES = timedelta(minutes=2)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
 PANEL_ROWS = 50_000
@@ -49,8 +57,32 @@ def digests_prune(*, now: datetime | None = None) -> int:
 
 
 def device_hours_prune(*, now: datetime | None = None) -> int:
-    """Drop which devices reported more than eight days ago."""
-    return DeviceHour.objects.filter(hour_at__lt=(now or clock.now()) - KEEP_DEVICE_HOURS).delete()[0]
+    """Drop which devices reported more than eight days ago, and how many they were more than forty days ago."""
+    now = now or clock.now()
+    DeviceCount.objects.filter(hour_at__lt=now - KEEP_DEVICE_COUNTS).delete()
+    # named, so that the index finds them
+    old = DeviceHour.objects.filter(environment__in=list(Environment), hour_at__lt=now - KEEP_DEVICE_HOURS)
+    return old.delete()[0]
+
+
+def device_hours_sum(*, now: datetime | None = None) -> int:
+    """Add up the devices of hours that are over; return how many hours of all environments. Twice does no harm."""
+    last = (now or clock.now()).replace(minute=0, second=0, microsecond=0)
+    if (now or clock.now()) - last < HOUR_SETTLES:
+        last -= HOUR
+    summed = 0
+    for environment in Environment:
+        hours = DeviceHour.objects.filter(environment=environment, hour_at__lt=last)
+        counted = DeviceCount.objects.filter(environment=environment).order_by("-hour_at").first()
+        if counted is not None:
+            hours = hours.filter(hour_at__gt=counted.hour_at)
+        first = hours.order_by("hour_at").values_list("hour_at", flat=True).first()
+        while first is not None and first < last:
+            found = devices.hour_sums(environment, since=first, until=first + HOUR)
+            DeviceCount.objects.bulk_create(found, ignore_conflicts=True)
+            summed += bool(found)
+            first += HOUR
+    return summed
 
 
 def panel_merge() -> int:

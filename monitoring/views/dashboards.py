@@ -127,6 +127,11 @@ class BoardPage:
         """How many devices are shown."""
         return selectors.devices_in(self.device_classes, self.population)
 
+    @property
+    def devices_exact(self) -> bool:
+        """Whether that is a count; of a huge fleet it is an estimate from a share."""
+        return all(one.exact for one in self.device_classes)
+
     @cached_property
     def left_out(self) -> int:
         """How many are not."""
@@ -260,7 +265,7 @@ class BoardPage:
     def _litert_headline(self) -> str:
         live = [one for one in self.throughputs.values() if one.count]
         kind = "simulated device" if self.population.simulated else "device"
-        many = f"{self.devices} {kind}{'' if self.devices == 1 else 's'}"
+        many = f"{'' if self.devices_exact else 'about '}{self.devices} {kind}{'' if self.devices == 1 else 's'}"
         if not live:
             return f"No local inference on {many} in the last 5 min"
         top = max(live, key=lambda one: one.count)
