@@ -10,8 +10,9 @@ from monitoring.services import telemetry as services
 
 @shared_task(name="monitoring.digests_prune")
 def digests_prune() -> None:
-    """Forget old payload digests, devices, streams, log lines and counts of patterns."""
+    """Forget old payload digests, devices, streams, folded series, log lines and counts of patterns."""
     services.digests_prune()
+    services.folded_prune()
     services.device_hours_prune()
     services.panel_prune()
     services.streams_prune()

@@ -9,6 +9,7 @@ from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import (
     DeviceCount,
     DeviceHour,
+    FoldedSeries,
     PanelHour,
     PanelReport,
     PayloadDigest,
@@ -23,6 +24,7 @@ __all__ = [
     "DeviceCount",
     "DeviceHour",
     "DeviceNote",
+    "FoldedSeries",
     "HealthResult",
     "LogCursor",
     "LogLine",

@@ -44,6 +44,20 @@ class Series(models.Model):
         return f"{self.environment} {self.metric} {self.backend_actual}"
 
 
+class FoldedSeries(models.Model):
+    """A series that was folded into another because its environment had too many; by digest, to be counted."""
+
+    environment = models.CharField(max_length=20)
+    digest = models.BinaryField(max_length=16)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "digest"], name="monitoring_folded_series_once")]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {bytes(self.digest).hex()[:12]}"
+
+
 class RollupPartial(models.Model):
     """Observations of one series in one bucket of time, as one process saw them. Merged on read, never updated.
 

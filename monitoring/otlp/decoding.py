@@ -30,6 +30,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from hawkops.core.bounded import Malformed
 from hawkops.core.environments import Environment
 from monitoring.domain import cumulative
+from monitoring.domain.cardinality import BUSINESS_MOST
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
 from monitoring.domain.sketch import LARGEST, Sketch
 from monitoring.domain.tally import Tally
@@ -190,7 +191,18 @@ class Device:
     simulated: bool
 
 
-def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datetime) -> Decoded:
+# environment, business metric -> whether there is room for it
+Admits = Callable[[str, str], bool]
+
+
+def admits_all(_environment: str, _name: str) -> bool:
+    """Take every business metric."""
+    return True
+
+
+def decode(
+    payload: ExportMetricsServiceRequest, *, environment: str, now: datetime, admits: Admits = admits_all
+) -> Decoded:
     """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
     if len(payload.resource_metrics) > RESOURCES_MOST:
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
@@ -198,7 +210,7 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
     for resource_metrics in payload.resource_metrics:
         device = device_of(resource_metrics.resource.attributes)
         admit(device, environment)
-        walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource)
+        walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource, admits)
         for scope in resource_metrics.scope_metrics:
             walk.scope = scope.scope
             for metric in scope.metrics[:]:
@@ -231,9 +243,16 @@ class Walk:
     """The points of one resource, of any kind."""
 
     def __init__(
-        self, found: Decoded, environment: str, device: Device, arrived: float, resource: Resource | bytes
+        self,
+        found: Decoded,
+        environment: str,
+        device: Device,
+        arrived: float,
+        resource: Resource | bytes,
+        admits: Admits = admits_all,
     ) -> None:
         self.found = found
+        self._admits = admits
         self.scope: InstrumentationScope | bytes = b""
         self._resource = resource
         self._sender = b""
@@ -273,6 +292,8 @@ class Walk:
             found.reasons[f"point beyond {POINTS_MOST} in one payload"] += len(points) - max(0, room)
             points = points[: max(0, room)]
         why = _unfit(message, name, kind)
+        if not why and name.startswith(BUSINESS_PREFIX) and not self._admits(self.environment, name):
+            why = f"{self.environment} has {BUSINESS_MOST} business metrics already, which is the most"
         if why:
             if len(points):
                 found.reasons[f"{name[:80]}: {why}"] += len(points)

@@ -25,6 +25,7 @@ from monitoring.otlp.decoding import (
     BUCKET_COUNTS_MOST,
     POINTS_MOST,
     RESOURCES_MOST,
+    Admits,
     Decoded,
     Device,
     Number,
@@ -34,6 +35,7 @@ from monitoring.otlp.decoding import (
     SeriesKey,
     Walk,
     admit,
+    admits_all,
     decode,
     device_of,
 )
@@ -49,7 +51,8 @@ _Known = tuple[Ref, int]
 class QuickDecoder:
     """Reads payloads; remembers devices, scopes and series by the bytes they came as."""
 
-    def __init__(self) -> None:
+    def __init__(self, admits: Admits = admits_all) -> None:
+        self.admits = admits
         self._devices: dict[bytes, Device] = {}
         self._scopes: set[bytes] = set()
         self._refs: dict[SeriesKey, Ref] = {}
@@ -65,7 +68,7 @@ class QuickDecoder:
                 return self._walk(payload, environment, now)
         except DecodeError:
             pass  # the stock parser has the last word on what is wrong
-        return decode(parse(body, as_json=False), environment=environment, now=now)
+        return decode(parse(body, as_json=False), environment=environment, now=now, admits=self.admits)
 
     def _walk(self, payload: Any, environment: str, now: datetime) -> Decoded:
         found = Decoded()
@@ -150,7 +153,7 @@ class _QuickWalk(Walk):
         resource: bytes,
         decoder: QuickDecoder,
     ) -> None:
-        super().__init__(found, environment, device, arrived, resource)
+        super().__init__(found, environment, device, arrived, resource, decoder.admits)
         self._decoder = decoder
         self._known = decoder.series_of(environment, device)
         self._buckets: dict[int, tuple[int, int]] = {}

@@ -24,6 +24,7 @@ from monitoring.domain.tally import Tally
 from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
 from monitoring.otlp.hours import Hour
 from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
+from monitoring.otlp.room import RECOUNT_SECONDS, RETRY_SECONDS, Room
 from monitoring.otlp.rows import Line, Note
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ GROUP_MOST = 1_000
 LINES = 3
 QUEUE_MOST = 4_000
 ANNOUNCE_SECONDS = 1.0
-# Beyond this many series in an environment new ones lose class, version, model and variant, visibly.
-SERIES_MOST = 5_000
-OTHER = "other"
 SERIES_CACHED_MOST = 100_000
 STOP_SECONDS = 5.0
 
@@ -53,7 +51,6 @@ TYPES = ", ".join("%s::bool[]" if name == "simulated" else "%s::text[]" for name
 WANTED = f"SELECT * FROM unnest({TYPES}) AS w({NAMES})"  # noqa: S608 - constants only
 MAKE_SERIES = f"INSERT INTO monitoring_series ({NAMES}) {WANTED} ORDER BY {NAMES} ON CONFLICT DO NOTHING"
 FIND_SERIES = f"SELECT id, {NAMES} FROM monitoring_series NATURAL JOIN ({WANTED}) AS wanted"  # noqa: S608
-COUNT_SERIES = "SELECT environment, count(*) FROM monitoring_series GROUP BY environment"
 STREAMS_MAKE = """
 INSERT INTO monitoring_cumulativestream (digest, state, seen_at)
 SELECT d, '', %s FROM unnest(%s::bytea[]) AS d ORDER BY d ON CONFLICT DO NOTHING
@@ -147,7 +144,9 @@ class GroupWriter:
         self._wake = asyncio.Event()
         self._busy = 0
         self._series: dict[Ref | SeriesKey, int] = {}
-        self._series_counts: dict[str, int] | None = None
+        self.room = Room()
+        self._learned = time.monotonic()
+        self._counting = Connection(dsn)
         self._hour = Hour()
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
@@ -158,6 +157,7 @@ class GroupWriter:
         """Begin to commit."""
         self._tasks = [asyncio.create_task(self._run(line), name="group-writer") for line in self._lines]
         self._tasks.append(asyncio.create_task(self._pay_owed(), name="group-announcer"))
+        self._tasks.append(asyncio.create_task(self._count_again(), name="group-counter"))
 
     async def stop(self) -> None:
         """Commit what waits, then stop."""
@@ -168,7 +168,7 @@ class GroupWriter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in (*self._lines, self._announcing):
+        for line in (*self._lines, self._announcing, self._counting):
             await line.close()
 
     async def write(self, digest: bytes, environment: str, decoded: Decoded) -> bool:
@@ -309,28 +309,56 @@ class GroupWriter:
         keys = {slot.key if isinstance(slot, Ref) else slot for slot in unknown}
         missing = sorted(key for key in keys if key not in known)
         if missing:
-            if self._series_counts is None:
-                rows = await (await line.execute(COUNT_SERIES)).fetchall()
-                self._series_counts = dict(rows)
-            wanted = {key: key for key in missing}
-            found = await self._find(line, missing)
-            for key in missing:
-                if key in found:
-                    continue
-                if self._series_counts.get(key.environment, 0) >= SERIES_MOST:
-                    wanted[key] = key._replace(device_class=OTHER, app_version=OTHER, model=OTHER, variant=OTHER)
-                else:
-                    self._series_counts[key.environment] = self._series_counts.get(key.environment, 0) + 1
-            make = sorted(set(wanted.values()) - set(found))
-            if make:
-                await line.execute(MAKE_SERIES, _columns(make))
-                found.update(await self._find(line, make))
-            for key in missing:
-                known[key] = found[wanted[key]]
+            known.update(await self._placed(line, missing))
         for slot in unknown:
             if isinstance(slot, Ref):
                 known[slot] = known[slot.key]
         return known
+
+    async def _placed(self, line: psycopg.AsyncConnection[Any], missing: list[SeriesKey]) -> dict[Ref | SeriesKey, int]:
+        """Return the ids of what series are stored as, made where they are new: themselves, or folded."""
+        room = self.room
+        if not room.counted:
+            await room.count(line)
+        found = await self._find(line, missing)
+        new = [key for key in missing if key not in found]
+        elsewhere = {room.place(key) for key in new}.difference(missing)
+        if elsewhere:
+            found.update(await self._find(line, sorted(elsewhere)))
+        wanted: dict[SeriesKey, SeriesKey] = {}
+        make: set[SeriesKey] = set()
+        for key in new:
+            wanted[key] = place = room.place(key)
+            if place not in found and place not in make:
+                make.add(place)
+                room.take(place)
+        if make:
+            await line.execute(MAKE_SERIES, _columns(sorted(make)))
+            found.update(await self._find(line, sorted(make)))
+        folded = [key for key, place in wanted.items() if place != key]
+        if folded:
+            await room.note_folded(line, folded)
+        ids: dict[Ref | SeriesKey, int] = {}
+        ids.update(found.items())
+        ids.update((key, found[place]) for key, place in wanted.items())
+        return ids
+
+    async def _count_again(self) -> None:
+        """Count series and devices now and then, as other gateways make them too, and forget what was folded."""
+        while True:
+            try:
+                line = await self._counting.connection()
+                await self.room.count(line)
+                if self._hour.at:
+                    await self._hour.count(line)
+            except (psycopg.Error, OSError) as error:
+                log.warning("telemetry.count_failed: %s", error)
+                await self._counting.close()
+            if self.room.folds and time.monotonic() - self._learned >= RETRY_SECONDS:
+                self.room.folds = False
+                self._learned = time.monotonic()
+                self._series = {}
+            await asyncio.sleep(RECOUNT_SECONDS)
 
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()

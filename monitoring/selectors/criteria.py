@@ -17,7 +17,7 @@ from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import Series, StoredCriterion
 from monitoring.selectors import measured, rollups
-from monitoring.selectors.devices import device_counts
+from monitoring.selectors.devices import shown_counts
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
 
@@ -200,7 +200,7 @@ class Evaluation:
             counts = may_judge(self.environment, simulated=True)
             self.devices[window] = {
                 (found.device_class, found.simulated): found.devices
-                for found in device_counts(self.environment, since=self.now - window)
+                for found in shown_counts(self.environment, since=self.now - window)
                 if counts or not found.simulated
             }
         return sum(

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
+from monitoring.domain.cardinality import OTHER
 from monitoring.domain.panel import PLACES
 from monitoring.models import DeviceCount as HourCount
 from monitoring.models import DeviceNote, LogLine
@@ -63,6 +64,12 @@ SELECT hour_at, device_class, simulated, '', sum(weight)::bigint, max(weight) = 
           FROM said GROUP BY hour_at, device_class, simulated, device_id HAVING max(variant) = '') AS silent
  GROUP BY hour_at, device_class, simulated
 """
+# the classes that have series, beside the counts: without a variant of any kind
+_OWN = """
+UNION ALL
+SELECT NULL, device_class, simulated, NULL, 0, true, 0
+  FROM (SELECT DISTINCT device_class, simulated FROM monitoring_series WHERE environment = %(environment)s) AS own
+"""
 _SUMMED = """
 UNION ALL
 SELECT hour_at, device_class, simulated, variant, devices, exact, rows::bigint FROM monitoring_devicecount
@@ -94,6 +101,30 @@ def device_counts(
         DeviceCount(name, simulated, variant, devices, exact)
         for _, name, simulated, variant, devices, exact, _ in _rows(query, environment, since, until)
     ]
+
+
+def shown_counts(environment: str, *, since: datetime) -> list[DeviceCount]:
+    """Count devices by class as their series are named: of classes that were folded, as "other". One query.
+
+    A class that had series before the environment had too many keeps its row; what it made later is in "other" too.
+    """
+    rows = _rows(_SPAN + _BY_CLASS + _OWN, environment, since, None)
+    own = {(name, simulated) for _, name, simulated, variant, *_ in rows if variant is None}
+    counts = [
+        DeviceCount(name, simulated, variant, devices, exact)
+        for _, name, simulated, variant, devices, exact, _ in rows
+        if variant is not None
+    ]
+    found: list[DeviceCount] = []
+    for simulated in (False, True):
+        here = [one for one in counts if one.simulated is simulated]
+        if (OTHER, simulated) in own:
+            folded = [one for one in here if (one.device_class, simulated) not in own]
+            here = [one for one in here if one not in folded]
+            many, exact = sum(one.devices for one in folded), all(one.exact for one in folded)
+            here.append(DeviceCount(OTHER, simulated, "", many, exact))
+        found += here
+    return found
 
 
 def hourly_counts(
@@ -132,7 +163,7 @@ def hour_sums(environment: str, *, since: datetime, until: datetime) -> list[Hou
 
 def _rows(
     query: str, environment: str, since: datetime, until: datetime | None, **more: Any
-) -> list[tuple[Any, str, bool, str, int, bool, int]]:
+) -> list[tuple[Any, str, bool, Any, int, bool, int]]:
     said = {
         "environment": environment,
         "since": since.replace(minute=0, second=0, microsecond=0),
@@ -143,7 +174,7 @@ def _rows(
     }
     with connection.cursor() as cursor:
         cursor.execute(query + _ORDER, said)
-        found: list[tuple[Any, str, bool, str, int, bool, int]] = cursor.fetchall()
+        found: list[tuple[Any, str, bool, Any, int, bool, int]] = cursor.fetchall()
     return found
 
 

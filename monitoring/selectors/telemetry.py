@@ -16,7 +16,7 @@ from monitoring.domain.targets import Judgement, Stage, Target
 from monitoring.domain.windows import Window
 from monitoring.models import Series
 from monitoring.selectors import rollups
-from monitoring.selectors.devices import device_counts
+from monitoring.selectors.devices import shown_counts
 from monitoring.selectors.profiles import profiles
 
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
@@ -166,7 +166,7 @@ class DeviceClass:
 
 def device_classes(environment: str, *, now: datetime | None = None) -> list[DeviceClass]:
     """Count the devices that reported in this hour or the one before, by class, real ones first. One query."""
-    found = device_counts(environment, since=(now or clock.now()) - ACTIVE_SPAN)
+    found = shown_counts(environment, since=(now or clock.now()) - ACTIVE_SPAN)
     return [DeviceClass(one.device_class, one.devices, one.simulated, one.exact) for one in found]
 
 

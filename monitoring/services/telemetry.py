@@ -11,6 +11,7 @@ from monitoring.models import (
     DeviceCount,
     DeviceHour,
     DeviceNote,
+    FoldedSeries,
     LogLine,
     PanelHour,
     PanelReport,
@@ -47,6 +48,7 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone
 """
+KEEP_FOLDED = timedelta(days=1)
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
 
@@ -54,6 +56,11 @@ KEEP_NOTES = timedelta(days=8)
 def digests_prune(*, now: datetime | None = None) -> int:
     """Forget payloads older than an hour: nobody sends them again."""
     return PayloadDigest.objects.filter(seen_at__lt=(now or clock.now()) - KEEP_DIGESTS).delete()[0]
+
+
+def folded_prune(*, now: datetime | None = None) -> int:
+    """Forget series that were folded and have not come again for a day."""
+    return FoldedSeries.objects.filter(seen_at__lt=(now or clock.now()) - KEEP_FOLDED).delete()[0]
 
 
 def device_hours_prune(*, now: datetime | None = None) -> int:

@@ -23,6 +23,7 @@ from monitoring.charts.drawing import Asked
 from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
 from monitoring.domain import criteria, windows
+from monitoring.domain.cardinality import OTHER
 from monitoring.domain.criteria import Criterion
 from monitoring.selectors import criteria as criteria_selectors
 from monitoring.selectors import telemetry as selectors
@@ -131,6 +132,11 @@ class BoardPage:
     def devices_exact(self) -> bool:
         """Whether that is a count; of a huge fleet it is an estimate from a share."""
         return all(one.exact for one in self.device_classes)
+
+    @property
+    def folded(self) -> bool:
+        """Whether the table of classes has a row for those that were folded."""
+        return any(one.name == OTHER for one in self.device_classes)
 
     @cached_property
     def left_out(self) -> int:
