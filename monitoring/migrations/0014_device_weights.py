@@ -21,8 +21,7 @@ class Migration(migrations.Migration):
                 ('by_variant', models.BooleanField()),
                 ('variant', models.CharField(blank=True, max_length=40)),
                 ('devices', models.BigIntegerField()),
-                ('rows', models.IntegerField()),
-                ('exact', models.BooleanField()),
+                ('weight', models.IntegerField()),
             ],
         ),
         migrations.RemoveConstraint(

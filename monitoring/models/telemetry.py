@@ -133,7 +133,10 @@ class DeviceHour(models.Model):
 
 
 class DeviceCount(models.Model):
-    """How many devices reported in an hour that is over: of a class, or of a variant within it."""
+    """How many devices reported in an hour that is over: of a class, or of a variant within it.
+
+    `weight` is the largest of a device's weights: with 1 it is a count, else an estimate.
+    """
 
     environment = models.CharField(max_length=20)
     hour_at = models.DateTimeField()
@@ -142,8 +145,7 @@ class DeviceCount(models.Model):
     by_variant = models.BooleanField()
     variant = models.CharField(max_length=40, blank=True)
     devices = models.BigIntegerField()
-    rows = models.IntegerField()
-    exact = models.BooleanField()
+    weight = models.IntegerField()
 
     class Meta:
         constraints = [

@@ -1,12 +1,14 @@
 """How many devices reported; and what the door understood of them, for their authors."""
 
+import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q
 
+from hawkops.core import clock
 from monitoring.domain.cardinality import OTHER
 from monitoring.domain.panel import PLACES
 from monitoring.models import DeviceCount as HourCount
@@ -14,66 +16,69 @@ from monitoring.models import DeviceNote, LogLine
 
 SHOWN_MOST = 50
 # How many devices' hours a count over many hours reads at most; with more it reads a share, so that it stays quick.
-READ_MOST = 200_000
-_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+READ_MOST = 100_000
+HOUR = timedelta(hours=1)
+HOURS_MOST = 400 * 24
 
 # A device is kept by its place on the ring, so that over many hours it was kept as likely as in its likeliest hour: its
-# least weight counts. What is read in part only weighs at least as much as the part.
+# least weight counts. Of hours that were kept in part, or are too many, only those are read that were kept throughout;
+# each then weighs at least as much as that share.
 _SPAN = """
 WITH span AS (
-    SELECT power(2, ceil(log(2, greatest(1, coalesce(sum(rows), 0) / %(most)s::numeric))))::bigint AS weight
+    SELECT greatest(
+               max(weight), power(2, ceil(log(2, greatest(1, coalesce(sum(devices), 0) / %(most)s::numeric))))
+           )::bigint AS weight
       FROM monitoring_devicecount
      WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND NOT by_variant
 ), kept AS (
-    SELECT NULL::timestamptz AS hour_at, device_class, simulated, device_id, variant,
+    SELECT NULL::timestamptz AS hour_at, device_class, simulated, place, device_id, variant,
            greatest(d.weight, (SELECT weight FROM span)) AS weight
       FROM monitoring_devicehour AS d
-     WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s
+     WHERE environment = %(environment)s AND hour_at = ANY(%(hours)s)
        AND place < (SELECT %(places)s / weight FROM span)
 )
 """
 _HOURS = """
 WITH kept AS (
-    SELECT hour_at, device_class, simulated, device_id, variant, weight::bigint AS weight
+    SELECT hour_at, device_class, simulated, place, device_id, variant, weight::bigint AS weight
       FROM monitoring_devicehour
-     WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s{open}
+     WHERE environment = %(environment)s AND hour_at = ANY(%(hours)s){open}
 )
 """
 _OPEN = """
        AND hour_at > coalesce(
            (SELECT max(hour_at) FROM monitoring_devicecount WHERE environment = %(environment)s), '-infinity')"""
+# grouped by place first: numbers sort many times quicker than ids
 _BY_CLASS = """
-SELECT hour_at, device_class, simulated, '' AS variant, sum(weight)::bigint AS devices, max(weight) = 1 AS exact,
-       sum(many)::bigint AS rows
-  FROM (SELECT hour_at, device_class, simulated, min(weight) AS weight, count(*) AS many
-          FROM kept GROUP BY hour_at, device_class, simulated, device_id) AS device
+SELECT hour_at, device_class, simulated, '' AS variant, sum(weight)::bigint AS devices, max(weight) AS weight
+  FROM (SELECT hour_at, device_class, simulated, min(weight) AS weight
+          FROM kept GROUP BY place, hour_at, device_id, device_class, simulated) AS device
  GROUP BY hour_at, device_class, simulated
 """
 # who said a variant at all counts for it only
 _BY_VARIANT = """
 , said AS (
-    SELECT hour_at, device_class, simulated, device_id, variant, min(weight) AS weight, count(*) AS many
-      FROM kept GROUP BY hour_at, device_class, simulated, device_id, variant
+    SELECT hour_at, device_class, simulated, place, device_id, variant, min(weight) AS weight
+      FROM kept GROUP BY place, hour_at, device_id, device_class, simulated, variant
 )
-SELECT hour_at, device_class, simulated, variant, sum(weight)::bigint AS devices, max(weight) = 1 AS exact,
-       sum(many)::bigint AS rows
+SELECT hour_at, device_class, simulated, variant, sum(weight)::bigint AS devices, max(weight) AS weight
   FROM said WHERE variant <> '' GROUP BY hour_at, device_class, simulated, variant
 UNION ALL
-SELECT hour_at, device_class, simulated, '', sum(weight)::bigint, max(weight) = 1, sum(many)::bigint
-  FROM (SELECT hour_at, device_class, simulated, min(weight) AS weight, sum(many) AS many
-          FROM said GROUP BY hour_at, device_class, simulated, device_id HAVING max(variant) = '') AS silent
+SELECT hour_at, device_class, simulated, '', sum(weight)::bigint, max(weight)
+  FROM (SELECT hour_at, device_class, simulated, min(weight) AS weight
+          FROM said GROUP BY place, hour_at, device_id, device_class, simulated HAVING max(variant) = '') AS silent
  GROUP BY hour_at, device_class, simulated
+"""
+_SUMMED = """
+UNION ALL
+SELECT hour_at, device_class, simulated, variant, devices, weight FROM monitoring_devicecount
+ WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND by_variant = %(by_variant)s
 """
 # the classes that have series, beside the counts: without a variant of any kind
 _OWN = """
 UNION ALL
-SELECT NULL, device_class, simulated, NULL, 0, true, 0
+SELECT NULL, device_class, simulated, NULL, 0, 1
   FROM (SELECT DISTINCT device_class, simulated FROM monitoring_series WHERE environment = %(environment)s) AS own
-"""
-_SUMMED = """
-UNION ALL
-SELECT hour_at, device_class, simulated, variant, devices, exact, rows::bigint FROM monitoring_devicecount
- WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND by_variant = %(by_variant)s
 """
 _ORDER = " ORDER BY 1, 3, 2, 4"
 
@@ -98,8 +103,8 @@ def device_counts(
     """
     query = _SPAN + (_BY_VARIANT if by_variant else _BY_CLASS)
     return [
-        DeviceCount(name, simulated, variant, devices, exact)
-        for _, name, simulated, variant, devices, exact, _ in _rows(query, environment, since, until)
+        DeviceCount(name, simulated, variant, devices, weight == 1)
+        for _, name, simulated, variant, devices, weight in _rows(query, environment, since, until)
     ]
 
 
@@ -111,8 +116,8 @@ def shown_counts(environment: str, *, since: datetime) -> list[DeviceCount]:
     rows = _rows(_SPAN + _BY_CLASS + _OWN, environment, since, None)
     own = {(name, simulated) for _, name, simulated, variant, *_ in rows if variant is None}
     counts = [
-        DeviceCount(name, simulated, variant, devices, exact)
-        for _, name, simulated, variant, devices, exact, _ in rows
+        DeviceCount(name, simulated, variant, devices, weight == 1)
+        for _, name, simulated, variant, devices, weight in rows
         if variant is not None
     ]
     found: list[DeviceCount] = []
@@ -133,10 +138,10 @@ def hourly_counts(
     """Count the devices of each hour. One query; hours that are over were summed up."""
     query = _HOURS.format(open=_OPEN) + (_BY_VARIANT if by_variant else _BY_CLASS) + _SUMMED
     found: dict[datetime, list[DeviceCount]] = {}
-    for hour_at, name, simulated, variant, devices, exact, _ in _rows(
+    for hour_at, name, simulated, variant, devices, weight in _rows(
         query, environment, since, until, by_variant=by_variant
     ):
-        found.setdefault(hour_at, []).append(DeviceCount(name, simulated, variant, devices, exact))
+        found.setdefault(hour_at, []).append(DeviceCount(name, simulated, variant, devices, weight == 1))
     return found
 
 
@@ -151,11 +156,10 @@ def hour_sums(environment: str, *, since: datetime, until: datetime) -> list[Hou
             by_variant=by_variant,
             variant=variant,
             devices=devices,
-            rows=rows,
-            exact=exact,
+            weight=weight,
         )
         for by_variant, query in ((False, _BY_CLASS), (True, _BY_VARIANT))
-        for hour_at, name, simulated, variant, devices, exact, rows in _rows(
+        for hour_at, name, simulated, variant, devices, weight in _rows(
             _HOURS.format(open="") + query, environment, since, until
         )
     ]
@@ -163,18 +167,23 @@ def hour_sums(environment: str, *, since: datetime, until: datetime) -> list[Hou
 
 def _rows(
     query: str, environment: str, since: datetime, until: datetime | None, **more: Any
-) -> list[tuple[Any, str, bool, Any, int, bool, int]]:
+) -> list[tuple[Any, str, bool, Any, int, int]]:
+    since = since.replace(minute=0, second=0, microsecond=0)
+    until = until or max(since, clock.now()) + HOUR
+    many = min(HOURS_MOST, max(0, math.ceil((until - since) / HOUR)))
     said = {
         "environment": environment,
-        "since": since.replace(minute=0, second=0, microsecond=0),
-        "until": until or _END_OF_TIME,
+        "since": since,
+        "until": until,
+        # one after the other: so the index finds the first places of each hour without reading the others
+        "hours": [since + step * HOUR for step in range(many)],
         "most": READ_MOST,
         "places": PLACES,
         **more,
     }
     with connection.cursor() as cursor:
         cursor.execute(query + _ORDER, said)
-        found: list[tuple[Any, str, bool, Any, int, bool, int]] = cursor.fetchall()
+        found: list[tuple[Any, str, bool, Any, int, int]] = cursor.fetchall()
     return found
 
 

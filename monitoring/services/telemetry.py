@@ -1,5 +1,6 @@
 """Writes on stored telemetry besides the door's: what is too old goes."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -72,13 +73,13 @@ def device_hours_prune(*, now: datetime | None = None) -> int:
     return old.delete()[0]
 
 
-def device_hours_sum(*, now: datetime | None = None) -> int:
+def device_hours_sum(*, now: datetime | None = None, environments: Iterable[str] = tuple(Environment)) -> int:
     """Add up the devices of hours that are over; return how many hours of all environments. Twice does no harm."""
     last = (now or clock.now()).replace(minute=0, second=0, microsecond=0)
     if (now or clock.now()) - last < HOUR_SETTLES:
         last -= HOUR
     summed = 0
-    for environment in Environment:
+    for environment in environments:
         hours = DeviceHour.objects.filter(environment=environment, hour_at__lt=last)
         counted = DeviceCount.objects.filter(environment=environment).order_by("-hour_at").first()
         if counted is not None:
