@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='DeviceCount',
+            name='DeviceHourCount',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('environment', models.CharField(max_length=20)),
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('environment', 'hour_at', 'place', 'device_id', 'variant'), name='monitoring_device_hour_once'),
         ),
         migrations.AddConstraint(
-            model_name='devicecount',
-            constraint=models.UniqueConstraint(fields=('environment', 'hour_at', 'by_variant', 'device_class', 'simulated', 'variant'), name='monitoring_device_count_once'),
+            model_name='devicehourcount',
+            constraint=models.UniqueConstraint(fields=('environment', 'hour_at', 'by_variant', 'device_class', 'simulated', 'variant'), name='monitoring_device_hour_count_once'),
         ),
     ]

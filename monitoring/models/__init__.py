@@ -7,8 +7,8 @@ from monitoring.models.logs import LogLine
 from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
 from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import (
-    DeviceCount,
     DeviceHour,
+    DeviceHourCount,
     FoldedSeries,
     PanelHour,
     PanelReport,
@@ -21,8 +21,8 @@ from monitoring.models.telemetry import (
 __all__ = [
     "Alert",
     "CumulativeStream",
-    "DeviceCount",
     "DeviceHour",
+    "DeviceHourCount",
     "DeviceNote",
     "FoldedSeries",
     "HealthResult",

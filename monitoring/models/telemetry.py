@@ -132,7 +132,7 @@ class DeviceHour(models.Model):
         return f"{self.environment} {self.device_id} {self.hour_at:%Y-%m-%d %H}"
 
 
-class DeviceCount(models.Model):
+class DeviceHourCount(models.Model):
     """How many devices reported in an hour that is over: of a class, or of a variant within it.
 
     `weight` is the largest of a device's weights: with 1 it is a count, else an estimate.
@@ -152,7 +152,7 @@ class DeviceCount(models.Model):
             # also reads an environment's hours
             models.UniqueConstraint(
                 fields=["environment", "hour_at", "by_variant", "device_class", "simulated", "variant"],
-                name="monitoring_device_count_once",
+                name="monitoring_device_hour_count_once",
             )
         ]
 

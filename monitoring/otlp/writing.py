@@ -345,7 +345,10 @@ class GroupWriter:
 
     async def _count_again(self) -> None:
         """Count series and devices now and then, as other gateways make them too, and forget what was folded."""
+        pause = min(1.0, RECOUNT_SECONDS)
         while True:
+            await asyncio.sleep(pause)
+            pause = RECOUNT_SECONDS
             try:
                 line = await self._counting.connection()
                 await self.room.count(line)
@@ -358,7 +361,6 @@ class GroupWriter:
                 self.room.folds = False
                 self._learned = time.monotonic()
                 self._series = {}
-            await asyncio.sleep(RECOUNT_SECONDS)
 
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()

@@ -11,8 +11,7 @@ from django.db.models import Q
 from hawkops.core import clock
 from monitoring.domain.cardinality import OTHER
 from monitoring.domain.panel import PLACES
-from monitoring.models import DeviceCount as HourCount
-from monitoring.models import DeviceNote, LogLine
+from monitoring.models import DeviceHourCount, DeviceNote, LogLine
 
 SHOWN_MOST = 50
 # How many devices' hours a count over many hours reads at most; with more it reads a share, so that it stays quick.
@@ -28,7 +27,7 @@ WITH span AS (
     SELECT greatest(
                max(weight), power(2, ceil(log(2, greatest(1, coalesce(sum(devices), 0) / %(most)s::numeric))))
            )::bigint AS weight
-      FROM monitoring_devicecount
+      FROM monitoring_devicehourcount
      WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND NOT by_variant
 ), kept AS (
     SELECT NULL::timestamptz AS hour_at, device_class, simulated, place, device_id, variant,
@@ -47,7 +46,7 @@ WITH kept AS (
 """
 _OPEN = """
        AND hour_at > coalesce(
-           (SELECT max(hour_at) FROM monitoring_devicecount WHERE environment = %(environment)s), '-infinity')"""
+           (SELECT max(hour_at) FROM monitoring_devicehourcount WHERE environment = %(environment)s), '-infinity')"""
 # grouped by place first: numbers sort many times quicker than ids
 _BY_CLASS = """
 SELECT hour_at, device_class, simulated, '' AS variant, sum(weight)::bigint AS devices, max(weight) AS weight
@@ -71,7 +70,7 @@ SELECT hour_at, device_class, simulated, '', sum(weight)::bigint, max(weight)
 """
 _SUMMED = """
 UNION ALL
-SELECT hour_at, device_class, simulated, variant, devices, weight FROM monitoring_devicecount
+SELECT hour_at, device_class, simulated, variant, devices, weight FROM monitoring_devicehourcount
  WHERE environment = %(environment)s AND hour_at >= %(since)s AND hour_at < %(until)s AND by_variant = %(by_variant)s
 """
 # the classes that have series, beside the counts: without a variant of any kind
@@ -145,10 +144,10 @@ def hourly_counts(
     return found
 
 
-def hour_sums(environment: str, *, since: datetime, until: datetime) -> list[HourCount]:
+def hour_sums(environment: str, *, since: datetime, until: datetime) -> list[DeviceHourCount]:
     """Add up hours from devices' own rows, by class and by variant, not saved. Two queries."""
     return [
-        HourCount(
+        DeviceHourCount(
             environment=environment,
             hour_at=hour_at,
             device_class=name,

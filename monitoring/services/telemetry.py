@@ -9,8 +9,8 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from monitoring.models import (
     CumulativeStream,
-    DeviceCount,
     DeviceHour,
+    DeviceHourCount,
     DeviceNote,
     FoldedSeries,
     LogLine,
@@ -67,7 +67,7 @@ def folded_prune(*, now: datetime | None = None) -> int:
 def device_hours_prune(*, now: datetime | None = None) -> int:
     """Drop which devices reported more than eight days ago, and how many they were more than forty days ago."""
     now = now or clock.now()
-    DeviceCount.objects.filter(hour_at__lt=now - KEEP_DEVICE_COUNTS).delete()
+    DeviceHourCount.objects.filter(hour_at__lt=now - KEEP_DEVICE_COUNTS).delete()
     # named, so that the index finds them
     old = DeviceHour.objects.filter(environment__in=list(Environment), hour_at__lt=now - KEEP_DEVICE_HOURS)
     return old.delete()[0]
@@ -81,13 +81,13 @@ def device_hours_sum(*, now: datetime | None = None, environments: Iterable[str]
     summed = 0
     for environment in environments:
         hours = DeviceHour.objects.filter(environment=environment, hour_at__lt=last)
-        counted = DeviceCount.objects.filter(environment=environment).order_by("-hour_at").first()
+        counted = DeviceHourCount.objects.filter(environment=environment).order_by("-hour_at").first()
         if counted is not None:
             hours = hours.filter(hour_at__gt=counted.hour_at)
         first = hours.order_by("hour_at").values_list("hour_at", flat=True).first()
         while first is not None and first < last:
             found = devices.hour_sums(environment, since=first, until=first + HOUR)
-            DeviceCount.objects.bulk_create(found, ignore_conflicts=True)
+            DeviceHourCount.objects.bulk_create(found, ignore_conflicts=True)
             summed += bool(found)
             first += HOUR
     return summed

@@ -6,8 +6,7 @@ import pytest
 
 from hawkops.core import clock
 from monitoring.domain import panel
-from monitoring.models import DeviceCount as HourCount
-from monitoring.models import DeviceHour
+from monitoring.models import DeviceHour, DeviceHourCount
 from monitoring.otlp.decoding import DeviceReport, decode
 from monitoring.otlp.hours import VARIANTS_MOST, Hour
 from monitoring.otlp.quick import QuickDecoder
@@ -177,13 +176,13 @@ def test_hours_that_are_over_are_summed_once_and_say_the_same() -> None:
     assert services.device_hours_sum(now=hour + timedelta(seconds=30)) == 2
     assert services.device_hours_sum(now=NOW) == 1
     assert services.device_hours_sum(now=NOW) == 0
-    assert HourCount.objects.filter(by_variant=False).count() == 3
+    assert DeviceHourCount.objects.filter(by_variant=False).count() == 3
     after = [hourly_counts("demo", since=NOW - 5 * HOUR, by_variant=one) for one in (False, True)]
     assert after == before
     DeviceHour.objects.filter(hour_at__lt=hour).delete()
     assert [hourly_counts("demo", since=NOW - 5 * HOUR, by_variant=one) for one in (False, True)] == before
     services.device_hours_prune(now=NOW + timedelta(days=41))
-    assert not HourCount.objects.exists()
+    assert not DeviceHourCount.objects.exists()
 
 
 @pytest.mark.django_db
