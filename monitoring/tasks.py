@@ -10,9 +10,10 @@ from monitoring.services import telemetry as services
 
 @shared_task(name="monitoring.digests_prune", soft_time_limit=50, time_limit=60)
 def digests_prune() -> None:
-    """Forget old payload digests, devices, streams, notes, log lines and counts of patterns."""
+    """Forget old payload digests, devices, streams, folded series, notes, log lines and counts of patterns."""
     pruning.each(
         services.digests_prune,
+        services.folded_prune,
         services.device_hours_prune,
         services.panel_prune,
         services.streams_prune,
@@ -36,8 +37,9 @@ def rollups_move_up(width: int) -> None:
 
 @shared_task(name="monitoring.panel_merge", soft_time_limit=50, time_limit=60)
 def panel_merge() -> None:
-    """Merge what the door wrote about the panel's devices."""
+    """Merge what the door wrote about the panel's devices, and add up the devices of hours that are over."""
     services.panel_merge()
+    services.device_hours_sum()
 
 
 @shared_task(name="monitoring.partitions_keep", soft_time_limit=100, time_limit=110)

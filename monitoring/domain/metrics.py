@@ -60,6 +60,8 @@ INFERENCES = "litert.inferences"
 REVISION = "hawkops.flags.revision"
 # measured here, not reported by devices
 HISTORY_GAP = "hawkops.history.gap"
+SERIES_USED = "telemetry.series.used"
+MEASURED = frozenset((HISTORY_GAP, SERIES_USED))
 BUSINESS_PREFIX = "business."
 
 D, C, G = Kind.DISTRIBUTION, Kind.COUNTER, Kind.GAUGE
@@ -96,6 +98,7 @@ CATALOGUE: dict[str, Metric] = {
         Metric("device.thermal.status", "Thermal status", "1", G, DOWN, "resource utilisation"),
         Metric("app.engagement.events", "Engagement", "{event}", C, UP, "user engagement"),
         Metric(HISTORY_GAP, "Silence of the history", "s", G, DOWN, "audit log gaps"),
+        Metric(SERIES_USED, "Telemetry series in use", "1", G, DOWN, "telemetry's own limits"),
         Metric(REVISION, "Flag revision", "1", G, ANY, "census"),
     )
 }
@@ -103,4 +106,4 @@ CATALOGUE: dict[str, Metric] = {
 
 def known(name: str) -> bool:
     """Say whether a metric is accepted; a team declares its own under `business.`."""
-    return (name in CATALOGUE and name != HISTORY_GAP) or (name.startswith(BUSINESS_PREFIX) and len(name) <= 80)
+    return (name in CATALOGUE and name not in MEASURED) or (name.startswith(BUSINESS_PREFIX) and len(name) <= 80)

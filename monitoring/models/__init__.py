@@ -8,6 +8,8 @@ from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, S
 from monitoring.models.streams import CumulativeStream, DeviceNote
 from monitoring.models.telemetry import (
     DeviceHour,
+    DeviceHourCount,
+    FoldedSeries,
     PanelHour,
     PanelReport,
     PayloadDigest,
@@ -20,8 +22,10 @@ __all__ = [
     "Alert",
     "CumulativeStream",
     "DeviceHour",
+    "DeviceHourCount",
     "DeviceNote",
     "Evaluation",
+    "FoldedSeries",
     "HealthResult",
     "LogCursor",
     "LogLine",

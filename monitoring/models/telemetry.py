@@ -3,6 +3,9 @@
 from django.db import models
 from django.db.models.functions import Now
 
+# the first 31 bits of the id's MD5, as `domain/panel.place` has them
+PLACE = "('x' || substr(md5(%(expressions)s), 1, 8))::bit(31)::int"
+
 
 class Series(models.Model):
     """One combination of the closed list of dimensions."""
@@ -42,6 +45,20 @@ class Series(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} {self.metric} {self.backend_actual}"
+
+
+class FoldedSeries(models.Model):
+    """A series that was folded into another because its environment had too many; by digest, to be counted."""
+
+    environment = models.CharField(max_length=20)
+    digest = models.BinaryField(max_length=16)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["environment", "digest"], name="monitoring_folded_series_once")]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {bytes(self.digest).hex()[:12]}"
 
 
 class RollupPartial(models.Model):
@@ -87,22 +104,63 @@ class RolledUp(models.Model):
 
 
 class DeviceHour(models.Model):
-    """A device that reported in an hour: what "per device" divides by, without a row for each payload."""
+    """A device that reported in an hour, once for each variant it said: what "per device" divides by.
+
+    Of a large fleet only some are kept, each standing for `weight` devices (`domain/panel.py`). An empty variant says
+    nothing beside another one: the device reports what has no variant too.
+    """
 
     environment = models.CharField(max_length=20)
     hour_at = models.DateTimeField()
     device_id = models.CharField(max_length=200)
     device_class = models.CharField(max_length=80)
     simulated = models.BooleanField()
+    variant = models.CharField(max_length=40, blank=True, db_default="")
+    weight = models.IntegerField(db_default=1)
+    place = models.GeneratedField(
+        expression=models.Func(models.F("device_id"), template=PLACE),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
 
     class Meta:
         constraints = [
-            # also counts the devices of an environment in some hours
-            models.UniqueConstraint(fields=["environment", "hour_at", "device_id"], name="monitoring_device_hour_once")
+            # also reads the devices of an environment in some hours, or those below a place
+            models.UniqueConstraint(
+                fields=["environment", "hour_at", "place", "device_id", "variant"], name="monitoring_device_hour_once"
+            )
         ]
 
     def __str__(self) -> str:
         return f"{self.environment} {self.device_id} {self.hour_at:%Y-%m-%d %H}"
+
+
+class DeviceHourCount(models.Model):
+    """How many devices reported in an hour that is over: of a class, or of a variant within it.
+
+    `weight` is the largest of a device's weights: with 1 it is a count, else an estimate.
+    """
+
+    environment = models.CharField(max_length=20)
+    hour_at = models.DateTimeField()
+    device_class = models.CharField(max_length=80)
+    simulated = models.BooleanField()
+    by_variant = models.BooleanField()
+    variant = models.CharField(max_length=40, blank=True)
+    devices = models.BigIntegerField()
+    weight = models.IntegerField()
+
+    class Meta:
+        constraints = [
+            # also reads an environment's hours
+            models.UniqueConstraint(
+                fields=["environment", "hour_at", "by_variant", "device_class", "simulated", "variant"],
+                name="monitoring_device_hour_count_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.hour_at:%Y-%m-%d %H} {self.device_class} {self.variant}: {self.devices}"
 
 
 class PanelReport(models.Model):

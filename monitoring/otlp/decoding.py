@@ -30,6 +30,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from hawkops.core.bounded import Malformed
 from hawkops.core.environments import Environment
 from monitoring.domain import cumulative, panel
+from monitoring.domain.cardinality import BUSINESS_MOST
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
 from monitoring.domain.sketch import LARGEST, Sketch
 from monitoring.domain.tally import Tally
@@ -97,15 +98,18 @@ class DeviceReport:
     device_class: str
     simulated: bool
     revision: int | None
+    # of `litert_enabled`, as its points say; ("",) when none says
+    variants: tuple[str, ...] = field(default=("",), compare=False)
 
 
 class Ref:
     """A series key that is found by identity: comparing ten texts for every point would cost more than the point."""
 
-    __slots__ = ("key", "panel")
+    __slots__ = ("key", "panel", "variant")
 
     def __init__(self, key: SeriesKey) -> None:
         self.key = key
+        self.variant = key.variant
         # how the panel names what a device observed; None when it does not keep it
         self.panel = panel_names(key)
 
@@ -234,7 +238,18 @@ class Device:
     simulated: bool
 
 
-def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datetime) -> Decoded:
+# environment, business metric -> whether there is room for it
+Admits = Callable[[str, str], bool]
+
+
+def admits_all(_environment: str, _name: str) -> bool:
+    """Take every business metric."""
+    return True
+
+
+def decode(
+    payload: ExportMetricsServiceRequest, *, environment: str, now: datetime, admits: Admits = admits_all
+) -> Decoded:
     """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
     if len(payload.resource_metrics) > RESOURCES_MOST:
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
@@ -242,15 +257,13 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
     for resource_metrics in payload.resource_metrics:
         device = device_of(resource_metrics.resource.attributes)
         admit(device, environment)
-        walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource)
+        walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource, admits)
         for scope in resource_metrics.scope_metrics:
             walk.scope = scope.scope
             for metric in scope.metrics[:]:
                 walk.metric(metric)
         if device.device_id:
-            found.reports.append(
-                DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
-            )
+            found.reports.append(walk.report())
     return found
 
 
@@ -277,18 +290,41 @@ class Walk:
     """The points of one resource, of any kind."""
 
     def __init__(
-        self, found: Decoded, environment: str, device: Device, arrived: float, resource: Resource | bytes
+        self,
+        found: Decoded,
+        environment: str,
+        device: Device,
+        arrived: float,
+        resource: Resource | bytes,
+        admits: Admits = admits_all,
     ) -> None:
         self.found = found
+        self._admits = admits
         self.scope: InstrumentationScope | bytes = b""
         self._resource = resource
         self._sender = b""
         self.environment = environment
         self.device = device
         self.revision: int | None = None
+        # what was walked said these; what was read quickly stands in the numbers and points from here on
+        self._variants: set[str] = set()
+        self._first_number, self._first_point = len(found.numbers), len(found.points)
         self._now_bucket = int(arrived) // BUCKET_SECONDS * BUCKET_SECONDS
         self._earliest = int((arrived - LATE.total_seconds()) * 1e9)
         self._latest = int((arrived + AHEAD.total_seconds()) * 1e9)
+
+    def report(self) -> DeviceReport:
+        """Return what the census wants to know of the resource, once it is walked."""
+        found, device = self.found, self.device
+        said = {point[0].variant for point in found.points[self._first_point :]}
+        said.update([number[0].variant for number in found.numbers[self._first_number :]])
+        said |= self._variants
+        if len(said) > 1:
+            said.discard("")  # sessions have no variant, on whichever side their device is
+        variants = tuple(sorted(said)) or ("",)
+        return DeviceReport(
+            self.environment, device.device_id, device.device_class, device.simulated, self.revision, variants
+        )
 
     def metric(self, message: MetricMessage) -> None:
         """Take one metric's points, or count why not."""
@@ -303,6 +339,8 @@ class Walk:
             found.reasons[f"point beyond {POINTS_MOST} in one payload"] += len(points) - max(0, room)
             points = points[: max(0, room)]
         why = _unfit(message, name, kind)
+        if not why and name.startswith(BUSINESS_PREFIX) and not self._admits(self.environment, name):
+            why = f"{self.environment} has {BUSINESS_MOST} business metrics already, which is the most"
         if why:
             if len(points):
                 found.reasons[f"{name[:80]}: {why}"] += len(points)
@@ -328,6 +366,7 @@ class Walk:
         if not sketch.count:
             return
         slot = (self.key(name, point.attributes), self.bucket(point.time_unix_nano))
+        self._variants.add(slot[0].variant)
         sketches = self.found.sketches
         known_sketch = sketches.get(slot)
         if known_sketch is None:
@@ -337,10 +376,12 @@ class Walk:
 
     def _take_cumulative(self, name: str, kind: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
         read(Sketch(), point, name)  # refuses what can't be taken
+        key = self.key(name, point.attributes)
+        self._variants.add(key.variant)
         self.found.cumulative.append(
             CumulativePoint(
                 self._stream(name, point.attributes),
-                self.key(name, point.attributes),
+                key,
                 self.bucket(point.time_unix_nano),
                 _cumulative_point(kind, point),
             )

@@ -59,7 +59,7 @@ class TelemetryDoor:
         on_report: Callable[[DeviceReport], None],
     ) -> None:
         self._writer = GroupWriter(dsn)
-        self._quick = QuickDecoder()
+        self._quick = QuickDecoder(self._writer.room.admits)
         self._notes = Notes()
         self._authenticate = authenticate
         self._on_report = on_report
@@ -162,7 +162,7 @@ class TelemetryDoor:
             decoded = decode_logs(payload, environment=sent.environment, now=now)
         elif sent.as_json:
             payload = parse(data, as_json=True)
-            decoded = decode(payload, environment=sent.environment, now=now)
+            decoded = decode(payload, environment=sent.environment, now=now, admits=self._writer.room.admits)
         else:
             decoded = self._quick.decode(data, environment=sent.environment, now=now)
         if len(data) <= PAYLOAD_BYTES:

@@ -25,9 +25,9 @@ from monitoring.otlp.decoding import (
     BUCKET_COUNTS_MOST,
     POINTS_MOST,
     RESOURCES_MOST,
+    Admits,
     Decoded,
     Device,
-    DeviceReport,
     Number,
     Point,
     Ref,
@@ -35,6 +35,7 @@ from monitoring.otlp.decoding import (
     SeriesKey,
     Walk,
     admit,
+    admits_all,
     decode,
     device_of,
 )
@@ -50,7 +51,8 @@ _Known = tuple[Ref, int]
 class QuickDecoder:
     """Reads payloads; remembers devices, scopes and series by the bytes they came as."""
 
-    def __init__(self) -> None:
+    def __init__(self, admits: Admits = admits_all) -> None:
+        self.admits = admits
         self._devices: dict[bytes, Device] = {}
         self._scopes: set[bytes] = set()
         self._refs: dict[SeriesKey, Ref] = {}
@@ -66,7 +68,7 @@ class QuickDecoder:
                 return self._walk(payload, environment, now)
         except DecodeError:
             pass  # the stock parser has the last word on what is wrong
-        return decode(parse(body, as_json=False), environment=environment, now=now)
+        return decode(parse(body, as_json=False), environment=environment, now=now, admits=self.admits)
 
     def _walk(self, payload: Any, environment: str, now: datetime) -> Decoded:
         found = Decoded()
@@ -81,9 +83,7 @@ class QuickDecoder:
                     if not walk.quick(metric):
                         walk.metric(Metric.FromString(metric.SerializeToString()))
             if device.device_id:
-                found.reports.append(
-                    DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
-                )
+                found.reports.append(walk.report())
         return found
 
     def _device(self, resource: bytes) -> Device:
@@ -153,7 +153,7 @@ class _QuickWalk(Walk):
         resource: bytes,
         decoder: QuickDecoder,
     ) -> None:
-        super().__init__(found, environment, device, arrived, resource)
+        super().__init__(found, environment, device, arrived, resource, decoder.admits)
         self._decoder = decoder
         self._known = decoder.series_of(environment, device)
         self._buckets: dict[int, tuple[int, int]] = {}

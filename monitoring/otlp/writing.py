@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -22,7 +20,9 @@ from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
 from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
+from monitoring.otlp.hours import Hour
 from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
+from monitoring.otlp.room import RECOUNT_SECONDS, RETRY_SECONDS, Room
 from monitoring.otlp.rows import Line, Note
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,6 @@ GROUP_MOST = 1_000
 LINES = 3
 QUEUE_MOST = 4_000
 ANNOUNCE_SECONDS = 1.0
-# Beyond this many series in an environment new ones lose class, version, model and variant, visibly.
-SERIES_MOST = 5_000
-OTHER = "other"
 SERIES_CACHED_MOST = 100_000
 STOP_SECONDS = 5.0
 
@@ -52,12 +49,6 @@ TYPES = ", ".join("%s::bool[]" if name == "simulated" else "%s::text[]" for name
 WANTED = f"SELECT * FROM unnest({TYPES}) AS w({NAMES})"  # noqa: S608 - constants only
 MAKE_SERIES = f"INSERT INTO monitoring_series ({NAMES}) {WANTED} ORDER BY {NAMES} ON CONFLICT DO NOTHING"
 FIND_SERIES = f"SELECT id, {NAMES} FROM monitoring_series NATURAL JOIN ({WANTED}) AS wanted"  # noqa: S608
-COUNT_SERIES = "SELECT environment, count(*) FROM monitoring_series GROUP BY environment"
-DEVICES = """
-INSERT INTO monitoring_devicehour (environment, hour_at, device_id, device_class, simulated)
-SELECT r ->> 0, %s, r ->> 1, r ->> 2, (r ->> 3)::bool FROM json_array_elements(%s::json) AS r ORDER BY 1, 3
-ON CONFLICT DO NOTHING
-"""
 STREAMS_MAKE = """
 INSERT INTO monitoring_cumulativestream (digest, state, seen_at)
 SELECT d, '', %s FROM unnest(%s::bytea[]) AS d ORDER BY d ON CONFLICT DO NOTHING
@@ -83,7 +74,6 @@ ON CONFLICT (environment, device_id, signal) DO UPDATE SET
 PANEL = """
 COPY monitoring_panelreport (environment, device_id, device_class, simulated, observed) FROM STDIN
 """
-ACTIVE = "SELECT environment, count(*) FROM monitoring_devicehour WHERE hour_at = %s GROUP BY environment"
 COPY_LINES = f"COPY monitoring_logline ({', '.join(Line._fields)}) FROM STDIN"
 LINES_LOCK = 0x6C6F676C  # any number of our own
 COPY = f"COPY monitoring_rolluppartial ({copying.COLUMNS}) FROM STDIN (FORMAT BINARY)"
@@ -149,11 +139,10 @@ class GroupWriter:
         self._wake = asyncio.Event()
         self._busy = 0
         self._series: dict[Ref | SeriesKey, int] = {}
-        self._series_counts: dict[str, int] | None = None
-        self._hour = 0
-        self._devices: set[tuple[str, str]] = set()
-        self._seen: Counter[str] = Counter()
-        self._active: dict[str, int] = {}
+        self.room = Room()
+        self._learned = time.monotonic()
+        self._counting = Connection(dsn)
+        self._hour = Hour()
         self._announced: dict[str, float] = {}
         self._owed: set[str] = set()
         self._counted: frozenset[tuple[str, str]] = frozenset()
@@ -163,6 +152,7 @@ class GroupWriter:
         """Begin to commit."""
         self._tasks = [asyncio.create_task(self._run(line), name="group-writer") for line in self._lines]
         self._tasks.append(asyncio.create_task(self._pay_owed(), name="group-announcer"))
+        self._tasks.append(asyncio.create_task(self._count_again(), name="group-counter"))
 
     async def stop(self) -> None:
         """Commit what waits, then stop."""
@@ -173,7 +163,7 @@ class GroupWriter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in (*self._lines, self._announcing):
+        for line in (*self._lines, self._announcing, self._counting):
             await line.close()
 
     async def write(self, digest: bytes, environment: str, decoded: Decoded) -> bool:
@@ -242,10 +232,8 @@ class GroupWriter:
         unique = {waiting.digest: waiting for waiting in group}
         if any(waiting.decoded.crashes for waiting in group):
             await self._learn_counted(line)
-        hour = int(clock.now().timestamp()) // 3600 * 3600
-        if hour != self._hour:
-            await self._begin_hour(line, hour)
-        shares = {environment: panel.share(many) for environment, many in self._active.items()}
+        hour = await self._begin_hour(line)
+        shares = {environment: panel.share(many) for environment, many in hour.active().items()}
         batch = _Batch(unique.values(), self._counted, shares)
         series = await self._series_ids(line, batch.series)
         async with line.transaction():
@@ -255,9 +243,8 @@ class GroupWriter:
                 batch = _Batch(unique.values(), self._counted, shares)
             if batch.cumulative:
                 batch.add_increments(await _increments(line, batch.cumulative))
-            unseen = self._unseen(unique.values())
-            if unseen:
-                await self._note_devices(line, unseen)
+            unseen = hour.unseen(report for waiting in unique.values() for report in waiting.decoded.reports)
+            noted = await hour.note(line, unseen) if unseen else []
             if batch.notes:
                 await line.execute(NOTES, [orjson.dumps(batch.notes).decode()])
             if batch.tallies:
@@ -271,10 +258,7 @@ class GroupWriter:
             if batch.lines:
                 await _copy_lines(line, batch.lines)
         # committed: only now is any of it true
-        self._devices.update((report.environment, report.device_id) for report in unseen)
-        for environment, many in Counter(report.environment for report in unseen).items():
-            self._seen[environment] += many
-            self._active[environment] = max(self._active.get(environment, 0), self._seen[environment])
+        hour.committed(unseen, noted)
         self._announced.update(dict.fromkeys(announced, time.monotonic()))
         self._owed -= announced
         self._owed |= environments - announced
@@ -282,23 +266,20 @@ class GroupWriter:
             if not waiting.done.done():
                 waiting.done.set_result(unique.get(waiting.digest) is waiting)
 
-    async def _begin_hour(self, line: psycopg.AsyncConnection[Any], hour: int) -> None:
-        """Forget who reported in the hour before, but not how many they were: the panel's share depends on it."""
-        before = datetime.fromtimestamp(hour - 3600, tz=UTC)
-        rows = await (await line.execute(ACTIVE, [before])).fetchall()
-        self._hour, self._devices, self._seen, self._active = hour, set(), Counter(), dict(rows)
+    async def _begin_hour(self, line: psycopg.AsyncConnection[Any]) -> Hour:
+        """Return the present hour; a new one forgets who reported before, but not how many they were."""
+        at = int(clock.now().timestamp()) // 3600 * 3600
+        if at != self._hour.at:
+            hour = Hour(at)
+            await hour.count(line)
+            if at != self._hour.at:  # another line may have been faster
+                self._hour = hour
+        return self._hour
 
     async def _learn_counted(self, line: psycopg.AsyncConnection[Any]) -> None:
         """Learn which versions of the app count their crashes themselves; their crash events must not count again."""
         rows = await (await line.execute(COUNTED, [CRASH_METRIC, CRASH_OUTCOME])).fetchall()
         self._counted = frozenset((row[0], row[1]) for row in rows)
-
-    def _unseen(self, counted: Iterable[_Waiting]) -> list[DeviceReport]:
-        """Return who reports for the first time in this hour, as far as this process knows."""
-        reports = {
-            (report.environment, report.device_id): report for waiting in counted for report in waiting.decoded.reports
-        }
-        return [report for seen, report in reports.items() if seen not in self._devices]
 
     async def _new(self, line: psycopg.AsyncConnection[Any], digests: list[bytes]) -> Collection[bytes]:
         """Insert the digests and return those that were not there."""
@@ -323,36 +304,62 @@ class GroupWriter:
         keys = {slot.key if isinstance(slot, Ref) else slot for slot in unknown}
         missing = sorted(key for key in keys if key not in known)
         if missing:
-            if self._series_counts is None:
-                rows = await (await line.execute(COUNT_SERIES)).fetchall()
-                self._series_counts = dict(rows)
-            wanted = {key: key for key in missing}
-            found = await self._find(line, missing)
-            for key in missing:
-                if key in found:
-                    continue
-                if self._series_counts.get(key.environment, 0) >= SERIES_MOST:
-                    wanted[key] = key._replace(device_class=OTHER, app_version=OTHER, model=OTHER, variant=OTHER)
-                else:
-                    self._series_counts[key.environment] = self._series_counts.get(key.environment, 0) + 1
-            make = sorted(set(wanted.values()) - set(found))
-            if make:
-                await line.execute(MAKE_SERIES, _columns(make))
-                found.update(await self._find(line, make))
-            for key in missing:
-                known[key] = found[wanted[key]]
+            known.update(await self._placed(line, missing))
         for slot in unknown:
             if isinstance(slot, Ref):
                 known[slot] = known[slot.key]
         return known
 
+    async def _placed(self, line: psycopg.AsyncConnection[Any], missing: list[SeriesKey]) -> dict[Ref | SeriesKey, int]:
+        """Return the ids of what series are stored as, made where they are new: themselves, or folded."""
+        room = self.room
+        if not room.counted:
+            await room.count(line)
+        found = await self._find(line, missing)
+        new = [key for key in missing if key not in found]
+        elsewhere = {room.place(key) for key in new}.difference(missing)
+        if elsewhere:
+            found.update(await self._find(line, sorted(elsewhere)))
+        wanted: dict[SeriesKey, SeriesKey] = {}
+        make: set[SeriesKey] = set()
+        for key in new:
+            wanted[key] = place = room.place(key)
+            if place not in found and place not in make:
+                make.add(place)
+                room.take(place)
+        if make:
+            await line.execute(MAKE_SERIES, _columns(sorted(make)))
+            found.update(await self._find(line, sorted(make)))
+        folded = [key for key, place in wanted.items() if place != key]
+        if folded:
+            await room.note_folded(line, folded)
+        ids: dict[Ref | SeriesKey, int] = {}
+        ids.update(found.items())
+        ids.update((key, found[place]) for key, place in wanted.items())
+        return ids
+
+    async def _count_again(self) -> None:
+        """Count series and devices now and then, as other gateways make them too, and forget what was folded."""
+        pause = min(1.0, RECOUNT_SECONDS)
+        while True:
+            await asyncio.sleep(pause)
+            pause = RECOUNT_SECONDS
+            try:
+                line = await self._counting.connection()
+                await self.room.count(line)
+                if self._hour.at:
+                    await self._hour.count(line)
+            except (psycopg.Error, OSError) as error:
+                log.warning("telemetry.count_failed: %s", error)
+                await self._counting.close()
+            if self.room.folds and time.monotonic() - self._learned >= RETRY_SECONDS:
+                self.room.folds = False
+                self._learned = time.monotonic()
+                self._series = {}
+
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()
         return {SeriesKey(*row[1:]): row[0] for row in rows}
-
-    async def _note_devices(self, line: psycopg.AsyncConnection[Any], reports: list[DeviceReport]) -> None:
-        rows = [(report.environment, report.device_id, report.device_class, report.simulated) for report in reports]
-        await line.execute(DEVICES, [datetime.fromtimestamp(self._hour, tz=UTC), orjson.dumps(rows).decode()])
 
     async def _copy(self, line: psycopg.AsyncConnection[Any], rows: list[tuple[int, int, Sketch]]) -> None:
         data = copying.binary(

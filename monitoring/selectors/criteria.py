@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from django.db.models import Count
 
 from hawkops.core import clock
 from hawkops.core.verdicts import WORST_FIRST, Verdict
@@ -16,8 +15,9 @@ from monitoring.domain.grid import Grid, Observed, Rows
 from monitoring.domain.metrics import INFERENCES
 from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Profiles, Stage
-from monitoring.models import DeviceHour, Series, StoredCriterion
+from monitoring.models import Series, StoredCriterion
 from monitoring.selectors import measured, rollups
+from monitoring.selectors.devices import shown_counts
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
 
@@ -197,15 +197,11 @@ class Evaluation:
     def _devices(self, window: timedelta) -> int:
         """Return how many devices of the population reported within a window of hours."""
         if window not in self.devices:
-            since = (self.now - window).replace(minute=0, second=0, microsecond=0)
-            rows = (
-                DeviceHour.objects.filter(environment=self.environment, hour_at__gte=since)
-                .values_list("device_class", "simulated")
-                .annotate(many=Count("device_id", distinct=True))
-            )
             counts = may_judge(self.environment, simulated=True)
             self.devices[window] = {
-                (name, simulated): many for name, simulated, many in rows if counts or not simulated
+                (found.device_class, found.simulated): found.devices
+                for found in shown_counts(self.environment, since=self.now - window)
+                if counts or not found.simulated
             }
         return sum(
             many

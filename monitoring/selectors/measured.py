@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from hawkops.history import selectors as history
 from monitoring.domain.criteria import Reading
-from monitoring.domain.metrics import HISTORY_GAP
+from monitoring.domain.metrics import HISTORY_GAP, SERIES_USED
+from monitoring.selectors.cardinality import cardinality
 
 # environment, window, now -> what was measured
 Reader = Callable[[str, timedelta, datetime], Reading]
@@ -19,7 +20,12 @@ def _history_gap(_environment: str, window: timedelta, now: datetime) -> Reading
     return Reading(history.longest_silence(since=now - window, now=now).total_seconds(), 1, 0, max(last, now - window))
 
 
-_READERS: dict[str, Reader] = {HISTORY_GAP: _history_gap}
+def _series_used(environment: str, _window: timedelta, now: datetime) -> Reading:
+    """How much of the room for telemetry series is used now, 1 when new ones begin to fold."""
+    return Reading(cardinality(environment).used, 1, 0, now)
+
+
+_READERS: dict[str, Reader] = {HISTORY_GAP: _history_gap, SERIES_USED: _series_used}
 
 
 def register(metric: str, reader: Reader) -> None:

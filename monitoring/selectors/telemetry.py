@@ -8,15 +8,15 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
-from django.db.models import Count
 
 from hawkops.core import clock
 from monitoring.domain import metrics, targets
 from monitoring.domain.grid import Distribution, Grid
 from monitoring.domain.targets import Judgement, Stage, Target
 from monitoring.domain.windows import Window
-from monitoring.models import DeviceHour, Series
+from monitoring.models import Series
 from monitoring.selectors import rollups
+from monitoring.selectors.devices import shown_counts
 from monitoring.selectors.profiles import profiles
 
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
@@ -161,18 +161,13 @@ class DeviceClass:
     name: str
     devices: int
     simulated: bool
+    exact: bool = True
 
 
 def device_classes(environment: str, *, now: datetime | None = None) -> list[DeviceClass]:
     """Count the devices that reported in this hour or the one before, by class, real ones first. One query."""
-    hour = (now or clock.now()).replace(minute=0, second=0, microsecond=0)
-    rows = (
-        DeviceHour.objects.filter(environment=environment, hour_at__gte=hour - ACTIVE_SPAN)
-        .values("device_class", "simulated")
-        .annotate(devices=Count("device_id", distinct=True))
-        .order_by("simulated", "device_class")
-    )
-    return [DeviceClass(row["device_class"], row["devices"], row["simulated"]) for row in rows]
+    found = shown_counts(environment, since=(now or clock.now()) - ACTIVE_SPAN)
+    return [DeviceClass(one.device_class, one.devices, one.simulated, one.exact) for one in found]
 
 
 def populations(classes: Sequence[DeviceClass]) -> list[Population]:

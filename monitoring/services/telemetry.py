@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
@@ -13,7 +14,9 @@ from monitoring.domain.patterns import Source
 from monitoring.models import (
     CumulativeStream,
     DeviceHour,
+    DeviceHourCount,
     DeviceNote,
+    FoldedSeries,
     LogCursor,
     LogLine,
     PanelHour,
@@ -21,12 +24,18 @@ from monitoring.models import (
     PatternSample,
     PayloadDigest,
 )
+from monitoring.selectors import devices
 from monitoring.services import pruning
 
 log = logging.getLogger(__name__)
 
 KEEP_DIGESTS = timedelta(hours=1)
 KEEP_DEVICE_HOURS = timedelta(days=8)
+# naming nobody, for as long as a replay looks back
+KEEP_DEVICE_COUNTS = timedelta(days=40)
+HOUR = timedelta(hours=1)
+# A group that began before the hour turned is committed, or given up, long before.
+HOUR_SETTLES = timedelta(minutes=2)
 # A cumulative stream silent for longer counts as new; its first point is then only a base line.
 KEEP_STREAMS = timedelta(hours=48)
 PANEL_PAYLOADS = 4_000
@@ -52,6 +61,7 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone
 """
+KEEP_FOLDED = timedelta(days=1)
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
 # A series may wait so long for its first row.
@@ -92,6 +102,11 @@ def digests_prune(*, now: datetime | None = None) -> int:
     return pruning.rows_drop(PayloadDigest, "seen_at", (now or clock.now()) - KEEP_DIGESTS)
 
 
+def folded_prune(*, now: datetime | None = None) -> int:
+    """Forget series that were folded and have not come again for a day."""
+    return FoldedSeries.objects.filter(seen_at__lt=(now or clock.now()) - KEEP_FOLDED).delete()[0]
+
+
 def device_hours_prune(*, now: datetime | None = None) -> int:
     """Drop which devices reported more than eight days ago."""
     limit = (now or clock.now()) - KEEP_DEVICE_HOURS
@@ -100,6 +115,32 @@ def device_hours_prune(*, now: datetime | None = None) -> int:
         pruning.rows_drop(DeviceHour, "hour_at", limit, environment=environment.value, until=until)
         for environment in Environment
     )
+    """Drop which devices reported more than eight days ago, and how many they were more than forty days ago."""
+    now = now or clock.now()
+    DeviceHourCount.objects.filter(hour_at__lt=now - KEEP_DEVICE_COUNTS).delete()
+    # named, so that the index finds them
+    old = DeviceHour.objects.filter(environment__in=list(Environment), hour_at__lt=now - KEEP_DEVICE_HOURS)
+    return old.delete()[0]
+
+
+def device_hours_sum(*, now: datetime | None = None, environments: Iterable[str] = tuple(Environment)) -> int:
+    """Add up the devices of hours that are over; return how many hours of all environments. Twice does no harm."""
+    last = (now or clock.now()).replace(minute=0, second=0, microsecond=0)
+    if (now or clock.now()) - last < HOUR_SETTLES:
+        last -= HOUR
+    summed = 0
+    for environment in environments:
+        hours = DeviceHour.objects.filter(environment=environment, hour_at__lt=last)
+        counted = DeviceHourCount.objects.filter(environment=environment).order_by("-hour_at").first()
+        if counted is not None:
+            hours = hours.filter(hour_at__gt=counted.hour_at)
+        first = hours.order_by("hour_at").values_list("hour_at", flat=True).first()
+        while first is not None and first < last:
+            found = devices.hour_sums(environment, since=first, until=first + HOUR)
+            DeviceHourCount.objects.bulk_create(found, ignore_conflicts=True)
+            summed += bool(found)
+            first += HOUR
+    return summed
 
 
 def panel_merge() -> int:

@@ -23,6 +23,7 @@ from monitoring.charts.drawing import Asked
 from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
 from monitoring.domain import criteria, windows
+from monitoring.domain.cardinality import OTHER
 from monitoring.domain.criteria import Criterion
 from monitoring.selectors import criteria as criteria_selectors
 from monitoring.selectors import telemetry as selectors
@@ -126,6 +127,16 @@ class BoardPage:
     def devices(self) -> int:
         """How many devices are shown."""
         return selectors.devices_in(self.device_classes, self.population)
+
+    @property
+    def devices_exact(self) -> bool:
+        """Whether that is a count; of a huge fleet it is an estimate from a share."""
+        return all(one.exact for one in self.device_classes)
+
+    @property
+    def folded(self) -> bool:
+        """Whether the table of classes has a row for those that were folded."""
+        return any(one.name == OTHER for one in self.device_classes)
 
     @cached_property
     def left_out(self) -> int:
@@ -260,7 +271,7 @@ class BoardPage:
     def _litert_headline(self) -> str:
         live = [one for one in self.throughputs.values() if one.count]
         kind = "simulated device" if self.population.simulated else "device"
-        many = f"{self.devices} {kind}{'' if self.devices == 1 else 's'}"
+        many = f"{'' if self.devices_exact else 'about '}{self.devices} {kind}{'' if self.devices == 1 else 's'}"
         if not live:
             return f"No local inference on {many} in the last 5 min"
         top = max(live, key=lambda one: one.count)

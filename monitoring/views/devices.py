@@ -6,11 +6,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from hawkops.core.access import Role, can, requires
-from monitoring.domain.metrics import CATALOGUE
+from monitoring.domain.metrics import CATALOGUE, MEASURED
 from monitoring.otlp.decoding import AHEAD, LATE
 from monitoring.otlp.logs import KEPT_BACK
 from monitoring.otlp.notes import DEVICE_SECONDS
 from monitoring.selectors import devices as selectors
+from monitoring.selectors.cardinality import cardinality
 
 RULES = {"late": LATE, "ahead": AHEAD, "kept_back": KEPT_BACK, "every_seconds": int(DEVICE_SECONDS)}
 
@@ -21,7 +22,7 @@ def connect(request: HttpRequest, environment: str) -> HttpResponse:
     """How to connect a device: names, snippets, rules."""
     context = {
         "gateway": settings.GATEWAY_URL,
-        "metrics": list(CATALOGUE.values()),
+        "metrics": [one for one in CATALOGUE.values() if one.name not in MEASURED],
         "rules": RULES,
         "may_make_keys": can(request.user, environment, Role.ADMIN),
     }
@@ -34,7 +35,11 @@ def understood(request: HttpRequest, environment: str) -> HttpResponse:
     """The devices whose payloads were looked into lately."""
     wanted = request.GET.get("q", "").strip()[:200].replace("\x00", "")
     notes = selectors.device_notes(environment, wanted=wanted)
-    return render(request, "monitoring/understood.html", {"notes": notes, "wanted": wanted, "rules": RULES})
+    return render(
+        request,
+        "monitoring/understood.html",
+        {"notes": notes, "wanted": wanted, "rules": RULES, "room": cardinality(environment)},
+    )
 
 
 @require_safe

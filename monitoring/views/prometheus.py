@@ -17,6 +17,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
 from hawkops.history import selectors as history
 from monitoring.selectors import alerts, telemetry
+from monitoring.selectors.cardinality import cardinality
 from monitoring.selectors.criteria import criteria, evaluate
 
 
@@ -61,6 +62,15 @@ class _Judged(Collector):
         for found in telemetry.device_classes(here, now=now):
             devices.add_metric([here, found.name, str(found.simulated).lower()], found.devices)
         yield devices
+        room = cardinality(here)
+        for name, says, number in (
+            ("hawkops_series", "Telemetry series of an environment", room.series),
+            ("hawkops_series_limit", "Telemetry series from which on new ones are folded", room.series_most),
+            ("hawkops_series_folded", "Telemetry series that were folded into others in the last day", room.folded),
+        ):
+            gauge = GaugeMetricFamily(name, says, labels=["environment"])
+            gauge.add_metric([here], number)
+            yield gauge
         ages = GaugeMetricFamily("hawkops_age_seconds", "Age of the newest of something", labels=["environment", "of"])
         newest = {
             "telemetry": telemetry.last_data_at(here),

@@ -10,7 +10,7 @@ from hawkops.fleet.classes import CLASSES
 from hawkops.fleet.orders import Orders
 from hawkops.fleet.population import KEPT_SECONDS, Outbox, SimulatedDevice, population
 from hawkops.fleet.usage import HOUR, Usage
-from monitoring.domain.metrics import CATALOGUE, HISTORY_GAP
+from monitoring.domain.metrics import CATALOGUE, MEASURED
 from tests.fleet.judging import parsed
 
 NOON = datetime(2026, 3, 4, 17, tzinfo=UTC).timestamp()
@@ -65,7 +65,7 @@ def test_report__many__hold_the_whole_table_in_its_proportions() -> None:
                 if metric.name == "app.user.satisfaction":
                     ratings.extend((p.count, p.sum) for p in metric.exponential_histogram.data_points)
     rare = SECURITY | {"app.crashes"}
-    assert set(CATALOGUE) - set(kinds) - {HISTORY_GAP} <= rare
+    assert set(CATALOGUE) - set(kinds) - MEASURED <= rare
     assert {name: unit for name, unit in kinds.items() if unit} == {
         name: CATALOGUE[name].wire_unit for name, unit in kinds.items() if unit
     }

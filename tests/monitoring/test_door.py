@@ -201,7 +201,8 @@ def test_pages_hear_of_the_last_group_too(door: Running) -> None:
 
 
 def test_a_series_too_many_is_counted_as_other(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitoring.otlp.writing.SERIES_MOST", 3)
+    monkeypatch.setattr("monitoring.domain.cardinality.SERIES_MOST", 3)
+    monkeypatch.setattr("monitoring.domain.cardinality.STEPS", ((3, ("device_class",)),))
     for step in range(6):
         device = {"device.id": f"d{step}", "device.soc": f"soc-{step}"}
         assert door.post(Payload(device).sum("litert.inferences", 1).body).status_code == 200
