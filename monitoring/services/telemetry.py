@@ -108,19 +108,14 @@ def folded_prune(*, now: datetime | None = None) -> int:
 
 
 def device_hours_prune(*, now: datetime | None = None) -> int:
-    """Drop which devices reported more than eight days ago."""
-    limit = (now or clock.now()) - KEEP_DEVICE_HOURS
-    until = time.monotonic() + pruning.BUDGET_SECONDS
-    return sum(
-        pruning.rows_drop(DeviceHour, "hour_at", limit, environment=environment.value, until=until)
-        for environment in Environment
-    )
     """Drop which devices reported more than eight days ago, and how many they were more than forty days ago."""
     now = now or clock.now()
     DeviceHourCount.objects.filter(hour_at__lt=now - KEEP_DEVICE_COUNTS).delete()
-    # named, so that the index finds them
-    old = DeviceHour.objects.filter(environment__in=list(Environment), hour_at__lt=now - KEEP_DEVICE_HOURS)
-    return old.delete()[0]
+    until = time.monotonic() + pruning.BUDGET_SECONDS
+    return sum(
+        pruning.rows_drop(DeviceHour, "hour_at", now - KEEP_DEVICE_HOURS, environment=environment.value, until=until)
+        for environment in Environment
+    )
 
 
 def device_hours_sum(*, now: datetime | None = None, environments: Iterable[str] = tuple(Environment)) -> int:
