@@ -58,6 +58,19 @@ RESOURCE_ATTRIBUTES = frozenset(
         "hawkops.simulated",
     )
 )
+# what tells cumulative streams of devices apart, beside their points; processes that still share it differ by their start
+SENDERS = frozenset(
+    (
+        "device.id",
+        "app.installation.id",
+        "service.namespace",
+        "service.name",
+        "service.instance.id",
+        "service.version",
+        "process.pid",
+        "hawkops.simulated",
+    )
+)
 # attribute of a point -> dimension
 DIMENSIONS = {
     "litert.backend.requested": "requested",
@@ -118,6 +131,7 @@ class CumulativePoint(NamedTuple):
     """A point whose increment depends on the stream's last one, which the database knows."""
 
     stream: bytes
+    device_id: str
     key: SeriesKey
     bucket: int
     point: cumulative.Point
@@ -133,6 +147,7 @@ class Decoded:
     reports: list[DeviceReport] = field(default_factory=list)
     accepted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    signal: str = "metrics"
     dropped_attributes: int = 0
     moved_to_arrival: int = 0
     cumulative: list[CumulativePoint] = field(default_factory=list)
@@ -142,8 +157,10 @@ class Decoded:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of it is to be stored."""
-        return not (self.sketches or self.numbers or self.points or self.cumulative or self.lines or self.notes)
+        """Whether nothing of it is to be stored, not even why it was rejected."""
+        return not (
+            self.sketches or self.numbers or self.points or self.cumulative or self.lines or self.notes or self.reasons
+        )
 
     @property
     def rejected(self) -> int:
@@ -292,22 +309,38 @@ class Walk:
         read(Sketch(), point, name)  # refuses what can't be taken
         self.found.cumulative.append(
             CumulativePoint(
-                self._stream(name, point.attributes),
+                self._stream(name, kind, point.attributes),
+                self.device.device_id,
                 self.key(name, point.attributes),
                 self.bucket(point.time_unix_nano),
                 _cumulative_point(kind, point),
             )
         )
 
-    def _stream(self, name: str, pairs: Iterable[KeyValue]) -> bytes:
-        """Return what identifies a stream: environment, resource, scope, metric and attributes, in any order."""
+    def _stream(self, name: str, kind: str, pairs: Iterable[KeyValue]) -> bytes:
+        """Return what identifies a stream: environment, sender, scope, metric, its kind, and attributes in any order.
+
+        Every attribute of a point counts, also one that is no dimension: the client keeps a sum for each set of them. Of
+        a device's resource only what names it and its process does: what a collector adds on the way may change.
+        """
         if not self._sender:
             resource = self._resource if isinstance(self._resource, Resource) else Resource.FromString(self._resource)
-            self._sender = b"".join((self.environment.encode(), b"\0", *_sorted(resource.attributes)))
+            named = [pair for pair in resource.attributes if pair.key in SENDERS] if self.device.device_id else None
+            self._sender = b"".join(
+                (self.environment.encode(), b"\0", *_sorted(resource.attributes if named is None else named))
+            )
         scope = (
             self.scope if isinstance(self.scope, InstrumentationScope) else InstrumentationScope.FromString(self.scope)
         )
-        parts = (self._sender, scope.name.encode(), scope.version.encode(), name.encode(), b"".join(_sorted(pairs)))
+        parts = (
+            self._sender,
+            scope.name.encode(),
+            scope.version.encode(),
+            b"".join(_sorted(scope.attributes)),
+            name.encode(),
+            kind.encode(),
+            b"".join(_sorted(pairs)),
+        )
         return hashlib.sha256(b"\0".join(parts)).digest()[:16]
 
     def key(self, name: str, pairs: Iterable[KeyValue]) -> SeriesKey:

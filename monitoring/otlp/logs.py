@@ -48,7 +48,7 @@ def decode_logs(payload: ExportLogsServiceRequest, *, environment: str, now: dat
     """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
     if len(payload.resource_logs) > RESOURCES_MOST:
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
-    found = Decoded()
+    found = Decoded(signal="logs")
     for resource_logs in payload.resource_logs[:]:
         device = device_of(resource_logs.resource.attributes)
         admit(device, environment)

@@ -18,13 +18,15 @@ import psycopg
 
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
-from monitoring.domain import copying, cumulative, panel
+from monitoring.domain import copying, panel
 from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
-from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
+from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, Ref, SeriesKey, Tallies
 from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
 from monitoring.otlp.rows import Line, Note
+from monitoring.otlp.streams import Grown, Owned, Streams, note_uncounted
+from monitoring.otlp.totals import Cause, Totals
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +60,6 @@ DEVICES = """
 INSERT INTO monitoring_devicehour (environment, hour_at, device_id, device_class, simulated)
 SELECT r ->> 0, %s, r ->> 1, r ->> 2, (r ->> 3)::bool FROM json_array_elements(%s::json) AS r ORDER BY 1, 3
 ON CONFLICT DO NOTHING
-"""
-STREAMS_MAKE = """
-INSERT INTO monitoring_cumulativestream (digest, state, seen_at)
-SELECT d, '', %s FROM unnest(%s::bytea[]) AS d ORDER BY d ON CONFLICT DO NOTHING
-"""
-STREAMS_LOCK = "SELECT digest, state FROM monitoring_cumulativestream WHERE digest = ANY(%s) ORDER BY digest FOR UPDATE"
-STREAMS_KEEP = """
-UPDATE monitoring_cumulativestream AS s SET state = n.state, seen_at = %s
-  FROM unnest(%s::bytea[], %s::bytea[]) AS n(digest, state) WHERE s.digest = n.digest
 """
 COUNTED = """
 SELECT DISTINCT environment, app_version FROM monitoring_series WHERE metric = %s AND outcome <> %s
@@ -152,6 +145,8 @@ class GroupWriter:
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._busy = 0
+        self._streams = Streams()
+        self.totals = Totals()
         self._series: dict[Ref | SeriesKey, int] = {}
         self._series_counts: dict[str, int] | None = None
         self._hour = 0
@@ -257,13 +252,15 @@ class GroupWriter:
             if len(new) < len(unique):
                 unique = {digest: waiting for digest, waiting in unique.items() if digest in new}
                 batch = _Batch(unique.values(), self._counted, shares)
-            if batch.cumulative:
-                batch.add_increments(await _increments(line, batch.cumulative))
+            grown = await self._streams.grow(line, batch.cumulative) if batch.cumulative else None
+            if grown is not None:
+                batch.add_increments(grown)
+                await note_uncounted(line, grown, batch.notes)
             unseen = self._unseen(unique.values())
             if unseen:
                 await self._note_devices(line, unseen)
             if batch.notes:
-                await line.execute(NOTES, [orjson.dumps(batch.notes).decode()])
+                await line.execute(NOTES, [orjson.dumps([tuple(note) for note in batch.notes]).decode()])
             if batch.tallies:
                 rows = [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in batch.tallies.items()]
                 await self._copy(line, rows)
@@ -272,8 +269,12 @@ class GroupWriter:
                     await copy.write(batch.panel_text())
             environments = {waiting.environment for waiting in unique.values()}
             announced = await self._announce(line, environments)
+            if batch.refused_points:
+                await self.totals.write(line, batch.refused_payloads, batch.refused_points)
             if batch.lines:
                 await _copy_lines(line, batch.lines)
+        if grown is not None:
+            grown.settle()
         # committed: only now is any of it true
         self._devices.update((report.environment, report.device_id) for report in unseen)
         for environment, many in Counter(report.environment for report in unseen).items():
@@ -412,7 +413,9 @@ class _Batch:
         shares: Mapping[str, float],
     ) -> None:
         self.tallies: Tallies = {}
-        self.cumulative: list[CumulativePoint] = []
+        self.cumulative: list[Owned] = []
+        self.refused_payloads: Counter[Cause] = Counter()
+        self.refused_points: Counter[Cause] = Counter()
         self.lines: list[Line] = []
         # a device's hour and series -> count, total, low and high of what it observed
         self.panel: dict[PanelKey, list[float]] = {}
@@ -420,7 +423,11 @@ class _Batch:
         for waiting in counted:
             decoded = waiting.decoded
             decoded.add_to(self.tallies)
-            self.cumulative += decoded.cumulative
+            self.cumulative += [(decoded, point) for point in decoded.cumulative]
+            if decoded.reasons:
+                for why, count in decoded.reasons.items():
+                    self.refused_payloads[waiting.environment, decoded.signal, why] += 1
+                    self.refused_points[waiting.environment, decoded.signal, why] += count
             self.lines += decoded.lines
             notes.update((note[:3], note) for note in decoded.notes)
             for slot in decoded.crashes:
@@ -430,7 +437,7 @@ class _Batch:
                 report = decoded.reports[0]
                 if panel.member(report.device_id, shares.get(report.environment, 1.0)):
                     self._add_to_panel(report, decoded)
-        self.notes = [tuple(notes[name]) for name in sorted(notes)]
+        self.notes = [notes[name] for name in sorted(notes)]
 
     def _add_to_panel(self, report: DeviceReport, decoded: Decoded) -> None:
         for ref, bucket, value in decoded.numbers:
@@ -475,37 +482,13 @@ class _Batch:
     @property
     def series(self) -> set[Ref | SeriesKey]:
         """Every series whose id will be needed."""
-        return {slot for slot, _ in self.tallies} | {point.key for point in self.cumulative}
+        return {slot for slot, _ in self.tallies} | {point.key for _, point in self.cumulative}
 
-    def add_increments(self, found: Iterable[tuple[SeriesKey, int, Sketch]]) -> None:
-        """Add what cumulative streams grew by."""
-        for key, bucket, sketch in found:
+    def add_increments(self, grown: Grown) -> None:
+        """Add what cumulative streams grew by, and what of them did not count."""
+        for key, bucket, sketch in grown.found:
             self.tallies.setdefault((key, bucket), Tally()).sketches.append(sketch)
-
-
-async def _increments(
-    line: psycopg.AsyncConnection[Any], points: list[CumulativePoint]
-) -> list[tuple[SeriesKey, int, Sketch]]:
-    """Return what each stream grew by, and remember its last point; any gateway may take the next one."""
-    streams = sorted({point.stream for point in points})
-    now = clock.now()
-    now_ns = int(now.timestamp() * 1e9)
-    await line.execute(STREAMS_MAKE, [now, streams])
-    rows = await (await line.execute(STREAMS_LOCK, [streams])).fetchall()
-    last = {bytes(digest): cumulative.unpack(bytes(state)) if state else None for digest, state in rows}
-    moved: dict[bytes, cumulative.Point] = {}
-    found = []
-    for stream, key, bucket, point in sorted(points, key=lambda one: one.point.at_ns):
-        before = last.get(stream)
-        grown = cumulative.increment(before, point, now_ns=now_ns)
-        if grown is not None:
-            sketch = grown.sketch()
-            if sketch.count:
-                found.append((key, bucket, sketch))
-        if before is None or (point.start_ns, point.at_ns) > (before.start_ns, before.at_ns):
-            last[stream] = moved[stream] = point
-    await line.execute(STREAMS_KEEP, [now, sorted(moved), [cumulative.pack(moved[stream]) for stream in sorted(moved)]])
-    return found
+        self.refused_points.update(grown.totals())
 
 
 async def _copy_lines(line: psycopg.AsyncConnection[Any], lines: list[Line]) -> None:

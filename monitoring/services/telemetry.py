@@ -9,6 +9,7 @@ from monitoring.models import (
     CumulativeStream,
     DeviceHour,
     DeviceNote,
+    DoorTotal,
     LogLine,
     PanelHour,
     PanelReport,
@@ -41,6 +42,7 @@ SELECT count(*) FROM gone
 """
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
+KEEP_TOTALS = timedelta(hours=48)
 
 
 def digests_prune(*, now: datetime | None = None) -> int:
@@ -74,9 +76,10 @@ def panel_prune(*, now: datetime | None = None) -> int:
 
 
 def streams_prune(*, now: datetime | None = None) -> int:
-    """Forget cumulative streams that ended, and notes of devices long gone."""
+    """Forget cumulative streams that ended, notes of devices long gone, and what the door took and refused long ago."""
     now = now or clock.now()
     gone = CumulativeStream.objects.filter(seen_at__lt=now - KEEP_STREAMS).delete()[0]
+    gone += DoorTotal.objects.filter(hour_at__lt=now - KEEP_TOTALS).delete()[0]
     return gone + DeviceNote.objects.filter(received_at__lt=now - KEEP_NOTES).delete()[0]
 
 

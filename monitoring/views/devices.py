@@ -10,9 +10,16 @@ from monitoring.domain.metrics import CATALOGUE
 from monitoring.otlp.decoding import AHEAD, LATE
 from monitoring.otlp.logs import KEPT_BACK
 from monitoring.otlp.notes import DEVICE_SECONDS
+from monitoring.otlp.streams import STREAMS_MOST
 from monitoring.selectors import devices as selectors
 
-RULES = {"late": LATE, "ahead": AHEAD, "kept_back": KEPT_BACK, "every_seconds": int(DEVICE_SECONDS)}
+RULES = {
+    "late": LATE,
+    "ahead": AHEAD,
+    "kept_back": KEPT_BACK,
+    "every_seconds": int(DEVICE_SECONDS),
+    "streams_most": STREAMS_MOST,
+}
 
 
 @require_safe

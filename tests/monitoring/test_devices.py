@@ -12,7 +12,7 @@ from django.test import Client
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role
-from monitoring.models import CumulativeStream, DeviceNote
+from monitoring.models import CumulativeStream, DeviceNote, DoorTotal
 from monitoring.otlp.decoding import decode
 from monitoring.otlp.notes import PER_SECOND, Notes
 from monitoring.services.telemetry import streams_prune
@@ -74,7 +74,10 @@ def test_streams_and_notes_are_forgotten_by_age() -> None:
             rejected=0,
             details={},
         )
-    assert streams_prune(now=now) == 2
+        DoorTotal.objects.create(
+            environment="demo", signal="metrics", hour_at=now - timedelta(hours=hours), reason="", payloads=1, points=1
+        )
+    assert streams_prune(now=now) == 3
 
 
 @pytest.mark.django_db
