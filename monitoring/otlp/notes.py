@@ -41,9 +41,9 @@ class Notes:
         name = (report.environment, report.device_id, signal)
         moment = time.monotonic()
         trouble = bool(decoded.reasons)
-        if moment - self._last.get(name, float("-inf")) < DEVICE_SECONDS or not self._room(
-            int(moment), trouble=trouble
-        ):
+        if not trouble and moment - self._last.get(name, float("-inf")) < DEVICE_SECONDS:
+            return
+        if not self._room(int(moment), trouble=trouble):
             return
         if len(self._last) >= DEVICES_MOST:
             self._last.clear()

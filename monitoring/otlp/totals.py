@@ -51,11 +51,14 @@ class Totals:
         """
         self._payloads[environment, signal, f"{status}: {_NUMBERS.sub('…', message.partition(':')[0])}"[:300]] += 1
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self._payloads)
+
     async def flush(self, line: psycopg.AsyncConnection[Any]) -> None:
         """Write what was added up in memory. Raises psycopg.Error; then it waits for the next time."""
         payloads, points = self._payloads, self._points
-        if not payloads:
-            return
         self._payloads, self._points = Counter(), Counter()
         try:
             await self.write(line, payloads, points)

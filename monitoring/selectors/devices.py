@@ -1,8 +1,12 @@
 """What the door understood of devices, for their authors."""
 
-from django.db.models import Q
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from monitoring.models import DeviceNote, LogLine
+from django.db.models import Max, Q, Sum
+
+from hawkops.core import clock
+from monitoring.models import DeviceNote, DoorTotal, LogLine
 
 SHOWN_MOST = 50
 
@@ -13,6 +17,50 @@ def device_notes(environment: str, *, wanted: str = "", most: int = SHOWN_MOST) 
     if wanted:
         found = found.filter(Q(device_id__icontains=wanted) | Q(device_class__icontains=wanted))
     return list(found.order_by("-received_at")[:most])
+
+
+@dataclass(frozen=True)
+class Total:
+    """What the door took, or refused for one reason; an empty reason means taken."""
+
+    signal: str
+    reason: str
+    payloads: int
+    points: int
+    payloads_lately: int
+    points_lately: int
+    hour_at: datetime
+
+
+def door_totals(environment: str, *, now: datetime | None = None) -> list[Total]:
+    """Return what the door took and refused in 48 h, and of it in this hour and the one before; taken first."""
+    now = now or clock.now()
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    lately = Q(hour_at__gte=this_hour - timedelta(hours=1))
+    rows = (
+        DoorTotal.objects.filter(environment=environment, hour_at__gt=this_hour - timedelta(hours=48))
+        .values("signal", "reason")
+        .annotate(
+            all_payloads=Sum("payloads"),
+            all_points=Sum("points"),
+            late_payloads=Sum("payloads", filter=lately, default=0),
+            late_points=Sum("points", filter=lately, default=0),
+            last=Max("hour_at"),
+        )
+    )
+    found = [
+        Total(
+            row["signal"],
+            row["reason"],
+            row["all_payloads"],
+            row["all_points"],
+            row["late_payloads"],
+            row["late_points"],
+            row["last"],
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: (bool(one.reason), -one.points, -one.payloads, one.signal, one.reason))
 
 
 def device_understood(environment: str, device_id: str) -> list[DeviceNote]:

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 from hawkops.core.access import Role, can, requires
 from monitoring.domain.metrics import CATALOGUE
 from monitoring.otlp.decoding import AHEAD, LATE
+from monitoring.otlp.door import TOTALS_SECONDS
 from monitoring.otlp.logs import KEPT_BACK
 from monitoring.otlp.notes import DEVICE_SECONDS
 from monitoring.otlp.streams import STREAMS_MOST
@@ -38,10 +39,17 @@ def connect(request: HttpRequest, environment: str) -> HttpResponse:
 @require_safe
 @requires()
 def understood(request: HttpRequest, environment: str) -> HttpResponse:
-    """The devices whose payloads were looked into lately."""
+    """What was taken and refused in all, and the devices whose payloads were looked into lately."""
     wanted = request.GET.get("q", "").strip()[:200].replace("\x00", "")
     notes = selectors.device_notes(environment, wanted=wanted)
-    return render(request, "monitoring/understood.html", {"notes": notes, "wanted": wanted, "rules": RULES})
+    context = {
+        "notes": notes,
+        "wanted": wanted,
+        "rules": RULES,
+        "totals": selectors.door_totals(environment),
+        "every_seconds": int(TOTALS_SECONDS),
+    }
+    return render(request, "monitoring/understood.html", context)
 
 
 @require_safe

@@ -1,5 +1,6 @@
 """What device authors get: a page of what was understood, a page to connect, and checks of a client's requests."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -16,7 +17,7 @@ from monitoring.models import CumulativeStream, DeviceNote, DoorTotal
 from monitoring.otlp.decoding import decode
 from monitoring.otlp.notes import PER_SECOND, Notes
 from monitoring.services.telemetry import streams_prune
-from tests.monitoring.conftest import Running
+from tests.monitoring.conftest import Running, serving
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
 
 Make = Callable[..., User]
@@ -43,11 +44,48 @@ def test_the_last_payload_of_a_device_is_explained(door: Running, person: Make, 
 
 
 @pytest.mark.fresh_database
-def test_a_payload_refused_whole_is_noted_too_and_a_second_one_waits(door: Running) -> None:
-    for number in range(3):
-        assert door.post(Payload().sum("made.up", number).body).status_code == 200
+def test_trouble_is_noted_at_once_and_a_clean_payload_after_it_waits(door: Running) -> None:
+    assert door.post(Payload().sum("litert.inferences", 1).body).status_code == 200
+    assert DeviceNote.objects.get().rejected == 0
+    assert door.post(Payload().sum("made.up", 1).sum("made.up", 2).body).status_code == 200
+    assert door.post(Payload().sum("litert.inferences", 3).body).status_code == 200
     note = DeviceNote.objects.get()
-    assert (note.accepted, note.rejected) == (0, 1)
+    assert (note.accepted, note.rejected) == (0, 2)
+
+
+@pytest.mark.fresh_database
+def test_everything_refused_is_counted_by_reason_and_shown(person: Make, client_as: As) -> None:
+    sent = Payload().sum("made.up", 1).sum("made.up", 2).sum("litert.inferences", 3)
+    with serving(os.environ["DATABASE_URL"]) as door:
+        for step in range(3):
+            sent.scope.metrics[0].sum.data_points[0].as_double = step + 5
+            for _ in range(2):  # sent again: counted once
+                assert door.post(sent.body).status_code == 200
+        assert door.post(b"\xff\xff").status_code == 400
+        assert door.post(b"{}", content_type="text/plain").status_code == 415
+        assert door.post(b"\x0a\x00" * 300_000).status_code == 413
+        assert door.post(b"{}", path="/v1/logs", content_type="application/json", key="hk_wrong").status_code == 401
+    counted = {row.reason: (row.signal, row.payloads, row.points) for row in DoorTotal.objects.all()}
+    assert counted.pop("") == ("metrics", 3, 3)
+    assert counted.pop("made.up: not in the catalogue of metrics") == ("metrics", 3, 6)
+    assert sorted(why[:3] for why in counted) == ["400", "413", "415"]
+    assert set(counted.values()) == {("metrics", 1, 0)}
+    page = client_as(person("author", Role.VIEWER)).get("/demo/monitoring/understood").content.decode()
+    for words in ("made.up: not in the catalogue of metrics", "415: Send Content-Type", "Taken and refused, 48 h"):
+        assert words in page
+
+
+@pytest.mark.fresh_database
+def test_reasons_are_bounded_and_the_rest_is_counted_together(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitoring.otlp.totals.REASONS_MOST", 4)
+    for step in range(6):
+        assert door.post(Payload().sum(f"made.up.{step}", 1).body).status_code == 200
+    rows = {row.reason: row.points for row in DoorTotal.objects.all()}
+    assert rows == {
+        "made.up.0: not in the catalogue of metrics": 1,
+        "made.up.1: not in the catalogue of metrics": 1,
+        "other reasons": 4,
+    }
 
 
 def test_notes_have_a_ceiling_whatever_the_number_of_devices() -> None:
