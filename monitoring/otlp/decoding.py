@@ -31,7 +31,7 @@ from hawkops.core.bounded import Malformed
 from hawkops.core.environments import Environment
 from monitoring.domain import cumulative
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
-from monitoring.domain.sketch import LARGEST, Sketch
+from monitoring.domain.sketch import LARGEST, Sketch, Unreadable, coarse
 from monitoring.domain.tally import Tally
 from monitoring.otlp.rows import Line, Note
 
@@ -39,13 +39,14 @@ BUCKET_SECONDS = 10
 POINTS_MOST = 10_000
 RESOURCES_MOST = 2_000
 BUCKET_COUNTS_MOST = 1_024
-COUNT_MOST = 2**48
+COUNT_MOST = 2**32
 # finer ones shift down exactly, but no double tells their buckets apart; coarser ones are wider than a double's range
 SCALES = range(-10, 53)
 # A device's clock is believed within these; a point from further off counts at its arrival.
 LATE = timedelta(minutes=5)
 AHEAD = timedelta(seconds=5)
 NO_VALUE = 1
+TOO_COARSE = "has explicit bounds too coarse to tell its percentiles; use exponential histograms"
 BACKENDS = frozenset(("cpu", "gpu", "npu", "cloud"))
 RESOURCE_ATTRIBUTES = frozenset(
     (
@@ -121,6 +122,8 @@ class Ref:
         self.key = key
 
 
+# adds a point to a sketch and says what its author should know, if anything
+Read = Callable[[Sketch, Any, str], str | None]
 Number = tuple[Ref, int, float]
 # series, time bucket; count, total, low, high, zeros, offset and lanes of its positive buckets
 Point = tuple[Ref, int, int, float, float, float, int, int, int]
@@ -147,6 +150,8 @@ class Decoded:
     reports: list[DeviceReport] = field(default_factory=list)
     accepted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    # what was taken, but could be sent better
+    hints: Counter[str] = field(default_factory=Counter)
     signal: str = "metrics"
     dropped_attributes: int = 0
     moved_to_arrival: int = 0
@@ -292,9 +297,9 @@ class Walk:
             except Refused as error:
                 found.reasons[f"{name} {error}"] += 1
 
-    def _take(self, name: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
+    def _take(self, name: str, point: Any, read: Read) -> None:
         sketch = Sketch()
-        read(sketch, point, name)
+        self._hint(name, read(sketch, point, name))
         if not sketch.count:
             return
         slot = (self.key(name, point.attributes), self.bucket(point.time_unix_nano))
@@ -305,17 +310,26 @@ class Walk:
         else:
             known_sketch.merge(sketch)
 
-    def _take_cumulative(self, name: str, kind: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
-        read(Sketch(), point, name)  # refuses what can't be taken
+    def _take_cumulative(self, name: str, kind: str, point: Any, read: Read) -> None:
+        self._hint(name, read(Sketch(), point, name))  # refuses what can't be taken
+        one = _cumulative_point(kind, point)
+        try:
+            one.sketch()
+        except Unreadable as error:  # extremes since the start say little about what was added
+            raise Refused(f"{error}; min and max of cumulative points don't help") from None
         self.found.cumulative.append(
             CumulativePoint(
                 self._stream(name, kind, point.attributes),
                 self.device.device_id,
                 self.key(name, point.attributes),
                 self.bucket(point.time_unix_nano),
-                _cumulative_point(kind, point),
+                one,
             )
         )
+
+    def _hint(self, name: str, hint: str | None) -> None:
+        if hint:
+            self.found.hints[f"{name} {hint}"] += 1
 
     def _stream(self, name: str, kind: str, pairs: Iterable[KeyValue]) -> bytes:
         """Return what identifies a stream: environment, sender, scope, metric, its kind, and attributes in any order.
@@ -483,6 +497,8 @@ def _summary(point: _Histogram, count: int, *, signed: bool = False) -> tuple[fl
             raise Refused("is beyond 2^50")
         if low is not None and low > high:
             raise Refused("has a min above its max")
+    if total is not None and abs(total) > count * LARGEST * 1.001:
+        raise Refused("has a sum that contradicts its count, min and max")
     if signed:
         return total, low, high
     if high is not None and total is not None and total > count * high * 1.001 + 1e-9:
@@ -527,27 +543,38 @@ def _exponential(sketch: Sketch, point: ExponentialHistogramDataPoint, name: str
     )
 
 
-def _explicit(sketch: Sketch, point: HistogramDataPoint, name: str) -> None:
+def _explicit(sketch: Sketch, point: HistogramDataPoint, name: str) -> str:
     bounds, counts = list(point.explicit_bounds), list(point.bucket_counts)
     if len(counts) > BUCKET_COUNTS_MOST:
         raise Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
     if not counts and point.count == 0:
-        return
+        return ""
     if not counts:
         raise Refused("has no buckets, so no percentile can be read from it")
     if len(counts) != len(bounds) + 1 or sum(counts) != point.count or point.count > COUNT_MOST:
         raise Refused("has bucket counts that don't match its bounds or its count")
     if any(not math.isfinite(bound) for bound in bounds) or any(a >= b for a, b in pairwise(bounds)):
         raise Refused("has bounds that are not finite and ascending")
-    total, low, high = _summary(point, point.count)
-    if any(bound < 0 and count for bound, count in zip(bounds, counts, strict=False)):
+    mine = name.startswith(BUSINESS_PREFIX)
+    below = any(bound < 0 and count for bound, count in zip(bounds, counts, strict=False))
+    if below and not mine:
         raise Refused("has negative values")
-    if any(bound > LARGEST for bound, count in zip(bounds, counts[1:], strict=True) if count):
+    signed = mine and (below or (point.HasField("min") and point.min < 0))
+    total, low, high = _summary(point, point.count, signed=signed)
+    if any(abs(bound) > LARGEST for bound, count in zip(bounds, counts[1:], strict=True) if count):
         raise Refused("has buckets beyond 2^50")
-    sketch.add_explicit(bounds=bounds, counts=counts, total=total, low=low, high=high)
+    ends = [bound for bound, count in zip(bounds, counts, strict=False) if count]
+    if any(bound < -LARGEST or (bound > LARGEST and high is None) for bound in ends):
+        raise Refused("has buckets beyond 2^50 and no max")
+    try:
+        floor = -LARGEST if mine else 0.0
+        sketch.add_explicit(bounds=bounds, counts=counts, total=total, low=low, high=high, floor=floor)
+        return TOO_COARSE if coarse(bounds, counts, total, low, high, floor) else ""
+    except Unreadable as error:
+        raise Refused(str(error)) from None
 
 
-_READERS: dict[str, Callable[[Sketch, Any, str], None]] = {
+_READERS: dict[str, Read] = {
     "gauge": _plain,
     "sum": _plain,
     "histogram": _explicit,

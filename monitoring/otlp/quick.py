@@ -23,6 +23,7 @@ from monitoring.domain.tally import lanes
 from monitoring.otlp import slim
 from monitoring.otlp.decoding import (
     BUCKET_COUNTS_MOST,
+    COUNT_MOST,
     POINTS_MOST,
     RESOURCES_MOST,
     Decoded,
@@ -222,6 +223,8 @@ class _QuickWalk(Walk):
                 return False
             offset, counts = _positive(point.positive)
             if zeros + sum(counts) != count or not counts.isascii() or len(counts) > BUCKET_COUNTS_MOST:
+                return False
+            if count > COUNT_MOST:
                 return False
             if counts and not BUCKETS.start <= offset <= offset + len(counts) <= BUCKETS.stop:
                 return False

@@ -13,7 +13,7 @@ import psycopg
 
 from hawkops.core import clock
 from monitoring.domain import cumulative
-from monitoring.domain.sketch import Sketch
+from monitoring.domain.sketch import Sketch, Unreadable
 from monitoring.otlp.decoding import CumulativePoint, Decoded, SeriesKey
 from monitoring.otlp.rows import Note
 
@@ -107,7 +107,11 @@ class Streams:
             if step.why:
                 grown.uncounted.append((decoded, one, step.why))
             if step.grown is not None:
-                sketch = step.grown.sketch()
+                try:
+                    sketch = step.grown.sketch()
+                except Unreadable as error:
+                    grown.uncounted.append((decoded, one, str(error)))
+                    continue
                 if sketch.count:
                     grown.found.append((one.key, one.bucket, sketch))
         kept = sorted(moved)
