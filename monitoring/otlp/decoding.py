@@ -151,7 +151,7 @@ class Decoded:
     accepted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     # what was taken, but could be sent better
-    hints: Counter[str] = field(default_factory=Counter)
+    hints: list[str] = field(default_factory=list)
     signal: str = "metrics"
     dropped_attributes: int = 0
     moved_to_arrival: int = 0
@@ -329,7 +329,7 @@ class Walk:
 
     def _hint(self, name: str, hint: str | None) -> None:
         if hint:
-            self.found.hints[f"{name} {hint}"] += 1
+            self.found.hints.append(f"{name} {hint}")
 
     def _stream(self, name: str, kind: str, pairs: Iterable[KeyValue]) -> bytes:
         """Return what identifies a stream: environment, sender, scope, metric, its kind, and attributes in any order.

@@ -51,7 +51,7 @@ class Notes:
         payload = message()
         details = _metrics(payload) if isinstance(payload, ExportMetricsServiceRequest) else _logs(payload)
         details["reasons"] = [[_word(why, 300), count] for why, count in decoded.reasons.most_common(NAMES_MOST)]
-        details["hints"] = [[_word(hint, 300), count] for hint, count in decoded.hints.most_common(NAMES_MOST)]
+        details["hints"] = [[_word(hint, 300), count] for hint, count in Counter(decoded.hints).most_common(NAMES_MOST)]
         details["moved_to_arrival"] = decoded.moved_to_arrival
         decoded.notes.append(
             Note(

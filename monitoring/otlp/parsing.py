@@ -17,7 +17,8 @@ from hawkops.core.bounded import Malformed, TooLarge
 MESSAGES_MOST = 250_000
 # And thirty million fields that are no messages, each a step of the interpreter that also answers for flags.
 FIELDS_MOST = 1_500_000
-VARINT_BYTES = 10
+# ten bytes of seven bits
+VARINT_BITS = 70
 JSON_BYTES_MOST = 8 * 1024 * 1024
 JSON_DEPTH_MOST = 64
 
@@ -133,11 +134,12 @@ def count_messages(body: bytes, *, limit: int, descriptor: Any = ExportMetricsSe
 
 def varint(body: bytes, at: int) -> tuple[int, int]:
     """Return the number that begins at a position, and where it ends. Raises IndexError."""
-    value = 0
-    for shift in range(0, 7 * VARINT_BYTES, 7):
+    value = shift = 0
+    while shift < VARINT_BITS:
         byte = body[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
+        shift += 7
     raise IndexError("the number has more than ten bytes")

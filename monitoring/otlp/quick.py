@@ -224,7 +224,7 @@ class _QuickWalk(Walk):
             offset, counts = _positive(point.positive)
             if zeros + sum(counts) != count or not counts.isascii() or len(counts) > BUCKET_COUNTS_MOST:
                 return False
-            if count > COUNT_MOST:
+            if zeros and count > COUNT_MOST:
                 return False
             if counts and not BUCKETS.start <= offset <= offset + len(counts) <= BUCKETS.stop:
                 return False
@@ -299,7 +299,7 @@ def _positive(data: bytes) -> tuple[int, bytes]:
         if data[0] == 0x08:
             zigzag, at = data[1], 2
             if zigzag >= 0x80:
-                zigzag, at = varint(data, 1)
+                zigzag, at = (zigzag & 0x7F | data[2] << 7, 3) if data[2] < 0x80 else varint(data, 1)
             offset = (zigzag >> 1) ^ -(zigzag & 1)
         if data[at] == 0x12:
             length, at = data[at + 1], at + 2
