@@ -159,6 +159,8 @@ class Decoded:
     lines: list[Line] = field(default_factory=list)
     crashes: list[tuple[SeriesKey, int]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    # of a payload with several resources: what each of them said, so that each device's own values can be told
+    parts: list[Decoded] | None = None
 
     @property
     def empty(self) -> bool:
@@ -176,6 +178,33 @@ class Decoded:
     def message(self) -> str:
         """Why points were rejected, most frequent first; empty when none was."""
         return "; ".join(f"{count} × {why}" for why, count in self.reasons.most_common(5))[:2_000]
+
+    def part(self) -> Decoded:
+        """Return what the next one of several resources is read into; it counts on, as the bound on points is for all."""
+        return Decoded(signal=self.signal, accepted=self.accepted + self.rejected)
+
+    def join(self, part: Decoded) -> None:
+        """Add what one of several resources said, and keep it beside the whole."""
+        part.accepted -= self.accepted + self.rejected
+        if self.parts is None:
+            self.parts = []
+        self.parts.append(part)
+        for slot, sketch in part.sketches.items():
+            self.sketches.setdefault(slot, Sketch()).merge(sketch)
+        for mine, theirs in (
+            (self.numbers, part.numbers),
+            (self.points, part.points),
+            (self.reports, part.reports),
+            (self.cumulative, part.cumulative),
+            (self.lines, part.lines),
+            (self.crashes, part.crashes),
+            (self.hints, part.hints),
+        ):
+            mine.extend(theirs)  # type: ignore[arg-type]
+        self.accepted += part.accepted
+        self.reasons.update(part.reasons)
+        self.dropped_attributes += part.dropped_attributes
+        self.moved_to_arrival += part.moved_to_arrival
 
     def add_to(self, tallies: Tallies) -> None:
         """Add every observation to the tally of its slot."""
@@ -213,10 +242,12 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
     """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
     if len(payload.resource_metrics) > RESOURCES_MOST:
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
-    found = Decoded()
+    whole = Decoded()
+    several = len(payload.resource_metrics) > 1
     for resource_metrics in payload.resource_metrics:
         device = device_of(resource_metrics.resource.attributes)
         admit(device, environment)
+        found = whole.part() if several else whole
         walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource)
         for scope in resource_metrics.scope_metrics:
             walk.scope = scope.scope
@@ -226,7 +257,9 @@ def decode(payload: ExportMetricsServiceRequest, *, environment: str, now: datet
             found.reports.append(
                 DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
             )
-    return found
+        if several:
+            whole.join(found)
+    return whole
 
 
 def admit(device: Device, environment: str) -> None:

@@ -70,10 +70,14 @@ class QuickDecoder:
         return decode(parse(body, as_json=False), environment=environment, now=now)
 
     def _walk(self, payload: Any, environment: str, now: datetime) -> Decoded:
-        found = Decoded()
-        for resource_metrics in payload.resource_metrics[:]:
+        whole = found = Decoded()
+        resources = payload.resource_metrics[:]
+        several = len(resources) > 1
+        for resource_metrics in resources:
             device = self._device(resource_metrics.resource)
             admit(device, environment)
+            if several:
+                found = whole.part()
             walk = _QuickWalk(found, environment, device, now.timestamp(), resource_metrics.resource, self)
             for scoped in resource_metrics.scope_metrics[:]:
                 walk.scope = scope = scoped.scope
@@ -85,7 +89,9 @@ class QuickDecoder:
                 found.reports.append(
                     DeviceReport(environment, device.device_id, device.device_class, device.simulated, walk.revision)
                 )
-        return found
+            if several:
+                whole.join(found)
+        return whole
 
     def _device(self, resource: bytes) -> Device:
         device = self._devices.get(resource)

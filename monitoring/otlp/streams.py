@@ -47,7 +47,7 @@ Owned = tuple[Decoded, CumulativePoint]
 class Grown:
     """What a group's cumulative points added, and which of them were not counted or not taken."""
 
-    found: list[tuple[SeriesKey, int, Sketch]] = field(default_factory=list)
+    found: list[tuple[SeriesKey, int, Sketch, str]] = field(default_factory=list)
     uncounted: list[tuple[Decoded, CumulativePoint, str]] = field(default_factory=list)
     refused: list[tuple[Decoded, str]] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ class Streams:
                     grown.uncounted.append((decoded, one, str(error)))
                     continue
                 if sketch.count:
-                    grown.found.append((one.key, one.bucket, sketch))
+                    grown.found.append((one.key, one.bucket, sketch, one.device_id))
         kept = sorted(moved)
         await line.execute(KEEP, [now, kept, [cumulative.pack(streams[stream]) for stream in kept]])
         return grown

@@ -412,6 +412,7 @@ class _Batch:
         crashes_counted: frozenset[tuple[str, str]],
         shares: Mapping[str, float],
     ) -> None:
+        self._shares = shares
         self.tallies: Tallies = {}
         self.cumulative: list[Owned] = []
         self.refused_payloads: Counter[Cause] = Counter()
@@ -433,10 +434,10 @@ class _Batch:
             for slot in decoded.crashes:
                 if (slot[0].environment, slot[0].app_version) not in crashes_counted:
                     self.tallies.setdefault(slot, Tally()).add_value(1.0)
-            if len(decoded.reports) == 1:  # of several devices in one payload nobody could say whose a point is
-                report = decoded.reports[0]
-                if panel.member(report.device_id, shares.get(report.environment, 1.0)):
-                    self._add_to_panel(report, decoded)
+            for part in decoded.parts or (decoded,):  # one for each resource: a collector sends many devices at once
+                for report in part.reports:
+                    if panel.member(report.device_id, shares.get(report.environment, 1.0)):
+                        self._add_to_panel(report, part)
         self.notes = [notes[name] for name in sorted(notes)]
 
     def _add_to_panel(self, report: DeviceReport, decoded: Decoded) -> None:
@@ -486,8 +487,11 @@ class _Batch:
 
     def add_increments(self, grown: Grown) -> None:
         """Add what cumulative streams grew by, and what of them did not count."""
-        for key, bucket, sketch in grown.found:
+        for key, bucket, sketch, device_id in grown.found:
             self.tallies.setdefault((key, bucket), Tally()).sketches.append(sketch)
+            if device_id and panel.member(device_id, self._shares.get(key.environment, 1.0)):
+                report = DeviceReport(key.environment, device_id, key.device_class, key.simulated, None)
+                self._add_for(report, key, bucket, sketch.count, sketch.total, sketch.low, sketch.high)
         self.refused_points.update(grown.totals())
 
 
