@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -206,10 +206,10 @@ def test_two_gateways_take_one_stream_in_turns(door: Running, second_door: Runni
 
 
 def counted(
-    value: float, *, at: float, start: float, resource: dict[str, object] | None = None, **said: object
+    value: float, *, at: float, start: float, user: str = "", resource: Mapping[str, object] | None = None
 ) -> bytes:
     sent = Payload({"device.id": "dev-1", **(resource or {})}, at=at)
-    sent.sum("litert.inferences", value, {**ON_CPU, **said}, temporality=CUMULATIVE)
+    sent.sum("litert.inferences", value, {**ON_CPU, "user.id": user}, temporality=CUMULATIVE)
     sent.scope.metrics[0].sum.data_points[0].start_time_unix_nano = int(start * 1e9)
     return sent.body
 
@@ -238,7 +238,7 @@ def test_a_collectors_changing_words_make_no_new_stream_but_a_points_attributes_
         on_the_way: dict[str, object] = {"network.type": f"wifi-{step}"}
         assert door.post(counted(value, at=began + 1 + step, start=began, resource=on_the_way)).status_code == 200
     assert total("litert.inferences") == 9
-    assert door.post(counted(4, at=began + 9, start=began, **{"user.id": "other"})).status_code == 200
+    assert door.post(counted(4, at=began + 9, start=began, user="other")).status_code == 200
     assert total("litert.inferences") == 13
     assert CumulativeStream.objects.count() == 2
     assert set(CumulativeStream.objects.values_list("environment", flat=True)) == {"demo"}
@@ -268,13 +268,13 @@ def test_streams_beyond_what_an_environment_keeps_are_refused_and_known_ones_go_
     monkeypatch.setattr("monitoring.otlp.streams.STREAMS_MOST", 2)
     began = time.time() - 60
     for user in range(4):
-        answer = door.post(counted(2, at=began + 1, start=began, **{"user.id": str(user)}))
+        answer = door.post(counted(2, at=began + 1, start=began, user=str(user)))
         assert answer.status_code == 200
         partial = ExportMetricsServiceResponse.FromString(answer.content).partial_success
         assert (partial.rejected_data_points, "beyond 2 of an environment" in partial.error_message) == (
             (0, False) if user < 2 else (1, True)
         )
-    assert door.post(counted(5, at=began + 2, start=began, **{"user.id": "1"})).content == b""
+    assert door.post(counted(5, at=began + 2, start=began, user="1")).content == b""
     assert total("litert.inferences") == 7
     assert CumulativeStream.objects.count() == 2
     refused = DoorTotal.objects.exclude(reason="").get()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_notes_have_a_ceiling_whatever_the_number_of_devices() -> None:
     for number in range(500):
         sent = Payload({"device.id": f"d{number}"}).sum("litert.inferences", 1)
         found = decode(sent.message, environment="demo", now=clock.now())
-        notes.take(found, "metrics", lambda sent=sent: sent.message, now=clock.now())
+        notes.take(found, "metrics", partial(getattr, sent, "message"), now=clock.now())
         taken += len(found.notes)
     assert 0 < taken <= PER_SECOND * 3
 

@@ -103,7 +103,7 @@ def test_a_loop_that_lags_sends_away_until_it_is_fast_again() -> None:
 def test_a_slow_body_is_asked_for_again(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monitoring.otlp.door.BODY_SECONDS", 0.3)
     at = urlsplit(door.url)
-    with socket.create_connection((at.hostname, at.port), timeout=10) as line:  # type: ignore[arg-type]
+    with socket.create_connection((at.hostname, at.port), timeout=10) as line:
         line.sendall(
             b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer hk_demo_good\r\n"
             b"Content-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\nhalf"
