@@ -10,7 +10,14 @@ from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_CUMULATIVE,
+    AGGREGATION_TEMPORALITY_DELTA,
+    Metric,
+)
 
+from monitoring.domain.conformance import Shape
 from monitoring.otlp.decoding import DIMENSIONS, RESOURCE_ATTRIBUTES, Decoded, device_of
 from monitoring.otlp.logs import ATTRIBUTES, VARIANT
 from monitoring.otlp.rows import Note
@@ -20,7 +27,10 @@ DEVICE_SECONDS = 10.0
 PER_SECOND = 20
 DEVICES_MOST = 20_000
 NAMES_MOST = 30
+SHAPES_MOST = 60
 PAYLOAD_BYTES = 512 * 1024
+IDENTITIES = ("device.id", "app.installation.id", "service.instance.id")
+TEMPORALITIES = {AGGREGATION_TEMPORALITY_DELTA: "delta", AGGREGATION_TEMPORALITY_CUMULATIVE: "cumulative"}
 # what SDKs add by themselves and nobody has to look for
 QUIET = ("telemetry.", "os.", "process.", "host.", "device.", "android.", "service.")
 
@@ -78,6 +88,9 @@ def _note(name: tuple[str, str, str], own: Sequence[Decoded], details: dict[str,
 def _metrics(payload: ExportMetricsServiceRequest, places: Sequence[int]) -> dict[str, Any]:
     names: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    shapes: list[list[Any]] = []
+    identified_by = ""
     for resource_metrics in (payload.resource_metrics[place] for place in places):
         resource = resource_metrics.resource.attributes
         _drop(dropped, (pair.key for pair in resource if pair.key not in RESOURCE_ATTRIBUTES), quiet=True)
@@ -86,14 +99,36 @@ def _metrics(payload: ExportMetricsServiceRequest, places: Sequence[int]) -> dic
                 kind = metric.WhichOneof("data")
                 points = getattr(metric, kind).data_points if kind else []
                 names[_word(metric.name)] += len(points)
+                if len(shapes) < SHAPES_MOST:
+                    shapes.append(list(_shape(metric, kind or "", points)))
                 for point in points:
                     _drop(dropped, (pair.key for pair in point.attributes if pair.key not in DIMENSIONS))
+                    taken.update(pair.key for pair in point.attributes if pair.key in DIMENSIONS)
         device = device_of(resource)
+        identified_by = _identified_by(resource)
     return {
         "names": names.most_common(NAMES_MOST),
         "dropped": dropped.most_common(NAMES_MOST),
         "app_version": device.app_version,
+        "identified_by": identified_by,
+        "taken": taken.most_common(),
+        "shapes": shapes,
     }
+
+
+def _shape(metric: Metric, kind: str, points: Sequence[Any]) -> Shape:
+    """Return how a metric came, for whoever grades the client."""
+    data: Any = getattr(metric, kind) if kind else None
+    level = kind in ("", "gauge", "summary") or (kind == "sum" and not metric.sum.is_monotonic)
+    temporality = "" if level else TEMPORALITIES.get(data.aggregation_temporality, "not said")
+    scale = min((point.scale for point in points), default=None) if kind == "exponential_histogram" else None
+    return Shape(_word(metric.name), kind, temporality, _word(metric.unit, 20), scale, len(points))
+
+
+def _identified_by(resource: Iterable[KeyValue]) -> str:
+    """Return which attribute names the device; empty when none does."""
+    said = {pair.key for pair in resource if pair.value.string_value}
+    return next((name for name in IDENTITIES if name in said), "")
 
 
 def _logs(payload: ExportLogsServiceRequest, places: Sequence[int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db.models import Max, Q, Sum
 
 from hawkops.core import clock
-from monitoring.models import DeviceNote, DoorTotal, LogLine
+from monitoring.models import DeviceNote, DoorTotal, LogLine, PanelHour, PanelReport
 
 SHOWN_MOST = 50
 
@@ -72,3 +72,13 @@ def device_understood(environment: str, device_id: str) -> list[DeviceNote]:
 def device_lines(environment: str, device_id: str, *, most: int = 20) -> list[LogLine]:
     """Return a device's newest log lines, newest first."""
     return list(LogLine.objects.filter(environment=environment, device_id=device_id).order_by("-pk")[:most])
+
+
+def own_observations(device_id: str, metric: str) -> int:
+    """Return how many observations of a metric the panel holds of a device, in any environment."""
+    return sum(
+        table._default_manager.filter(device_id=device_id, metric=metric).aggregate(many=Sum("count", default=0))[
+            "many"
+        ]
+        for table in (PanelReport, PanelHour)
+    )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from io import StringIO
@@ -14,10 +15,13 @@ from django.test import Client
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role
+from monitoring.domain.conformance import Heard, Told, grade
 from monitoring.models import CumulativeStream, DeviceNote, DoorTotal
 from monitoring.otlp.decoding import decode
 from monitoring.otlp.notes import PER_SECOND, Notes
+from monitoring.otlp.writing import GroupWriter
 from monitoring.services.telemetry import streams_prune
+from rollout.models import CensusDevice
 from tests.monitoring.conftest import Running, serving
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
 
@@ -136,6 +140,81 @@ def test_conformance_says_line_by_line_what_passed(door: Running) -> None:
     lines = said.getvalue().splitlines()
     assert [line[:4] for line in lines] == ["FAIL"] * 3 + ["pass"] * 9
     assert "not in the catalogue" in said.getvalue()
+
+
+def graded(device_id: str) -> dict[str, str]:
+    """What the command says of a device: sentence → verdict and finding."""
+    said = StringIO()
+    with suppress(CommandError):
+        call_command("conformance", device=device_id, environment="demo", stdout=said)
+    lines = [line.partition("  (") for line in said.getvalue().splitlines()]
+    return {line[6:]: f"{line[:4]} {rest}" for line, _, rest in lines}
+
+
+@pytest.mark.fresh_database
+def test_conformance_grades_a_client_by_what_it_sent(door: Running) -> None:
+    on_both = {**ON_CPU, "feature_flag.result.variant": "treatment"}
+    good = Payload({"app.installation.id": "good", "device.soc": "s1", "service.version": "1"})
+    good.exponential("gen_ai.client.operation.duration", [0.5, 0.7], on_both, unit="s")
+    good.gauge("hawkops.flags.revision", 4)
+    assert door.post(good.body).status_code == 200
+    CensusDevice.objects.create(
+        environment="demo",
+        device_id="good",
+        told_revision=4,
+        obeyed_revision=4,
+        obeyed_at=clock.now(),
+        first_seen_at=clock.now(),
+        last_seen_at=clock.now(),
+    )
+    found = graded("good")
+    assert len(found) == 14
+    assert {verdict[:4] for verdict in found.values()} == {"pass"}
+
+    bad = Payload({"service.instance.id": "bad"}, at=1_000_000)
+    bad.sum("litert.inferences", 3, {}, temporality=2).sum("made.up", 1, {})
+    explicit = bad.metric("gen_ai.client.operation.duration").histogram
+    explicit.aggregation_temporality = 1  # type: ignore[assignment]
+    explicit.data_points.add(count=2, sum=1.0, explicit_bounds=[0.0, 5.0], bucket_counts=[0, 2, 0])
+    assert door.post(bad.body).status_code == 200
+    found = graded("bad")
+    assert [sentence for sentence, verdict in found.items() if verdict.startswith("pass")] == [
+        "Its metrics were understood"
+    ]
+    assert "app.installation.id" in found["It has a lasting id"]
+    assert "litert.inferences is the first one of a run" in found["Every point was taken and counted"]
+    assert "made.up" in found["Every point was taken and counted"]
+    assert "without a unit: litert.inferences, gen_ai" in found["Its metrics say their units"]
+    assert "cumulative: litert.inferences; prefer delta" in found["It sends deltas"]
+    assert "explicit bounds" in found["Its histograms are fine enough"]
+    assert "census does not know it" in found["It asks for its flags"]
+    assert "Its metrics were understood" in graded("nobody")
+
+
+def test_conformance_of_a_client_that_holds_no_lease_and_proves_nothing() -> None:
+    now = clock.now()
+    told = Told(7, 6, now, now - timedelta(hours=1))
+    found = {one.sentence: one for one in grade(Heard(now, None, told))}
+    assert not found["It keeps its lease"].passed
+    assert found["It keeps its lease"].found == "heard 3600 s ago"
+    assert not found["It proves that it obeys, by a 304 or its revision gauge"].passed
+    assert all(one.remedy for one in found.values() if not one.passed)
+
+
+@pytest.mark.fresh_database
+def test_conformance_sees_a_payload_that_is_counted_again(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = StringIO()
+    with pytest.raises(CommandError):
+        call_command("conformance", gateway=door.url, key="hk_demo_good", stdout=said)
+    assert "acknowledged three times, counted once" in said.getvalue()
+
+    async def forgetful(self: GroupWriter, line: Any, digests: list[bytes]) -> list[bytes]:
+        return digests
+
+    monkeypatch.setattr(GroupWriter, "_new", forgetful)
+    with pytest.raises(CommandError, match="4 of 12"):
+        call_command("conformance", gateway=door.url, key="hk_demo_good", stdout=said)
+    assert "counted 3 times" in said.getvalue()
 
 
 def test_conformance_without_a_gateway_fails_in_words() -> None:
