@@ -16,6 +16,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from hawkops.embedded.postgres import SYSTEM_FOLDER
+
 log = logging.getLogger(__name__)
 
 SPACE_SECONDS = 5.0
@@ -115,7 +117,7 @@ class Guards:
     async def _no_space(self) -> GiveWay | None:
         least, most = self._limits.free_disk_percent, self._limits.database_gigabytes
         if least and self._is_local():
-            free = await asyncio.to_thread(free_percent, self._limits.data)
+            free = await asyncio.to_thread(least_free_percent, self._limits.data)
             if free < least:
                 return GiveWay(503, f"The disk has {free:.1f} % free, under {least:g} %. Come back later.", 60)
         if most:
@@ -145,6 +147,12 @@ class Guards:
             lags = min(late, before) > self._limits.lag_seconds
             self._lag = GiveWay(429, f"The door lags by {late:.1f} s. Come back later.", 5) if lags else None
             before = late
+
+
+def least_free_percent(data: Path) -> float:
+    """Return how much is free where it is least: the data folder, and where the embedded PostgreSQL of root keeps its own."""
+    folders = (data, SYSTEM_FOLDER) if SYSTEM_FOLDER.exists() else (data,)
+    return min(free_percent(folder) for folder in folders)
 
 
 def free_percent(folder: Path) -> float:

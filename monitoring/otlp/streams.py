@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from monitoring.otlp.rows import Note
 # Beyond this many in an environment new ones are refused: each costs a row, and a lock whenever it reports.
 STREAMS_MOST = 100_000
 COUNT_SECONDS = 10.0
+NAMES_MOST = 30
 KNOWN = "SELECT digest FROM monitoring_cumulativestream WHERE digest = ANY(%s)"
 COUNT = "SELECT count(*) FROM monitoring_cumulativestream WHERE environment = %s"
 MAKE = """
@@ -133,13 +134,17 @@ class Streams:
         return made
 
 
-async def note_uncounted(line: psycopg.AsyncConnection[Any], grown: Grown, notes: Sequence[Note]) -> None:
-    """Write into the devices' notes what did not count; a note that this group writes too is changed before it is."""
+def say_uncounted(grown: Grown, notes: Sequence[Note]) -> dict[tuple[str, str], Counter[str]]:
+    """Put what did not count into the notes that the group is about to write; return it of devices without one."""
     devices = grown.not_counted()
     for note in notes:
         said = devices.pop((note.environment, note.device_id), None) if note.signal == "metrics" else None
         if said:
-            note.details["not_counted"] = [list(one) for one in said.most_common(30)]
-    if devices:
-        rows = [(*device, [list(one) for one in said.most_common(30)]) for device, said in sorted(devices.items())]
-        await line.execute(NOTED, [orjson.dumps(rows).decode()])
+            note.details["not_counted"] = [list(one) for one in said.most_common(NAMES_MOST)]
+    return devices
+
+
+async def note_uncounted(line: psycopg.AsyncConnection[Any], devices: Mapping[tuple[str, str], Counter[str]]) -> None:
+    """Add what did not count to notes written earlier; after the group's own notes, for it waits for no lock."""
+    rows = [(*device, [list(one) for one in said.most_common(NAMES_MOST)]) for device, said in sorted(devices.items())]
+    await line.execute(NOTED, [orjson.dumps(rows).decode()])

@@ -25,7 +25,7 @@ from monitoring.domain.tally import Tally
 from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, Ref, SeriesKey, Tallies
 from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
 from monitoring.otlp.rows import Line, Note
-from monitoring.otlp.streams import Grown, Owned, Streams, note_uncounted
+from monitoring.otlp.streams import Grown, Owned, Streams, note_uncounted, say_uncounted
 from monitoring.otlp.totals import Cause, Totals
 
 log = logging.getLogger(__name__)
@@ -255,12 +255,14 @@ class GroupWriter:
             grown = await self._streams.grow(line, batch.cumulative) if batch.cumulative else None
             if grown is not None:
                 batch.add_increments(grown)
-                await note_uncounted(line, grown, batch.notes)
+            uncounted = say_uncounted(grown, batch.notes) if grown is not None else None
             unseen = self._unseen(unique.values())
             if unseen:
                 await self._note_devices(line, unseen)
             if batch.notes:
                 await line.execute(NOTES, [orjson.dumps([tuple(note) for note in batch.notes]).decode()])
+            if uncounted:
+                await note_uncounted(line, uncounted)
             if batch.tallies:
                 rows = [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in batch.tallies.items()]
                 await self._copy(line, rows)
@@ -424,7 +426,8 @@ class _Batch:
         for waiting in counted:
             decoded = waiting.decoded
             decoded.add_to(self.tallies)
-            self.cumulative += [(decoded, point) for point in decoded.cumulative]
+            if decoded.cumulative:
+                self.cumulative += [(decoded, point) for point in decoded.cumulative]
             if decoded.reasons:
                 for why, count in decoded.reasons.items():
                     self.refused_payloads[waiting.environment, decoded.signal, why] += 1

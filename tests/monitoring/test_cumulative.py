@@ -262,6 +262,17 @@ def test_what_did_not_count_stands_in_the_devices_note_and_in_the_totals(
 
 
 @pytest.mark.fresh_database
+def test_what_did_not_count_is_added_to_a_note_that_is_not_due(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitoring.otlp.notes.DEVICE_SECONDS", 3_600.0)
+    began = time.time() - 60
+    for value in (9, 4):
+        assert door.post(counted(value, at=began + 1, start=began)).status_code == 200
+    note = DeviceNote.objects.get()
+    assert note.details["not_counted"] == [[f"litert.inferences {FELL}", 1]]
+    assert note.details["names"] == [["litert.inferences", 1]]
+
+
+@pytest.mark.fresh_database
 def test_streams_beyond_what_an_environment_keeps_are_refused_and_known_ones_go_on(
     door: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
