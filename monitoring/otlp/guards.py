@@ -150,7 +150,7 @@ class Guards:
 
 
 def least_free_percent(data: Path) -> float:
-    """Return how much is free where it is least: the data folder, and where the embedded PostgreSQL of root keeps its own."""
+    """Return how much is free where it is least: in the data folder, and where root's embedded PostgreSQL keeps its own."""
     folders = (data, SYSTEM_FOLDER) if SYSTEM_FOLDER.exists() else (data,)
     return min(free_percent(folder) for folder in folders)
 

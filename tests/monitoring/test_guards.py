@@ -7,12 +7,17 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from hawkops.accounts.services import device_key_create
+from hawkops.history.actors import Actor
 from monitoring.models import DoorTotal, RollupPartial
 from monitoring.otlp.guards import Guards, Limits, free_percent
-from tests.monitoring.conftest import Running, serving
+from rollout.services.flags import flags_seed
+from tests.monitoring.conftest import JSON, Running, serving
 from tests.monitoring.payloads import Payload
+from tests.monitoring.test_killed import gateway
 
 HERE = Path(__file__).parent
 
@@ -35,6 +40,29 @@ def test_a_disk_nearly_full_sends_telemetry_away(monkeypatch: pytest.MonkeyPatch
     assert (status, seconds) == (503, 60)
     assert "free" in said
     assert DoorTotal.objects.filter(reason__startswith="503").exists()
+
+
+@pytest.mark.fresh_database
+def test_flags_answer_while_telemetry_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real gateway, told by its settings that any disk is too full."""
+    monkeypatch.setenv("TELEMETRY_FREE_DISK_PERCENT", "100")
+    flags_seed(actor=Actor.system("test"))
+    _, key = device_key_create(environment="demo", name="test", actor=Actor.system("test"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    headers = {"authorization": f"Bearer {key}"}
+    with gateway(port), httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+        for _ in range(200):
+            answer = client.post("/v1/metrics", content=b"{}", headers={"content-type": JSON})
+            if answer.status_code != 200:
+                break
+            time.sleep(0.02)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "60"
+        flags = client.post("/ofrep/v1/evaluate/flags", json={"context": {"targetingKey": "d"}})
+        assert flags.status_code == 200
+        assert flags.json()["flags"]
 
 
 @pytest.mark.fresh_database
