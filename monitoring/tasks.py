@@ -18,6 +18,7 @@ def digests_prune() -> None:
         services.panel_prune,
         services.streams_prune,
         services.notes_prune,
+        services.totals_prune,
         logs.lines_prune,
         patterns.counts_prune,
     )

@@ -58,6 +58,18 @@ def flag(name: str, default: bool = False) -> bool:
     raise BadSetting(f"{name} is {value!r}; use 1 or 0.")
 
 
+def number(name: str, default: float) -> float:
+    """Read a number from zero on."""
+    value = text(name, str(default))
+    try:
+        found = float(value)
+    except ValueError:
+        raise BadSetting(f"{name} is {value!r}; use a number.") from None
+    if not 0 <= found < float("inf"):
+        raise BadSetting(f"{name} is {value!r}; use a number from 0 on.")
+    return found
+
+
 def words(name: str, default: str = "") -> list[str]:
     """Read a comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -11,6 +11,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import mul
 
 SCALE = 5
@@ -127,39 +128,27 @@ class Sketch:
         total: float | None,
         low: float | None,
         high: float | None,
+        floor: float = -LARGEST,
     ) -> None:
-        """Merge an explicit histogram point; inside a bucket values count as even on the log scale, within low and high.
+        """Merge an explicit histogram point; inside its bucket a value is placed so that all of them agree with the sum.
 
-        The error is that of the bounds, not 1.1 %.
+        No value lies below `floor`. The error is that of the bounds, not 1.1 %. Raises Unreadable when nothing bounds them.
         """
-        added = 0
+        spans = _spans(bounds, counts, total, low, high, floor)
+        added = sum(counts)
         estimate = squares = 0.0
-        for position, count in enumerate(counts):
-            if not count:
-                continue
-            left = (
-                bounds[position - 1]
-                if position
-                else (low if low is not None else min(0.0, bounds[0] if bounds else 0.0))
-            )
-            right = bounds[position] if position < len(bounds) else (high if high is not None else 2 * left)
-            left = left if low is None else max(left, min(low, right))
-            right = right if high is None else min(right, max(high, left))
-            middle = math.sqrt(left * right) if left > 0 else (left + right) / 2
-            self._spread(left, right, count)
-            added += count
-            estimate += middle * count
-            squares += middle * middle * count
+        position = _position(spans, total)
+        shape = _shape(position)
+        for left, right, count in spans:
+            many = min(count, SPREAD_MOST, _width(left, right))
+            for step in range(many):
+                share = (step + 1) * count // many - step * count // many
+                place = shape[(2 * step + 1) * SPREAD_MOST // (2 * many)] if many > 1 else position
+                value = left + (right - left) * place
+                self._place(value, share)
+                estimate += value * share
+                squares += value * value * share
         self._merge_summary(added, estimate if total is None else total, squares, low, high)
-
-    def _spread(self, left: float, right: float, count: int) -> None:
-        """Place values known only to lie in (left, right]: evenly over its log buckets, in whole numbers."""
-        if right < SMALLEST or left < 0:
-            self._place((left + right) / 2, count)
-            return
-        last = bucket_index(right)
-        first = min(last, bucket_index(left) + 1 if left >= SMALLEST else last - _PER_OCTAVE + 1)
-        _spread_evenly(self.positive, first, last, count)
 
     def _merge_summary(self, added: int, total: float, squares: float, low: float | None, high: float | None) -> None:
         if not added:
@@ -316,17 +305,114 @@ def _rescaled(
     return found
 
 
-def _spread_evenly(side: dict[int, int], first: int, last: int, count: int) -> None:
-    """Place a count over buckets evenly, in whole numbers."""
-    width = last - first + 1
-    if count < width:
-        for step in range(count):
-            index = first + (2 * step + 1) * width // (2 * count)
-            side[index] = side.get(index, 0) + 1
-        return
-    for step in range(width):
-        if share := (step + 1) * count // width - step * count // width:
-            side[first + step] = side.get(first + step, 0) + share
+# left and right edge, observations between them
+Span = tuple[float, float, int]
+# so many different values stand for a bucket of an explicit histogram, however many it holds
+SPREAD_MOST = 64
+# A bucket that is wider than this says little about where its values lie.
+COARSE_RATIO = 2.6
+
+
+class Unreadable(ValueError):
+    """A histogram from which no percentile can be read; the message completes "<metric> …"."""
+
+
+def coarse(
+    bounds: Sequence[float],
+    counts: Sequence[int],
+    total: float | None,
+    low: float | None,
+    high: float | None,
+    floor: float,
+) -> bool:
+    """Say whether most values of an explicit histogram lie in buckets too wide to tell percentiles. Raises Unreadable."""
+    spans = _spans(bounds, counts, total, low, high, floor)
+    unclear = sum(count for left, right, count in spans if right > 0 and right > max(left, SMALLEST) * COARSE_RATIO)
+    return 2 * unclear > sum(counts)
+
+
+def _spans(
+    bounds: Sequence[float],
+    counts: Sequence[int],
+    total: float | None,
+    low: float | None,
+    high: float | None,
+    floor: float,
+) -> list[Span]:
+    """Return the occupied buckets with both edges; an open one ends at min or max, else where the sum demands it."""
+    last = len(counts) - 1
+    if not any(counts):
+        return []
+    if not last and (low is None or high is None):
+        raise Unreadable("has one bucket for everything and not both min and max, so no percentile can be read from it")
+    # without a min from zero on, or from twice as far below zero as the first bound is
+    begin = low if low is not None else max(-LARGEST, min(0.0, 2 * bounds[0]))
+    spans = []
+    for position, count in enumerate(counts):
+        if not count:
+            continue
+        left = bounds[position - 1] if position else begin
+        if position < last:
+            right = bounds[position]
+        elif high is not None:
+            right = high
+        elif left > 0 or total is not None:
+            right = min(LARGEST, max(left, 2 * left))
+        else:
+            raise Unreadable("has values above its last bound and neither max nor sum, so no percentile can be read")
+        left = max(left, floor) if low is None else max(left, min(low, right), floor)
+        right = max(left, right if high is None else min(right, high))
+        spans.append((left, right, count))
+    if spans and total is not None and high is None and counts[last]:
+        left, right, count = spans[-1]
+        mean = (total - sum(edge * many for _, edge, many in spans[:-1])) / count
+        spans[-1] = (left, min(LARGEST, max(right, 2 * mean - left)), count)
+    return spans
+
+
+def _position(spans: list[Span], total: float | None) -> float:
+    """Return where in their buckets values lie on average for the sum to be right: 0 at the left edges, 1 at the right."""
+    width = sum((right - left) * count for left, right, count in spans)
+    if total is None or width <= 0:
+        return 0.5
+    return min(1.0, max(0.0, (total - sum(left * count for left, _, count in spans)) / width))
+
+
+def _width(left: float, right: float) -> int:
+    """Return how many of our buckets a span reaches over; at least one."""
+    if left >= SMALLEST:
+        return bucket_index(right) - bucket_index(left) + 1
+    if right <= -SMALLEST:
+        return bucket_index(-left) - bucket_index(-right) + 1
+    return SPREAD_MOST if right > left else 1
+
+
+def _shape(position: float) -> tuple[float, ...]:
+    """Return places between 0 and 1 whose mean is `position`."""
+    return _shape_of(float(f"{position:.3g}"))
+
+
+@lru_cache(maxsize=1_024)
+def _shape_of(mean: float) -> tuple[float, ...]:
+    """Return quantiles of the density with that mean that claims nothing else: an exponential one, cut off at 0 and 1.
+
+    Jaynes, "Information theory and statistical mechanics" (1957): the distribution of greatest entropy for a known mean.
+    """
+    if mean > 0.5:
+        return tuple(1 - place for place in reversed(_shape_of(float(f"{1 - mean:.3g}"))))
+    places = [(step + 0.5) / SPREAD_MOST for step in range(SPREAD_MOST)]
+    if mean >= 0.499:
+        return tuple(places)
+    if mean <= 0:
+        return (0.0,) * SPREAD_MOST
+    # the rate whose mean it is, by halving: 1/r − 1/(e^r − 1) falls with r
+    least, most = 0.0, 2 / mean
+    for _ in range(60):
+        rate = (least + most) / 2
+        found = 1 / rate - (1 / math.expm1(rate) if rate < 700 else 0.0)
+        least, most = (rate, most) if found > mean else (least, rate)
+    whole = -math.expm1(-rate)
+    return tuple(-math.log1p(-place * whole) / rate for place in places)
 
 
 def _runs(side: dict[int, int]) -> bytes:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("monitoring", "0011_series_age"),
+        ("monitoring", "0013_streams_by_environment"),
     ]
 
     operations = [

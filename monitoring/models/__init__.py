@@ -5,7 +5,7 @@ from monitoring.models.criteria import StoredCriterion, StoredProfile
 from monitoring.models.health import HealthResult
 from monitoring.models.logs import LogLine
 from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
-from monitoring.models.streams import CumulativeStream, DeviceNote
+from monitoring.models.streams import CumulativeStream, DeviceNote, DoorTotal
 from monitoring.models.telemetry import (
     DeviceHour,
     DeviceHourCount,
@@ -24,6 +24,7 @@ __all__ = [
     "DeviceHour",
     "DeviceHourCount",
     "DeviceNote",
+    "DoorTotal",
     "Evaluation",
     "FoldedSeries",
     "HealthResult",

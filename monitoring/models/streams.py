@@ -1,18 +1,23 @@
-"""What the telemetry door remembers beside observations: cumulative streams, and what it understood of devices."""
+"""What the telemetry door keeps beside observations: cumulative streams, what it understood of devices, what it refused."""
 
 from django.db import models
 
 
 class CumulativeStream(models.Model):
-    """The last point of one cumulative stream: the next one counts by its difference, whichever gateway takes it."""
+    """The last points of one cumulative stream: the next one counts by its difference, whichever gateway takes it."""
 
     digest = models.BinaryField(max_length=16, primary_key=True)
+    environment = models.CharField(max_length=20, blank=True)
     state = models.BinaryField()
     seen_at = models.DateTimeField()
 
     class Meta:
-        # the sweeper forgets streams that ended
-        indexes = [models.Index(fields=["seen_at"], name="monitoring_stream_age")]
+        indexes = [
+            # the sweeper forgets streams that ended
+            models.Index(fields=["seen_at"], name="monitoring_stream_age"),
+            # how many an environment has
+            models.Index(fields=["environment"], name="monitoring_stream_count"),
+        ]
 
     def __str__(self) -> str:
         return bytes(self.digest).hex()[:12]
@@ -45,3 +50,27 @@ class DeviceNote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} {self.device_id} {self.signal}"
+
+
+class DoorTotal(models.Model):
+    """How much the door took and refused in an hour, by reason; an empty reason means taken. Reasons are bounded."""
+
+    environment = models.CharField(max_length=20)
+    signal = models.CharField(max_length=10)
+    hour_at = models.DateTimeField()
+    reason = models.CharField(max_length=300, blank=True)
+    payloads = models.BigIntegerField()
+    # none where payloads were refused as a whole: nobody looked how many they held
+    points = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "hour_at", "signal", "reason"], name="monitoring_door_total_once"
+            )
+        ]
+        # the sweeper drops old hours
+        indexes = [models.Index(fields=["hour_at"], name="monitoring_door_total_age")]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.signal} {self.hour_at:%H}h {self.reason or 'taken'}"

@@ -32,7 +32,7 @@ from hawkops.core.environments import Environment
 from monitoring.domain import cumulative, panel
 from monitoring.domain.cardinality import BUSINESS_MOST
 from monitoring.domain.metrics import BUSINESS_PREFIX, CATALOGUE, REVISION, Kind, known
-from monitoring.domain.sketch import LARGEST, Sketch
+from monitoring.domain.sketch import LARGEST, Sketch, Unreadable, coarse
 from monitoring.domain.tally import Tally
 from monitoring.otlp.rows import Line, Note
 
@@ -40,13 +40,14 @@ BUCKET_SECONDS = 10
 POINTS_MOST = 10_000
 RESOURCES_MOST = 2_000
 BUCKET_COUNTS_MOST = 1_024
-COUNT_MOST = 2**48
+COUNT_MOST = 2**32
 # finer ones shift down exactly, but no double tells their buckets apart; coarser ones are wider than a double's range
 SCALES = range(-10, 53)
 # A device's clock is believed within these; a point from further off counts at its arrival.
 LATE = timedelta(minutes=5)
 AHEAD = timedelta(seconds=5)
 NO_VALUE = 1
+TOO_COARSE = "has explicit bounds too coarse to tell its percentiles; use exponential histograms"
 BACKENDS = frozenset(("cpu", "gpu", "npu", "cloud"))
 RESOURCE_ATTRIBUTES = frozenset(
     (
@@ -56,6 +57,19 @@ RESOURCE_ATTRIBUTES = frozenset(
         "device.soc",
         "device.model.identifier",
         "service.version",
+        "hawkops.simulated",
+    )
+)
+# what tells cumulative streams of devices apart, beside their points; processes that still share it differ by their start
+SENDERS = frozenset(
+    (
+        "device.id",
+        "app.installation.id",
+        "service.namespace",
+        "service.name",
+        "service.instance.id",
+        "service.version",
+        "process.pid",
         "hawkops.simulated",
     )
 )
@@ -119,6 +133,8 @@ def panel_names(key: SeriesKey) -> tuple[str, str, str, str] | None:
     return (key.metric, key.backend_actual, key.variant, key.outcome) if key.metric in panel.METRICS else None
 
 
+# adds a point to a sketch and says what its author should know, if anything
+Read = Callable[[Sketch, Any, str], str | None]
 Number = tuple[Ref, int, float]
 # series, time bucket; count, total, low, high, zeros, offset and lanes of its positive buckets
 Point = tuple[Ref, int, int, float, float, float, int, int, int]
@@ -129,6 +145,7 @@ class CumulativePoint(NamedTuple):
     """A point whose increment depends on the stream's last one, which the database knows."""
 
     stream: bytes
+    device_id: str
     key: SeriesKey
     bucket: int
     point: cumulative.Point
@@ -144,17 +161,24 @@ class Decoded:
     reports: list[DeviceReport] = field(default_factory=list)
     accepted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    # what was taken, but could be sent better
+    hints: list[str] = field(default_factory=list)
+    signal: str = "metrics"
     dropped_attributes: int = 0
     moved_to_arrival: int = 0
     cumulative: list[CumulativePoint] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     crashes: list[tuple[SeriesKey, int]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    # of a payload with several resources: what each of them said, so that each device's own values can be told
+    parts: list[Decoded] | None = None
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of it is to be stored."""
-        return not (self.sketches or self.numbers or self.points or self.cumulative or self.lines or self.notes)
+        """Whether nothing of it is to be stored, not even why it was rejected."""
+        return not (
+            self.sketches or self.numbers or self.points or self.cumulative or self.lines or self.notes or self.reasons
+        )
 
     @property
     def rejected(self) -> int:
@@ -183,6 +207,33 @@ class Decoded:
             names = slot.panel if isinstance(slot, Ref) else panel_names(slot)
             rows.append((*(names or ()), hour, *observed))
         return rows
+
+    def part(self) -> Decoded:
+        """Return what the next one of several resources is read into; it counts on, as the bound on points is for all."""
+        return Decoded(signal=self.signal, accepted=self.accepted + self.rejected)
+
+    def join(self, part: Decoded) -> None:
+        """Add what one of several resources said, and keep it beside the whole."""
+        part.accepted -= self.accepted + self.rejected
+        if self.parts is None:
+            self.parts = []
+        self.parts.append(part)
+        for slot, sketch in part.sketches.items():
+            self.sketches.setdefault(slot, Sketch()).merge(sketch)
+        for mine, theirs in (
+            (self.numbers, part.numbers),
+            (self.points, part.points),
+            (self.reports, part.reports),
+            (self.cumulative, part.cumulative),
+            (self.lines, part.lines),
+            (self.crashes, part.crashes),
+            (self.hints, part.hints),
+        ):
+            mine.extend(theirs)  # type: ignore[arg-type]
+        self.accepted += part.accepted
+        self.reasons.update(part.reasons)
+        self.dropped_attributes += part.dropped_attributes
+        self.moved_to_arrival += part.moved_to_arrival
 
     def add_to(self, tallies: Tallies) -> None:
         """Add every observation to the tally of its slot."""
@@ -253,10 +304,12 @@ def decode(
     """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
     if len(payload.resource_metrics) > RESOURCES_MOST:
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
-    found = Decoded()
+    whole = Decoded()
+    several = len(payload.resource_metrics) > 1
     for resource_metrics in payload.resource_metrics:
         device = device_of(resource_metrics.resource.attributes)
         admit(device, environment)
+        found = whole.part() if several else whole
         walk = Walk(found, environment, device, now.timestamp(), resource_metrics.resource, admits)
         for scope in resource_metrics.scope_metrics:
             walk.scope = scope.scope
@@ -264,7 +317,9 @@ def decode(
                 walk.metric(metric)
         if device.device_id:
             found.reports.append(walk.report())
-    return found
+        if several:
+            whole.join(found)
+    return whole
 
 
 def admit(device: Device, environment: str) -> None:
@@ -360,9 +415,9 @@ class Walk:
             except Refused as error:
                 found.reasons[f"{name} {error}"] += 1
 
-    def _take(self, name: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
+    def _take(self, name: str, point: Any, read: Read) -> None:
         sketch = Sketch()
-        read(sketch, point, name)
+        self._hint(name, read(sketch, point, name))
         if not sketch.count:
             return
         slot = (self.key(name, point.attributes), self.bucket(point.time_unix_nano))
@@ -374,28 +429,53 @@ class Walk:
         else:
             known_sketch.merge(sketch)
 
-    def _take_cumulative(self, name: str, kind: str, point: Any, read: Callable[[Sketch, Any, str], None]) -> None:
-        read(Sketch(), point, name)  # refuses what can't be taken
+    def _take_cumulative(self, name: str, kind: str, point: Any, read: Read) -> None:
+        self._hint(name, read(Sketch(), point, name))  # refuses what can't be taken
+        one = _cumulative_point(kind, point)
+        try:
+            one.sketch()
+        except Unreadable as error:  # extremes since the start say little about what was added
+            raise Refused(f"{error}; min and max of cumulative points don't help") from None
         key = self.key(name, point.attributes)
         self._variants.add(key.variant)
         self.found.cumulative.append(
             CumulativePoint(
-                self._stream(name, point.attributes),
+                self._stream(name, kind, point.attributes),
+                self.device.device_id,
                 key,
                 self.bucket(point.time_unix_nano),
-                _cumulative_point(kind, point),
+                one,
             )
         )
 
-    def _stream(self, name: str, pairs: Iterable[KeyValue]) -> bytes:
-        """Return what identifies a stream: environment, resource, scope, metric and attributes, in any order."""
+    def _hint(self, name: str, hint: str | None) -> None:
+        if hint:
+            self.found.hints.append(f"{name} {hint}")
+
+    def _stream(self, name: str, kind: str, pairs: Iterable[KeyValue]) -> bytes:
+        """Return what identifies a stream: environment, sender, scope, metric, its kind, and attributes in any order.
+
+        Every attribute of a point counts, also one that is no dimension: the client keeps a sum for each set of them. Of
+        a device's resource only what names it and its process does: what a collector adds on the way may change.
+        """
         if not self._sender:
             resource = self._resource if isinstance(self._resource, Resource) else Resource.FromString(self._resource)
-            self._sender = b"".join((self.environment.encode(), b"\0", *_sorted(resource.attributes)))
+            named = [pair for pair in resource.attributes if pair.key in SENDERS] if self.device.device_id else None
+            self._sender = b"".join(
+                (self.environment.encode(), b"\0", *_sorted(resource.attributes if named is None else named))
+            )
         scope = (
             self.scope if isinstance(self.scope, InstrumentationScope) else InstrumentationScope.FromString(self.scope)
         )
-        parts = (self._sender, scope.name.encode(), scope.version.encode(), name.encode(), b"".join(_sorted(pairs)))
+        parts = (
+            self._sender,
+            scope.name.encode(),
+            scope.version.encode(),
+            b"".join(_sorted(scope.attributes)),
+            name.encode(),
+            kind.encode(),
+            b"".join(_sorted(pairs)),
+        )
         return hashlib.sha256(b"\0".join(parts)).digest()[:16]
 
     def key(self, name: str, pairs: Iterable[KeyValue]) -> SeriesKey:
@@ -538,6 +618,8 @@ def _summary(point: _Histogram, count: int, *, signed: bool = False) -> tuple[fl
             raise Refused("is beyond 2^50")
         if low is not None and low > high:
             raise Refused("has a min above its max")
+    if total is not None and abs(total) > count * LARGEST * 1.001:
+        raise Refused("has a sum that contradicts its count, min and max")
     if signed:
         return total, low, high
     if high is not None and total is not None and total > count * high * 1.001 + 1e-9:
@@ -582,27 +664,38 @@ def _exponential(sketch: Sketch, point: ExponentialHistogramDataPoint, name: str
     )
 
 
-def _explicit(sketch: Sketch, point: HistogramDataPoint, name: str) -> None:
+def _explicit(sketch: Sketch, point: HistogramDataPoint, name: str) -> str:
     bounds, counts = list(point.explicit_bounds), list(point.bucket_counts)
     if len(counts) > BUCKET_COUNTS_MOST:
         raise Refused(f"has more than {BUCKET_COUNTS_MOST} buckets")
     if not counts and point.count == 0:
-        return
+        return ""
     if not counts:
         raise Refused("has no buckets, so no percentile can be read from it")
     if len(counts) != len(bounds) + 1 or sum(counts) != point.count or point.count > COUNT_MOST:
         raise Refused("has bucket counts that don't match its bounds or its count")
     if any(not math.isfinite(bound) for bound in bounds) or any(a >= b for a, b in pairwise(bounds)):
         raise Refused("has bounds that are not finite and ascending")
-    total, low, high = _summary(point, point.count)
-    if any(bound < 0 and count for bound, count in zip(bounds, counts, strict=False)):
+    mine = name.startswith(BUSINESS_PREFIX)
+    below = any(bound < 0 and count for bound, count in zip(bounds, counts, strict=False))
+    if below and not mine:
         raise Refused("has negative values")
-    if any(bound > LARGEST for bound, count in zip(bounds, counts[1:], strict=True) if count):
+    signed = mine and (below or (point.HasField("min") and point.min < 0))
+    total, low, high = _summary(point, point.count, signed=signed)
+    if any(abs(bound) > LARGEST for bound, count in zip(bounds, counts[1:], strict=True) if count):
         raise Refused("has buckets beyond 2^50")
-    sketch.add_explicit(bounds=bounds, counts=counts, total=total, low=low, high=high)
+    ends = [bound for bound, count in zip(bounds, counts, strict=False) if count]
+    if any(bound < -LARGEST or (bound > LARGEST and high is None) for bound in ends):
+        raise Refused("has buckets beyond 2^50 and no max")
+    try:
+        floor = -LARGEST if mine else 0.0
+        sketch.add_explicit(bounds=bounds, counts=counts, total=total, low=low, high=high, floor=floor)
+        return TOO_COARSE if coarse(bounds, counts, total, low, high, floor) else ""
+    except Unreadable as error:
+        raise Refused(str(error)) from None
 
 
-_READERS: dict[str, Callable[[Sketch, Any, str], None]] = {
+_READERS: dict[str, Read] = {
     "gauge": _plain,
     "sum": _plain,
     "histogram": _explicit,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
+import psycopg
+from django.conf import settings
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
@@ -21,11 +23,12 @@ from hawkops.core import clock
 from hawkops.core.asgi import CORS, PREFLIGHT, Headers, PatientReader, answer, bearer, header
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
 from monitoring.otlp.decoding import Decoded, DeviceReport, decode
+from monitoring.otlp.guards import Guards, Limits
 from monitoring.otlp.logs import decode_logs
 from monitoring.otlp.notes import PAYLOAD_BYTES, Notes
 from monitoring.otlp.parsing import parse, parse_as
 from monitoring.otlp.quick import QuickDecoder
-from monitoring.otlp.writing import GroupWriter, Overloaded, Unavailable
+from monitoring.otlp.writing import Connection, GroupWriter, Overloaded, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ DECOMPRESSED_BYTES = 64 * 1024 * 1024
 # What all requests together may hold while they are read: a crowd of slow large bodies can't fill the memory.
 HELD_BYTES = 128 * 1024 * 1024
 BODY_SECONDS = 30.0
+SLOW_SECONDS = 5
+TOTALS_SECONDS = 10.0
+# what a body that holds no points counts for in its key's quota
+POINT_BYTES = 100
 # What is larger once decompressed is understood in a thread, so that no flag waits for it.
 THREAD_BYTES = 64 * 1024
 
@@ -48,6 +55,16 @@ class Key(Protocol):
         ...
 
 
+def limits_set() -> Limits:
+    """Return the limits of the settings."""
+    return Limits(
+        data=settings.DATA,
+        free_disk_percent=settings.TELEMETRY_FREE_DISK_PERCENT,
+        database_gigabytes=settings.TELEMETRY_DATABASE_GB,
+        key_points_per_second=settings.TELEMETRY_KEY_POINTS_PER_SECOND,
+    )
+
+
 class TelemetryDoor:
     """An ASGI application for everything under `/v1/`."""
 
@@ -57,8 +74,13 @@ class TelemetryDoor:
         dsn: str,
         authenticate: Callable[[str], Key | None],
         on_report: Callable[[DeviceReport], None],
+        limits: Limits | None = None,
     ) -> None:
         self._writer = GroupWriter(dsn)
+        self._totals = self._writer.totals
+        self._counting = Connection(dsn)
+        self._guards = Guards(limits or limits_set(), dsn)
+        self._flushing: asyncio.Task[None] | None = None
         self._quick = QuickDecoder(self._writer.room.admits)
         self._notes = Notes()
         self._authenticate = authenticate
@@ -71,11 +93,33 @@ class TelemetryDoor:
         """Begin to commit."""
         self._reader.start()
         self._writer.start()
+        self._guards.start()
+        self._flushing = asyncio.create_task(self._flush_totals(), name="door-totals")
 
     async def stop(self) -> None:
         """Commit what waits, then stop."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            await asyncio.gather(self._flushing, return_exceptions=True)
+        await self._guards.stop()
+        await self._flush()
+        await self._counting.close()
         await self._writer.stop()
         await self._reader.stop()
+
+    async def _flush_totals(self) -> None:
+        while True:
+            await asyncio.sleep(TOTALS_SECONDS)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Write the totals that no group writes; while the database is away they wait in memory."""
+        try:
+            if self._totals.waiting:
+                await self._totals.flush(await self._counting.connection())
+        except (psycopg.Error, OSError) as error:
+            log.warning("telemetry.totals_unwritten: %s", error)
+            await self._counting.close()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         content_type = header(scope, b"content-type").partition(";")[0].strip().lower()
@@ -95,48 +139,77 @@ class TelemetryDoor:
             await self._take(scope, receive, reply, content_type)
 
     async def _take(self, scope: dict[str, Any], receive: Any, reply: "_Reply", content_type: str) -> None:
-        key = self._authenticate(bearer(scope))
+        presented = bearer(scope)
+        key = self._authenticate(presented)
         if key is None:
             await reply.error(
                 401, "The device key is missing, unknown, revoked or expired. Send Authorization: Bearer hk_…"
             )
             return
+        way = self._guards.refusal(presented)
+        if way is not None:
+            await self._refuse(reply, key, way.status, way.message, retry_seconds=way.retry_seconds)
+            return
         if content_type not in (PROTOBUF, JSON):
-            await reply.error(415, f"Send Content-Type {PROTOBUF} or {JSON}.")
+            await self._refuse(reply, key, 415, f"Send Content-Type {PROTOBUF} or {JSON}.")
             return
         declared = header(scope, b"content-length")
         reserved = min(int(declared), COMPRESSED_BYTES) if declared.isdigit() else THREAD_BYTES
         if self._held_bytes + reserved > HELD_BYTES:
-            await reply.error(503, "Too many large bodies arrive at once. Come back later.", retry_seconds=2)
+            await self._refuse(
+                reply, key, 503, "Too many large bodies arrive at once. Come back later.", retry_seconds=2
+            )
             return
         self._held_bytes += reserved
+        spent = 0.0
         try:
             body = await self._reader.read(scope, receive, limit_bytes=COMPRESSED_BYTES)
+            spent = len(body) / POINT_BYTES
             digest = hashlib.sha256(f"{key.environment}\0{reply.signal.prefix}".encode() + body).digest()
             sent = _Sent(reply.signal, header(scope, b"content-encoding"), content_type == JSON, key.environment)
             decoded = await self._understand(body, sent)
+            spent = decoded.accepted + decoded.rejected
             counted = decoded.empty or await self._writer.write(digest, key.environment, decoded)
         except ConnectionResetError:
             return
         except (TooLarge, Malformed, UnsupportedEncoding) as error:
-            await reply.error(error.status, error.message)
+            await self._refuse(reply, key, error.status, error.message)
             return
         except TimeoutError:
-            await reply.error(408, f"The body did not arrive within {self._reader.seconds:.0f} s.")
+            # 408 would not be sent again: OTLP retries 429, 502, 503 and 504 only
+            await self._refuse(
+                reply,
+                key,
+                503,
+                f"The body did not arrive within {self._reader.seconds:.0f} s.",
+                retry_seconds=SLOW_SECONDS,
+            )
             return
         except Overloaded:
-            await reply.error(429, "Too many payloads wait. Come back later.", retry_seconds=2)
+            await self._refuse(reply, key, 429, "Too many payloads wait. Come back later.", retry_seconds=2)
             return
         except Unavailable:
-            await reply.error(503, "The database did not take the payload. Send it again.", retry_seconds=2)
+            await self._refuse(
+                reply, key, 503, "The database did not take the payload. Send it again.", retry_seconds=2
+            )
             return
         finally:
             self._held_bytes -= reserved
+            self._guards.spend(presented, spent)
         for report in decoded.reports:
             self._on_report(report)
-        if not counted:
+        if counted:
+            self._totals.took(key.environment, reply.signal.name, decoded.accepted)
+        else:
             log.debug("telemetry.duplicate")
         await reply.success(decoded)
+
+    async def _refuse(
+        self, reply: "_Reply", key: Key, status: int, message: str, *, retry_seconds: int | None = None
+    ) -> None:
+        """Refuse a payload as a whole, and count it for the page that says what was understood."""
+        self._totals.refused(key.environment, reply.signal.name, status, message)
+        await reply.error(status, message, retry_seconds=retry_seconds)
 
     async def _understand(self, body: bytes, sent: "_Sent") -> Decoded:
         """Decode a body: at once when it is small, else in a thread, one at a time."""

@@ -38,7 +38,8 @@ STACK_MOST = 64 * 1024
 KEPT_BACK = timedelta(days=7)
 CRASHES = frozenset(("device.crash", "app.crash"))
 CRASH_METRIC, CRASH_OUTCOME = "app.crashes", "event"
-ATTRIBUTES = frozenset(("event.name", "exception.type", "exception.message", "exception.stacktrace"))
+VARIANT = "feature_flag.result.variant"
+ATTRIBUTES = frozenset(("event.name", "exception.type", "exception.message", "exception.stacktrace", VARIANT))
 SEVERITIES = {"TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "WARNING": 13, "ERROR": 17, "FATAL": 21, "CRITICAL": 21}
 FATAL = 21
 _ADDRESSES = re.compile(r"0x[0-9a-fA-F]+|@[0-9a-f]{4,}|:\d+|\d+")
@@ -48,22 +49,32 @@ def decode_logs(payload: ExportLogsServiceRequest, *, environment: str, now: dat
     """Walk a payload; `now` is its arrival. Raises Malformed when it must be refused as a whole."""
     if len(payload.resource_logs) > RESOURCES_MOST:
         raise Malformed(f"The payload has more than {RESOURCES_MOST} resources; send smaller ones.")
-    found = Decoded()
+    whole = Decoded(signal="logs")
+    several = len(payload.resource_logs) > 1
     for resource_logs in payload.resource_logs[:]:
         device = device_of(resource_logs.resource.attributes)
         admit(device, environment)
+        variant = _variant(resource_logs.resource.attributes)
+        found = whole.part() if several else whole
         for scope in resource_logs.scope_logs[:]:
             for record in scope.log_records[:]:
-                _take(found, record, device, environment, now)
+                _take(found, record, device, environment, now, variant=variant)
         if device.device_id:
             found.reports.append(
                 DeviceReport(environment, device.device_id, device.device_class, device.simulated, None)
             )
-    return found
+        if several:
+            whole.join(found)
+    return whole
 
 
-def _take(found: Decoded, record: LogRecord, device: Device, environment: str, now: datetime) -> None:
-    if found.accepted >= LINES_MOST:
+def _variant(pairs: Iterable[KeyValue]) -> str:
+    """Return the variant that a resource names: a crash of the treatment must not count for nobody."""
+    return next((clean(text_of(pair.value))[:40] for pair in pairs if pair.key == VARIANT), "")
+
+
+def _take(found: Decoded, record: LogRecord, device: Device, environment: str, now: datetime, *, variant: str) -> None:
+    if found.accepted + found.rejected >= LINES_MOST:
         found.reasons[f"log record beyond {LINES_MOST} in one payload"] += 1
         return
     said = _attributes(found, record.attributes)
@@ -98,7 +109,8 @@ def _take(found: Decoded, record: LogRecord, device: Device, environment: str, n
     )
     found.accepted += 1
     if crash:
-        found.crashes.append((_crashes(environment, device), _bucket(at, now)))
+        said_variant = said.get(VARIANT, "")[:40] or variant
+        found.crashes.append((_crashes(environment, device, said_variant), _bucket(at, now)))
 
 
 def _attributes(found: Decoded, pairs: Iterable[KeyValue]) -> dict[str, str]:
@@ -132,7 +144,7 @@ def _bucket(at: datetime, now: datetime) -> int:
     return int(moment.timestamp()) // BUCKET_SECONDS * BUCKET_SECONDS
 
 
-def _crashes(environment: str, device: Device) -> SeriesKey:
+def _crashes(environment: str, device: Device, variant: str) -> SeriesKey:
     return SeriesKey(
         environment,
         CRASH_METRIC,
@@ -141,7 +153,7 @@ def _crashes(environment: str, device: Device) -> SeriesKey:
         device.device_class,
         device.app_version,
         "",
-        "",
+        variant,
         CRASH_OUTCOME,
         device.simulated,
     )

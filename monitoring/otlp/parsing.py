@@ -15,6 +15,10 @@ from hawkops.core.bounded import Malformed, TooLarge
 
 # A hostile body of 64 MiB could hold 32 million empty messages: 2 GB and ten seconds of parsing, all in one C call.
 MESSAGES_MOST = 250_000
+# And thirty million fields that are no messages, each a step of the interpreter that also answers for flags.
+FIELDS_MOST = 1_500_000
+# ten bytes of seven bits
+VARINT_BITS = 70
 JSON_BYTES_MOST = 8 * 1024 * 1024
 JSON_DEPTH_MOST = 64
 
@@ -91,15 +95,21 @@ def _tables(descriptor: Any) -> _Nested:
 
 
 def count_messages(body: bytes, *, limit: int, descriptor: Any = ExportMetricsServiceRequest.DESCRIPTOR) -> int:
-    """Count the nested messages of a payload without parsing it. Raises TooLarge past `limit`, Malformed for bad bytes."""
+    """Count the nested messages of a payload without parsing it.
+
+    Raises TooLarge past `limit`, or past what may be counted at all, and Malformed for bad bytes.
+    """
     if len(body) // 2 <= limit:
         return 0  # an empty message takes two bytes: there can't be more
-    seen = 0
+    seen = steps = 0
     waiting: list[tuple[int, int, _Nested]] = [(0, len(body), _tables(descriptor))]
     try:
         while waiting:
             at, end, table = waiting.pop()
             while at < end:
+                steps += 1
+                if steps > FIELDS_MOST:
+                    raise TooLarge(f"The payload holds more than {FIELDS_MOST} fields; send smaller ones.")
                 tag, at = varint(body, at)
                 wire = tag & 7
                 if wire == 2:
@@ -125,10 +135,11 @@ def count_messages(body: bytes, *, limit: int, descriptor: Any = ExportMetricsSe
 def varint(body: bytes, at: int) -> tuple[int, int]:
     """Return the number that begins at a position, and where it ends. Raises IndexError."""
     value = shift = 0
-    while True:
+    while shift < VARINT_BITS:
         byte = body[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
         shift += 7
+    raise IndexError("the number has more than ten bytes")

@@ -23,6 +23,7 @@ from monitoring.domain.tally import lanes
 from monitoring.otlp import slim
 from monitoring.otlp.decoding import (
     BUCKET_COUNTS_MOST,
+    COUNT_MOST,
     POINTS_MOST,
     RESOURCES_MOST,
     Admits,
@@ -71,10 +72,14 @@ class QuickDecoder:
         return decode(parse(body, as_json=False), environment=environment, now=now, admits=self.admits)
 
     def _walk(self, payload: Any, environment: str, now: datetime) -> Decoded:
-        found = Decoded()
-        for resource_metrics in payload.resource_metrics[:]:
+        whole = found = Decoded()
+        resources = payload.resource_metrics[:]
+        several = len(resources) > 1
+        for resource_metrics in resources:
             device = self._device(resource_metrics.resource)
             admit(device, environment)
+            if several:
+                found = whole.part()
             walk = _QuickWalk(found, environment, device, now.timestamp(), resource_metrics.resource, self)
             for scoped in resource_metrics.scope_metrics[:]:
                 walk.scope = scope = scoped.scope
@@ -84,7 +89,9 @@ class QuickDecoder:
                         walk.metric(Metric.FromString(metric.SerializeToString()))
             if device.device_id:
                 found.reports.append(walk.report())
-        return found
+            if several:
+                whole.join(found)
+        return whole
 
     def _device(self, resource: bytes) -> Device:
         device = self._devices.get(resource)
@@ -223,6 +230,8 @@ class _QuickWalk(Walk):
             offset, counts = _positive(point.positive)
             if zeros + sum(counts) != count or not counts.isascii() or len(counts) > BUCKET_COUNTS_MOST:
                 return False
+            if zeros and count > COUNT_MOST:
+                return False
             if counts and not BUCKETS.start <= offset <= offset + len(counts) <= BUCKETS.stop:
                 return False
             nanoseconds = point.time_unix_nano
@@ -296,9 +305,7 @@ def _positive(data: bytes) -> tuple[int, bytes]:
         if data[0] == 0x08:
             zigzag, at = data[1], 2
             if zigzag >= 0x80:
-                zigzag, at = (zigzag & 0x7F) | data[2] << 7, 3
-                if data[2] >= 0x80:
-                    zigzag, at = varint(data, 1)
+                zigzag, at = (zigzag & 0x7F | data[2] << 7, 3) if data[2] < 0x80 else varint(data, 1)
             offset = (zigzag >> 1) ^ -(zigzag & 1)
         if data[at] == 0x12:
             length, at = data[at + 1], at + 2

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,15 +16,17 @@ import psycopg
 
 from hawkops.core import clock
 from hawkops.core.live import CHANNEL
-from monitoring.domain import copying, cumulative, panel
+from monitoring.domain import copying, panel
 from monitoring.domain.copying import GATE
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.tally import Tally
-from monitoring.otlp.decoding import BUCKET_SECONDS, CumulativePoint, Decoded, DeviceReport, Ref, SeriesKey, Tallies
+from monitoring.otlp.decoding import BUCKET_SECONDS, Decoded, DeviceReport, Ref, SeriesKey, Tallies, panel_names
 from monitoring.otlp.hours import Hour
 from monitoring.otlp.logs import CRASH_METRIC, CRASH_OUTCOME
 from monitoring.otlp.room import RECOUNT_SECONDS, RETRY_SECONDS, Room
 from monitoring.otlp.rows import Line, Note
+from monitoring.otlp.streams import Grown, Owned, Streams, note_uncounted, say_uncounted
+from monitoring.otlp.totals import Cause, Totals
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +52,6 @@ TYPES = ", ".join("%s::bool[]" if name == "simulated" else "%s::text[]" for name
 WANTED = f"SELECT * FROM unnest({TYPES}) AS w({NAMES})"  # noqa: S608 - constants only
 MAKE_SERIES = f"INSERT INTO monitoring_series ({NAMES}) {WANTED} ORDER BY {NAMES} ON CONFLICT DO NOTHING"
 FIND_SERIES = f"SELECT id, {NAMES} FROM monitoring_series NATURAL JOIN ({WANTED}) AS wanted"  # noqa: S608
-STREAMS_MAKE = """
-INSERT INTO monitoring_cumulativestream (digest, state, seen_at)
-SELECT d, '', %s FROM unnest(%s::bytea[]) AS d ORDER BY d ON CONFLICT DO NOTHING
-"""
-STREAMS_LOCK = "SELECT digest, state FROM monitoring_cumulativestream WHERE digest = ANY(%s) ORDER BY digest FOR UPDATE"
-STREAMS_KEEP = """
-UPDATE monitoring_cumulativestream AS s SET state = n.state, seen_at = %s
-  FROM unnest(%s::bytea[], %s::bytea[]) AS n(digest, state) WHERE s.digest = n.digest
-"""
 COUNTED = """
 SELECT DISTINCT environment, app_version FROM monitoring_series WHERE metric = %s AND outcome <> %s
 """
@@ -138,6 +132,8 @@ class GroupWriter:
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._busy = 0
+        self._streams = Streams()
+        self.totals = Totals()
         self._series: dict[Ref | SeriesKey, int] = {}
         self.room = Room()
         self._learned = time.monotonic()
@@ -241,12 +237,16 @@ class GroupWriter:
             if len(new) < len(unique):
                 unique = {digest: waiting for digest, waiting in unique.items() if digest in new}
                 batch = _Batch(unique.values(), self._counted, shares)
-            if batch.cumulative:
-                batch.add_increments(await _increments(line, batch.cumulative))
+            grown = await self._streams.grow(line, batch.cumulative) if batch.cumulative else None
+            if grown is not None:
+                batch.add_increments(grown)
+            uncounted = say_uncounted(grown, batch.notes) if grown is not None else None
             unseen = hour.unseen(report for waiting in unique.values() for report in waiting.decoded.reports)
             noted = await hour.note(line, unseen) if unseen else []
             if batch.notes:
-                await line.execute(NOTES, [orjson.dumps(batch.notes).decode()])
+                await line.execute(NOTES, [orjson.dumps([tuple(note) for note in batch.notes]).decode()])
+            if uncounted:
+                await note_uncounted(line, uncounted)
             if batch.tallies:
                 rows = [(series[slot[0]], slot[1], tally.sketch()) for slot, tally in batch.tallies.items()]
                 await self._copy(line, rows)
@@ -255,8 +255,12 @@ class GroupWriter:
                     await copy.write("".join(batch.panel))
             environments = {waiting.environment for waiting in unique.values()}
             announced = await self._announce(line, environments)
+            if batch.refused_points:
+                await self.totals.write(line, batch.refused_payloads, batch.refused_points)
             if batch.lines:
                 await _copy_lines(line, batch.lines)
+        if grown is not None:
+            grown.settle()
         # committed: only now is any of it true
         hour.committed(unseen, noted)
         self._announced.update(dict.fromkeys(announced, time.monotonic()))
@@ -414,8 +418,11 @@ class _Batch:
         crashes_counted: frozenset[tuple[str, str]],
         shares: Mapping[str, float],
     ) -> None:
+        self._shares = shares
         self.tallies: Tallies = {}
-        self.cumulative: list[CumulativePoint] = []
+        self.cumulative: list[Owned] = []
+        self.refused_payloads: Counter[Cause] = Counter()
+        self.refused_points: Counter[Cause] = Counter()
         self.lines: list[Line] = []
         # rows of the panel in PostgreSQL's text form of COPY
         self.panel: list[str] = []
@@ -423,59 +430,49 @@ class _Batch:
         for waiting in counted:
             decoded = waiting.decoded
             decoded.add_to(self.tallies)
-            self.cumulative += decoded.cumulative
+            if decoded.cumulative:
+                self.cumulative += [(decoded, point) for point in decoded.cumulative]
+            if decoded.reasons:
+                for why, count in decoded.reasons.items():
+                    self.refused_payloads[waiting.environment, decoded.signal, why] += 1
+                    self.refused_points[waiting.environment, decoded.signal, why] += count
             self.lines += decoded.lines
             notes.update((note[:3], note) for note in decoded.notes)
             for slot in decoded.crashes:
                 if (slot[0].environment, slot[0].app_version) not in crashes_counted:
                     self.tallies.setdefault(slot, Tally()).add_value(1.0)
-            if len(decoded.reports) == 1:  # of several devices in one payload nobody could say whose a point is
-                report = decoded.reports[0]
-                if panel.member(report.device_id, shares.get(report.environment, 1.0)):
-                    self._add_to_panel(report, decoded)
-        self.notes = [tuple(notes[name]) for name in sorted(notes)]
+            for part in decoded.parts or (decoded,):  # one for each resource: a collector sends many devices at once
+                for report in part.reports:
+                    if panel.member(report.device_id, shares.get(report.environment, 1.0)):
+                        self._add_to_panel(report, part)
+        self.notes = [notes[name] for name in sorted(notes)]
 
     def _add_to_panel(self, report: DeviceReport, decoded: Decoded) -> None:
         observed = decoded.of_device()
         if observed:
-            names = (report.environment, report.device_id, report.device_class, "t" if report.simulated else "f")
-            parts = (*names, orjson.dumps(observed).decode())
-            self.panel.append("\t".join([one.translate(ESCAPED) if "\\" in one else one for one in parts]) + "\n")
+            self._add_observed(report, observed)
+
+    def _add_observed(self, report: DeviceReport, observed: list[tuple[str | float, ...]]) -> None:
+        names = (report.environment, report.device_id, report.device_class, "t" if report.simulated else "f")
+        parts = (*names, orjson.dumps(observed).decode())
+        self.panel.append("\t".join([one.translate(ESCAPED) if "\\" in one else one for one in parts]) + "\n")
 
     @property
     def series(self) -> set[Ref | SeriesKey]:
         """Every series whose id will be needed."""
-        return {slot for slot, _ in self.tallies} | {point.key for point in self.cumulative}
+        return {slot for slot, _ in self.tallies} | {point.key for _, point in self.cumulative}
 
-    def add_increments(self, found: Iterable[tuple[SeriesKey, int, Sketch]]) -> None:
-        """Add what cumulative streams grew by."""
-        for key, bucket, sketch in found:
+    def add_increments(self, grown: Grown) -> None:
+        """Add what cumulative streams grew by, and what of them did not count."""
+        for key, bucket, sketch, device_id in grown.found:
             self.tallies.setdefault((key, bucket), Tally()).sketches.append(sketch)
-
-
-async def _increments(
-    line: psycopg.AsyncConnection[Any], points: list[CumulativePoint]
-) -> list[tuple[SeriesKey, int, Sketch]]:
-    """Return what each stream grew by, and remember its last point; any gateway may take the next one."""
-    streams = sorted({point.stream for point in points})
-    now = clock.now()
-    now_ns = int(now.timestamp() * 1e9)
-    await line.execute(STREAMS_MAKE, [now, streams])
-    rows = await (await line.execute(STREAMS_LOCK, [streams])).fetchall()
-    last = {bytes(digest): cumulative.unpack(bytes(state)) if state else None for digest, state in rows}
-    moved: dict[bytes, cumulative.Point] = {}
-    found = []
-    for stream, key, bucket, point in sorted(points, key=lambda one: one.point.at_ns):
-        before = last.get(stream)
-        grown = cumulative.increment(before, point, now_ns=now_ns)
-        if grown is not None:
-            sketch = grown.sketch()
-            if sketch.count:
-                found.append((key, bucket, sketch))
-        if before is None or (point.start_ns, point.at_ns) > (before.start_ns, before.at_ns):
-            last[stream] = moved[stream] = point
-    await line.execute(STREAMS_KEEP, [now, sorted(moved), [cumulative.pack(moved[stream]) for stream in sorted(moved)]])
-    return found
+            names = panel_names(key)
+            if names and device_id and panel.member(device_id, self._shares.get(key.environment, 1.0)):
+                report = DeviceReport(key.environment, device_id, key.device_class, key.simulated, None)
+                self._add_observed(
+                    report, [(*names, bucket // 3600, sketch.count, sketch.total, sketch.low, sketch.high)]
+                )
+        self.refused_points.update(grown.totals())
 
 
 async def _copy_lines(line: psycopg.AsyncConnection[Any], lines: list[Line]) -> None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Max, Q, Sum
 
 from hawkops.core import clock
 from monitoring.domain.cardinality import OTHER
 from monitoring.domain.panel import PLACES
-from monitoring.models import DeviceHourCount, DeviceNote, LogLine
+from monitoring.models import DeviceHourCount, DeviceNote, DoorTotal, LogLine, PanelHour, PanelReport
 
 SHOWN_MOST = 50
 # How many devices' hours a count over many hours reads at most; with more it reads a share, so that it stays quick.
@@ -194,6 +195,50 @@ def device_notes(environment: str, *, wanted: str = "", most: int = SHOWN_MOST) 
     return list(found.order_by("-received_at")[:most])
 
 
+@dataclass(frozen=True)
+class Total:
+    """What the door took, or refused for one reason; an empty reason means taken."""
+
+    signal: str
+    reason: str
+    payloads: int
+    points: int
+    payloads_lately: int
+    points_lately: int
+    hour_at: datetime
+
+
+def door_totals(environment: str, *, now: datetime | None = None) -> list[Total]:
+    """Return what the door took and refused in 48 h, and of it in this hour and the one before; taken first."""
+    now = now or clock.now()
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    lately = Q(hour_at__gte=this_hour - timedelta(hours=1))
+    rows = (
+        DoorTotal.objects.filter(environment=environment, hour_at__gt=this_hour - timedelta(hours=48))
+        .values("signal", "reason")
+        .annotate(
+            all_payloads=Sum("payloads"),
+            all_points=Sum("points"),
+            late_payloads=Sum("payloads", filter=lately, default=0),
+            late_points=Sum("points", filter=lately, default=0),
+            last=Max("hour_at"),
+        )
+    )
+    found = [
+        Total(
+            row["signal"],
+            row["reason"],
+            row["all_payloads"],
+            row["all_points"],
+            row["late_payloads"],
+            row["late_points"],
+            row["last"],
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: (bool(one.reason), -one.points, -one.payloads, one.signal, one.reason))
+
+
 def device_understood(environment: str, device_id: str) -> list[DeviceNote]:
     """Return what was understood of a device's last payloads, metrics first; empty when nothing was noted."""
     found = DeviceNote.objects.filter(environment=environment, device_id=device_id)
@@ -203,3 +248,12 @@ def device_understood(environment: str, device_id: str) -> list[DeviceNote]:
 def device_lines(environment: str, device_id: str, *, most: int = 20) -> list[LogLine]:
     """Return a device's newest log lines, newest first."""
     return list(LogLine.objects.filter(environment=environment, device_id=device_id).order_by("-pk")[:most])
+
+
+def own_observations(device_id: str, metric: str) -> int:
+    """Return how many observations of a metric the panel holds of a device, in any environment."""
+    merged = PanelHour.objects.filter(device_id=device_id, metric=metric).aggregate(many=Sum("count", default=0))[
+        "many"
+    ]
+    waiting = PanelReport.objects.filter(device_id=device_id).values_list("observed", flat=True)
+    return int(merged) + sum(one[5] for report in waiting for one in orjson.loads(report) if one[0] == metric)

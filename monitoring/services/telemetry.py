@@ -16,6 +16,7 @@ from monitoring.models import (
     DeviceHour,
     DeviceHourCount,
     DeviceNote,
+    DoorTotal,
     FoldedSeries,
     LogCursor,
     LogLine,
@@ -64,6 +65,7 @@ SELECT count(*) FROM gone
 KEEP_FOLDED = timedelta(days=1)
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)
+KEEP_TOTALS = timedelta(hours=48)
 # A series may wait so long for its first row.
 SERIES_NEW = timedelta(days=2)
 SERIES_AT_ONCE = 200
@@ -163,6 +165,11 @@ def panel_prune(*, now: datetime | None = None) -> int:
 def streams_prune(*, now: datetime | None = None) -> int:
     """Forget cumulative streams that ended."""
     return pruning.rows_drop(CumulativeStream, "seen_at", (now or clock.now()) - KEEP_STREAMS)
+
+
+def totals_prune(*, now: datetime | None = None) -> int:
+    """Forget what the doors took and refused long ago."""
+    return pruning.rows_drop(DoorTotal, "hour_at", (now or clock.now()) - KEEP_TOTALS)
 
 
 def notes_prune(*, now: datetime | None = None) -> int:

@@ -8,12 +8,20 @@ from django.views.decorators.http import require_safe
 from hawkops.core.access import Role, can, requires
 from monitoring.domain.metrics import CATALOGUE, MEASURED
 from monitoring.otlp.decoding import AHEAD, LATE
+from monitoring.otlp.door import TOTALS_SECONDS
 from monitoring.otlp.logs import KEPT_BACK
 from monitoring.otlp.notes import DEVICE_SECONDS
+from monitoring.otlp.streams import STREAMS_MOST
 from monitoring.selectors import devices as selectors
 from monitoring.selectors.cardinality import cardinality
 
-RULES = {"late": LATE, "ahead": AHEAD, "kept_back": KEPT_BACK, "every_seconds": int(DEVICE_SECONDS)}
+RULES = {
+    "late": LATE,
+    "ahead": AHEAD,
+    "kept_back": KEPT_BACK,
+    "every_seconds": int(DEVICE_SECONDS),
+    "streams_most": STREAMS_MOST,
+}
 
 
 @require_safe
@@ -32,14 +40,18 @@ def connect(request: HttpRequest, environment: str) -> HttpResponse:
 @require_safe
 @requires()
 def understood(request: HttpRequest, environment: str) -> HttpResponse:
-    """The devices whose payloads were looked into lately."""
+    """What was taken and refused in all, and the devices whose payloads were looked into lately."""
     wanted = request.GET.get("q", "").strip()[:200].replace("\x00", "")
     notes = selectors.device_notes(environment, wanted=wanted)
-    return render(
-        request,
-        "monitoring/understood.html",
-        {"notes": notes, "wanted": wanted, "rules": RULES, "room": cardinality(environment)},
-    )
+    context = {
+        "notes": notes,
+        "wanted": wanted,
+        "rules": RULES,
+        "totals": selectors.door_totals(environment),
+        "room": cardinality(environment),
+        "every_seconds": int(TOTALS_SECONDS),
+    }
+    return render(request, "monitoring/understood.html", context)
 
 
 @require_safe

@@ -46,3 +46,13 @@ def test_database__session_in_a_transaction__is_ended_before_whoever_waits_gives
 def test_database__other_kind__is_refused() -> None:
     with pytest.raises(env.BadSetting, match="postgresql://"):
         env.database("sqlite:///x", session_timeout_ms=None)
+
+
+def test_a_number_is_read_and_a_bad_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.number("HAWKOPS_ABSENT", 7) == 7
+    monkeypatch.setenv("HAWKOPS_TEST", "2.5")
+    assert env.number("HAWKOPS_TEST", 7) == 2.5
+    for bad in ("many", "-1", "inf", "nan"):
+        monkeypatch.setenv("HAWKOPS_TEST", bad)
+        with pytest.raises(env.BadSetting, match="HAWKOPS_TEST"):
+            env.number("HAWKOPS_TEST", 7)

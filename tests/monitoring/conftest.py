@@ -15,6 +15,7 @@ import uvicorn
 
 from monitoring.otlp.decoding import DeviceReport
 from monitoring.otlp.door import TelemetryDoor
+from monitoring.otlp.guards import Limits
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
@@ -81,10 +82,10 @@ def door(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 
 @contextmanager
-def serving(dsn: str) -> Iterator[Running]:
+def serving(dsn: str, *, limits: Limits | None = None) -> Iterator[Running]:
     """Serve a door of its own."""
     found = Running("")
-    metrics_door = TelemetryDoor(dsn=dsn, authenticate=KEYS.get, on_report=found.reports.append)
+    metrics_door = TelemetryDoor(dsn=dsn, authenticate=KEYS.get, on_report=found.reports.append, limits=limits)
     found.door = metrics_door
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))

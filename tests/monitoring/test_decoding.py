@@ -7,8 +7,9 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
 from hawkops.core.bounded import Malformed, TooLarge
-from monitoring.otlp.decoding import POINTS_MOST, Decoded, decode
-from monitoring.otlp.parsing import count_messages, parse
+from monitoring.otlp.decoding import POINTS_MOST, TOO_COARSE, Decoded, decode
+from monitoring.otlp.parsing import FIELDS_MOST, count_messages, parse, varint
+from monitoring.otlp.quick import QuickDecoder
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
 
 NOW = datetime(2026, 11, 24, 12, 0, 7, tzinfo=UTC)
@@ -158,6 +159,61 @@ def test_explicit_histograms_are_taken_and_checked() -> None:
     assert sketch.count == 6
 
 
+def histogram(name: str, bounds: list[float], counts: list[int], *, temporality: int = 1, **said: float) -> Payload:
+    sent = payload()
+    metric = sent.metric(name)
+    metric.histogram.aggregation_temporality = temporality  # type: ignore[assignment]
+    point = metric.histogram.data_points.add(count=sum(counts), explicit_bounds=bounds, bucket_counts=counts)
+    point.time_unix_nano, point.start_time_unix_nano = sent.nanoseconds, sent.nanoseconds - 10**9
+    for field, value in said.items():
+        setattr(point, field, value)
+    return sent
+
+
+def test_negative_bounds_are_taken_of_a_teams_own_metric_only() -> None:
+    bounds, counts = [-10.0, 0.0, 10.0], [0, 40, 10, 0]
+    found = walked(histogram("business.balance", bounds, counts, sum=-150.0, min=-9.0, max=8.0))
+    assert not found.reasons
+    (sketch,) = found.sketches.values()
+    assert (sum(sketch.negative.values()), sum(sketch.positive.values())) == (40, 10)
+    assert (sketch.total, sketch.low, sketch.high) == (-150.0, -9.0, 8.0)
+    found = walked(histogram("app.session.duration", bounds, counts))
+    assert next(iter(found.sketches.values())).zeros == 40  # nothing else can lie there
+    found = walked(histogram("app.session.duration", [-10.0, -1.0, 10.0], counts))
+    assert found.message == "1 × app.session.duration has negative values"
+
+
+@pytest.mark.parametrize("temporality", [1, 2])
+def test_one_bucket_for_everything_is_refused_unless_its_extremes_are_there(temporality: int) -> None:
+    found = walked(histogram("app.session.duration", [], [5], temporality=temporality, sum=10.0))
+    assert "no percentile can be read" in found.message
+    found = walked(histogram("app.session.duration", [], [5], temporality=temporality, sum=10.0, min=1.0, max=3.0))
+    assert found.rejected == temporality - 1  # extremes since the start say nothing of what was added
+
+
+def test_bounds_too_coarse_for_a_metric_are_taken_and_said() -> None:
+    found = walked(histogram("gen_ai.client.operation.duration", [0.0, 5.0, 10.0], [0, 90, 2, 0], sum=40.0))
+    assert found.accepted == 1
+    assert list(found.hints) == [f"gen_ai.client.operation.duration {TOO_COARSE}"]
+    assert not walked(histogram("gen_ai.client.operation.duration", [0.1, 0.2, 0.4], [0, 90, 2, 0], sum=14.0)).hints
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "why"),
+    [(2**32 + 1, 1.0, "count that differs"), (2, 2.0**52, "sum that contradicts"), (2, float("inf"), "finite")],
+)
+def test_numbers_that_no_device_can_have_are_refused(count: int, total: float, why: str) -> None:
+    sent = payload()
+    metric = sent.metric("litert.prefill.throughput")
+    metric.exponential_histogram.aggregation_temporality = 1  # type: ignore[assignment]
+    point = metric.exponential_histogram.data_points.add(count=count, zero_count=count, sum=total, scale=5)
+    point.time_unix_nano = sent.nanoseconds
+    found = walked(sent)
+    assert (found.accepted, found.rejected) == (0, 1)
+    assert why in found.message
+    assert QuickDecoder().decode(sent.body, environment="demo", now=NOW).message == found.message
+
+
 def test_a_level_kept_by_an_up_down_counter_counts_as_a_gauge() -> None:
     sent = payload().sum(
         "device.thermal.status", 2, {}, temporality=AGGREGATION_TEMPORALITY_CUMULATIVE, monotonic=False
@@ -261,3 +317,24 @@ def test_json_that_is_no_payload_is_refused_in_words(body: bytes) -> None:
 def test_an_empty_request_is_a_success() -> None:
     assert decode(parse(b"", as_json=False), environment="demo", now=NOW).rejected == 0
     assert decode(parse(b"{}", as_json=True), environment="demo", now=NOW).rejected == 0
+
+
+def test_fields_are_counted_as_well_as_messages() -> None:
+    """Thirty million two-byte fields fit into a body; walking them all would take ten seconds of the interpreter."""
+    with pytest.raises(TooLarge, match="fields"):
+        parse(b"\x50\x01" * 32_000_000, as_json=False)
+    sent = payload()
+    sent.sum("litert.inferences", 1)
+    unknown = b"\x50\x01" * (FIELDS_MOST - 100)
+    assert walked_bytes(sent.body + unknown).accepted == 1
+
+
+def walked_bytes(body: bytes) -> Decoded:
+    return decode(parse(body, as_json=False), environment="demo", now=NOW)
+
+
+def test_a_number_of_endless_length_is_no_number() -> None:
+    with pytest.raises(IndexError):
+        varint(b"\x80" * 100 + b"\x01", 0)
+    with pytest.raises(Malformed):
+        parse(b"\x50" + b"\x80" * 1_000_000 + b"\x01", as_json=False)

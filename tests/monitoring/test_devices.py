@@ -1,7 +1,10 @@
 """What device authors get: a page of what was understood, a page to connect, and checks of a client's requests."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -12,11 +15,14 @@ from django.test import Client
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role
-from monitoring.models import CumulativeStream, DeviceNote
+from monitoring.domain.conformance import Heard, Told, grade
+from monitoring.models import CumulativeStream, DeviceNote, DoorTotal
 from monitoring.otlp.decoding import decode
 from monitoring.otlp.notes import PER_SECOND, Notes
-from monitoring.services.telemetry import notes_prune, streams_prune
-from tests.monitoring.conftest import Running
+from monitoring.otlp.writing import GroupWriter
+from monitoring.services.telemetry import notes_prune, streams_prune, totals_prune
+from rollout.models import CensusDevice
+from tests.monitoring.conftest import Running, serving
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
 
 Make = Callable[..., User]
@@ -43,11 +49,48 @@ def test_the_last_payload_of_a_device_is_explained(door: Running, person: Make, 
 
 
 @pytest.mark.fresh_database
-def test_a_payload_refused_whole_is_noted_too_and_a_second_one_waits(door: Running) -> None:
-    for number in range(3):
-        assert door.post(Payload().sum("made.up", number).body).status_code == 200
+def test_trouble_is_noted_at_once_and_a_clean_payload_after_it_waits(door: Running) -> None:
+    assert door.post(Payload().sum("litert.inferences", 1).body).status_code == 200
+    assert DeviceNote.objects.get().rejected == 0
+    assert door.post(Payload().sum("made.up", 1).sum("made.up", 2).body).status_code == 200
+    assert door.post(Payload().sum("litert.inferences", 3).body).status_code == 200
     note = DeviceNote.objects.get()
-    assert (note.accepted, note.rejected) == (0, 1)
+    assert (note.accepted, note.rejected) == (0, 2)
+
+
+@pytest.mark.fresh_database
+def test_everything_refused_is_counted_by_reason_and_shown(person: Make, client_as: As) -> None:
+    sent = Payload().sum("made.up", 1).sum("made.up", 2).sum("litert.inferences", 3)
+    with serving(os.environ["DATABASE_URL"]) as door:
+        for step in range(3):
+            sent.scope.metrics[0].sum.data_points[0].as_double = step + 5
+            for _ in range(2):  # sent again: counted once
+                assert door.post(sent.body).status_code == 200
+        assert door.post(b"\xff\xff").status_code == 400
+        assert door.post(b"{}", content_type="text/plain").status_code == 415
+        assert door.post(b"\x0a\x00" * 300_000).status_code == 413
+        assert door.post(b"{}", path="/v1/logs", content_type="application/json", key="hk_wrong").status_code == 401
+    counted = {row.reason: (row.signal, row.payloads, row.points) for row in DoorTotal.objects.all()}
+    assert counted.pop("") == ("metrics", 3, 3)
+    assert counted.pop("made.up: not in the catalogue of metrics") == ("metrics", 3, 6)
+    assert sorted(why[:3] for why in counted) == ["400", "413", "415"]
+    assert set(counted.values()) == {("metrics", 1, 0)}
+    page = client_as(person("author", Role.VIEWER)).get("/demo/monitoring/understood").content.decode()
+    for words in ("made.up: not in the catalogue of metrics", "415: Send Content-Type", "Taken and refused, 48 h"):
+        assert words in page
+
+
+@pytest.mark.fresh_database
+def test_reasons_are_bounded_and_the_rest_is_counted_together(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitoring.otlp.totals.REASONS_MOST", 4)
+    for step in range(6):
+        assert door.post(Payload().sum(f"made.up.{step}", 1).body).status_code == 200
+    rows = {row.reason: row.points for row in DoorTotal.objects.all()}
+    assert rows == {
+        "made.up.0: not in the catalogue of metrics": 1,
+        "made.up.1: not in the catalogue of metrics": 1,
+        "other reasons": 4,
+    }
 
 
 def test_notes_have_a_ceiling_whatever_the_number_of_devices() -> None:
@@ -55,7 +98,7 @@ def test_notes_have_a_ceiling_whatever_the_number_of_devices() -> None:
     for number in range(500):
         sent = Payload({"device.id": f"d{number}"}).sum("litert.inferences", 1)
         found = decode(sent.message, environment="demo", now=clock.now())
-        notes.take(found, "metrics", lambda sent=sent: sent.message, now=clock.now())
+        notes.take(found, "metrics", partial(getattr, sent, "message"), now=clock.now())
         taken += len(found.notes)
     assert 0 < taken <= PER_SECOND * 3
 
@@ -74,7 +117,10 @@ def test_streams_and_notes_are_forgotten_by_age() -> None:
             rejected=0,
             details={},
         )
-    assert (streams_prune(now=now), notes_prune(now=now)) == (1, 1)
+        DoorTotal.objects.create(
+            environment="demo", signal="metrics", hour_at=now - timedelta(hours=hours), reason="", payloads=1, points=1
+        )
+    assert (streams_prune(now=now), notes_prune(now=now), totals_prune(now=now)) == (1, 1, 1)
 
 
 @pytest.mark.django_db
@@ -94,6 +140,81 @@ def test_conformance_says_line_by_line_what_passed(door: Running) -> None:
     lines = said.getvalue().splitlines()
     assert [line[:4] for line in lines] == ["FAIL"] * 3 + ["pass"] * 9
     assert "not in the catalogue" in said.getvalue()
+
+
+def graded(device_id: str) -> dict[str, str]:
+    """What the command says of a device: sentence → verdict and finding."""
+    said = StringIO()
+    with suppress(CommandError):
+        call_command("conformance", device=device_id, environment="demo", stdout=said)
+    lines = [line.partition("  (") for line in said.getvalue().splitlines()]
+    return {line[6:]: f"{line[:4]} {rest}" for line, _, rest in lines}
+
+
+@pytest.mark.fresh_database
+def test_conformance_grades_a_client_by_what_it_sent(door: Running) -> None:
+    on_both = {**ON_CPU, "feature_flag.result.variant": "treatment"}
+    good = Payload({"app.installation.id": "good", "device.soc": "s1", "service.version": "1"})
+    good.exponential("gen_ai.client.operation.duration", [0.5, 0.7], on_both, unit="s")
+    good.gauge("hawkops.flags.revision", 4)
+    assert door.post(good.body).status_code == 200
+    CensusDevice.objects.create(
+        environment="demo",
+        device_id="good",
+        told_revision=4,
+        obeyed_revision=4,
+        obeyed_at=clock.now(),
+        first_seen_at=clock.now(),
+        last_seen_at=clock.now(),
+    )
+    found = graded("good")
+    assert len(found) == 14
+    assert {verdict[:4] for verdict in found.values()} == {"pass"}
+
+    bad = Payload({"service.instance.id": "bad"}, at=1_000_000)
+    bad.sum("litert.inferences", 3, {}, temporality=2).sum("made.up", 1, {})
+    explicit = bad.metric("gen_ai.client.operation.duration").histogram
+    explicit.aggregation_temporality = 1  # type: ignore[assignment]
+    explicit.data_points.add(count=2, sum=1.0, explicit_bounds=[0.0, 5.0], bucket_counts=[0, 2, 0])
+    assert door.post(bad.body).status_code == 200
+    found = graded("bad")
+    assert [sentence for sentence, verdict in found.items() if verdict.startswith("pass")] == [
+        "Its metrics were understood"
+    ]
+    assert "app.installation.id" in found["It has a lasting id"]
+    assert "litert.inferences is the first one of a run" in found["Every point was taken and counted"]
+    assert "made.up" in found["Every point was taken and counted"]
+    assert "without a unit: litert.inferences, gen_ai" in found["Its metrics say their units"]
+    assert "cumulative: litert.inferences; prefer delta" in found["It sends deltas"]
+    assert "explicit bounds" in found["Its histograms are fine enough"]
+    assert "census does not know it" in found["It asks for its flags"]
+    assert "Its metrics were understood" in graded("nobody")
+
+
+def test_conformance_of_a_client_that_holds_no_lease_and_proves_nothing() -> None:
+    now = clock.now()
+    told = Told(7, 6, now, now - timedelta(hours=1))
+    found = {one.sentence: one for one in grade(Heard(now, None, told))}
+    assert not found["It keeps its lease"].passed
+    assert found["It keeps its lease"].found == "heard 3600 s ago"
+    assert not found["It proves that it obeys, by a 304 or its revision gauge"].passed
+    assert all(one.remedy for one in found.values() if not one.passed)
+
+
+@pytest.mark.fresh_database
+def test_conformance_sees_a_payload_that_is_counted_again(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = StringIO()
+    with pytest.raises(CommandError):
+        call_command("conformance", gateway=door.url, key="hk_demo_good", stdout=said)
+    assert "acknowledged three times, counted once" in said.getvalue()
+
+    async def forgetful(self: GroupWriter, line: Any, digests: list[bytes]) -> list[bytes]:
+        return digests
+
+    monkeypatch.setattr(GroupWriter, "_new", forgetful)
+    with pytest.raises(CommandError, match="4 of 12"):
+        call_command("conformance", gateway=door.url, key="hk_demo_good", stdout=said)
+    assert "counted 3 times" in said.getvalue()
 
 
 def test_conformance_without_a_gateway_fails_in_words() -> None:

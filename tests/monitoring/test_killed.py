@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,8 @@ import httpx
 import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.sdk.metrics import Counter, MeterProvider
+from opentelemetry.sdk.metrics import Counter as CounterInstrument
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     MetricExportResult,
@@ -27,36 +29,51 @@ from opentelemetry.sdk.resources import Resource
 
 from hawkops.accounts.services import device_key_create
 from hawkops.history.actors import Actor
+from monitoring.domain.sketch import BUCKETS, Sketch, bucket_index, bucket_middle
 from monitoring.models import RollupPartial
 from rollout.services.flags import flags_seed
 
 DEVICES = 12
+# the middle of the lowest bucket counts as zero
+PLACES = BUCKETS[1:]
 KILLS = 2
 
 
 class Counting(OTLPMetricExporter):
-    """The stock exporter; notes how much of what it sent was acknowledged."""
+    """The stock exporter; notes which of the device's values were acknowledged and which it gave up on.
 
-    acknowledged = 0.0
-    failed = 0.0
+    Every value is the middle of a bucket of its own, so that what is stored tells how often each was counted.
+    """
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(**said)
+        self.acknowledged: Counter[int] = Counter()
+        self.failed: Counter[int] = Counter()
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **rest: Any
     ) -> MetricExportResult:
-        """Send, and add up the points by how it ended."""
+        """Send, and note the values by how it ended."""
         result = super().export(metrics_data, timeout_millis, **rest)
-        sent: float = sum(
-            float(getattr(point, "value", 0.0))
+        ended = self.acknowledged if result is MetricExportResult.SUCCESS else self.failed
+        ended.update(
+            bucket_index(float(getattr(point, "value", 0.0)))
             for resource in metrics_data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             for point in metric.data.data_points
         )
-        if result is MetricExportResult.SUCCESS:
-            self.acknowledged += sent
-        else:
-            self.failed += sent
         return result
+
+
+def counted() -> dict[str, Counter[int]]:
+    """How often each value of each device is stored."""
+    found: dict[str, Counter[int]] = {}
+    for row in RollupPartial.objects.filter(series__metric="litert.inferences").select_related("series"):
+        sketch = Sketch()
+        sketch.merge_row(row.count, row.total, row.squares, row.low, row.high, row.buckets)
+        found.setdefault(row.series.device_class, Counter()).update(sketch.positive)
+    return found
 
 
 @contextmanager
@@ -85,7 +102,7 @@ def test_killed_gateways_lose_nothing_acknowledged_and_count_nothing_twice() -> 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ended = threading.Event()
-    exporters: list[Counting] = []
+    exporters: dict[int, Counting] = {}
     added = [0] * DEVICES
 
     def device(number: int) -> None:
@@ -93,16 +110,16 @@ def test_killed_gateways_lose_nothing_acknowledged_and_count_nothing_twice() -> 
             endpoint=f"http://127.0.0.1:{port}/v1/metrics",
             headers={"Authorization": f"Bearer {key}"},
             compression=Compression.Gzip,
-            preferred_temporality={Counter: AggregationTemporality.DELTA},
+            preferred_temporality={CounterInstrument: AggregationTemporality.DELTA},
             timeout=30,
         )
-        exporters.append(exporter)
+        exporters[number] = exporter
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
-        resource = Resource.create({"device.id": f"d{number}", "device.soc": "test"})
+        resource = Resource.create({"device.id": f"d{number}", "device.soc": f"soc-{number}"})
         provider = MeterProvider([reader], resource, shutdown_on_exit=False)
         counter = provider.get_meter("test").create_counter("litert.inferences", "{inference}")
-        while not ended.is_set():
-            counter.add(1)
+        while not ended.is_set() and added[number] < len(PLACES):
+            counter.add(bucket_middle(PLACES[added[number]]))
             added[number] += 1
             provider.force_flush(30_000)
         provider.shutdown(30_000)
@@ -120,10 +137,12 @@ def test_killed_gateways_lose_nothing_acknowledged_and_count_nothing_twice() -> 
         ended.set()
         for thread in threads:
             thread.join(60)
-        stored = sum(row.total for row in RollupPartial.objects.filter(series__metric="litert.inferences"))
-    acknowledged = sum(exporter.acknowledged for exporter in exporters)
-    failed = sum(exporter.failed for exporter in exporters)
-    assert acknowledged > 100
-    assert acknowledged + failed == sum(added)
-    # what the exporter gave up on may have been counted; what it was told is stored must be there once
-    assert acknowledged <= stored <= acknowledged + failed
+        stored = counted()
+    assert sum(exporter.acknowledged.total() for exporter in exporters.values()) > 100
+    for number, exporter in exporters.items():
+        own = stored.get(f"soc-{number}", Counter())
+        sent = Counter(PLACES[: added[number]])
+        assert exporter.acknowledged + exporter.failed == sent
+        assert not own - sent, "a value was counted twice"
+        # what the exporter gave up on may have been counted; what it was told is stored must be there
+        assert not exporter.acknowledged - own, "an acknowledged value is lost"

@@ -4,6 +4,7 @@ import gzip
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -89,6 +90,20 @@ def test_a_crash_becomes_a_line_and_counts_once(door: Running) -> None:
     assert line.body == "java.lang.IllegalStateException: no delegate"
     assert line.stack_digest == stack_digest(STACK)
     assert crashes() == 1
+
+
+@pytest.mark.fresh_database
+def test_a_crash_is_told_by_the_variant_of_its_record_or_its_resource(door: Running) -> None:
+    name = "feature_flag.result.variant"
+    record = {"event": "app.crash", "body": "gone"}
+    own = {**record, "attributes": {name: "treatment"}}
+    for sent in (request(own), request(record, own, device={**DEVICE, name: "control"}), request(record)):
+        assert door.post(sent.SerializeToString(), path="/v1/logs").status_code == 200
+    found: Counter[str] = Counter()
+    for row in RollupPartial.objects.select_related("series"):
+        found[row.series.variant] += row.count
+    assert found == {"treatment": 2, "control": 1, "": 1}
+    assert not DeviceNote.objects.get().details["dropped"]
 
 
 @pytest.mark.fresh_database

@@ -8,11 +8,14 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 
+import orjson
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 from django.db.models import Model
+from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from hawkops.core import clock
 from hawkops.history.actors import Actor
@@ -27,11 +30,13 @@ from monitoring.models import (
     PatternSample,
     RollupPartial,
 )
+from monitoring.otlp.decoding import POINTS_MOST
+from monitoring.otlp.quick import QuickDecoder
 from monitoring.selectors.logs import lines_since
 from monitoring.services import patterns
 from monitoring.services import telemetry as services
 from rollout.models import CensusDevice
-from tests.monitoring.conftest import Running
+from tests.monitoring.conftest import JSON, PROTOBUF, Running
 from tests.monitoring.payloads import DEVICE, Payload, pairs
 from tests.monitoring.rows import seen
 
@@ -63,6 +68,71 @@ def test_a_members_reports_of_an_hour_become_one_row_for_each_series(door: Runni
     assert min(row.low for row in prefill) == 100.0
     assert max(row.high for row in prefill) == 400.0
     assert sum(row.total for row in PanelHour.objects.filter(metric="litert.inferences")) == 6
+
+
+def collected(*sent: Payload) -> bytes:
+    """One payload with the resources of many, as a collector makes it."""
+    request = ExportMetricsServiceRequest()
+    for one in sent:
+        request.resource_metrics.extend(one.message.resource_metrics)
+    return request.SerializeToString()
+
+
+@pytest.mark.fresh_database
+@pytest.mark.parametrize("content_type", [PROTOBUF, JSON])
+def test_behind_a_collector_each_device_keeps_its_own_values(door: Running, content_type: str) -> None:
+    """Two devices of one class, one of them in two resources, and one without a name: a value is only its sender's."""
+    sent = []
+    for name, first, more in (("dev-1", 200.0, 2), ("dev-2", 400.0, 3), ("dev-1", 100.0, 5), ("", 900.0, 7)):
+        one = Payload({**DEVICE, "device.id": name}).exponential("litert.prefill.throughput", [first] * more)
+        one.sum("litert.inferences", more).sum("made.up", 1)
+        explicit = one.metric("app.session.duration", "s").histogram
+        explicit.aggregation_temporality = 1  # type: ignore[assignment]
+        explicit.data_points.add(
+            time_unix_nano=one.nanoseconds, count=more, sum=first * more, min=first, max=first, bucket_counts=[more]
+        )
+        sent.append(one)
+    body = collected(*sent)
+    if content_type == JSON:
+        document = MessageToDict(ExportMetricsServiceRequest.FromString(body), use_integers_for_enums=True)
+        body = orjson.dumps(document)
+    assert door.post(body, content_type=content_type).status_code == 200
+    services.panel_merge()
+    found = {(row.device_id, row.metric): (row.count, row.total, row.low, row.high) for row in PanelHour.objects.all()}
+    for metric in ("litert.prefill.throughput", "app.session.duration"):
+        assert found.pop(("dev-1", metric)) == (7, 900.0, 100.0, 200.0)
+        assert found.pop(("dev-2", metric)) == (3, 1_200.0, 400.0, 400.0)
+    assert found.pop(("dev-1", "litert.inferences")) == (2, 7.0, 2.0, 5.0)
+    assert found.pop(("dev-2", "litert.inferences")) == (1, 3.0, 3.0, 3.0)
+    assert not found
+    durations = RollupPartial.objects.filter(series__metric="app.session.duration")
+    assert sum(row.count for row in durations) == 17
+    notes = {note.device_id: (note.accepted, note.rejected) for note in DeviceNote.objects.all()}
+    assert notes == {"dev-1": (6, 2), "dev-2": (3, 1)}
+
+
+@pytest.mark.fresh_database
+def test_what_cumulative_streams_grew_by_is_their_devices_value_too(door: Running) -> None:
+    began = time.time() - 30
+    for step, value in enumerate((4, 9)):
+        sent = Payload(at=began + step).sum("litert.inferences", value, temporality=2)
+        sent.scope.metrics[0].sum.data_points[0].start_time_unix_nano = int((began - 1) * 1e9)
+        assert door.post(sent.body).status_code == 200
+    services.panel_merge()
+    assert sum(row.total for row in PanelHour.objects.filter(device_id="dev-1")) == 9
+
+
+def test_the_bound_on_points_is_for_all_resources_together() -> None:
+    sent = []
+    for name in ("dev-1", "dev-2"):
+        one = Payload({**DEVICE, "device.id": name})
+        metric = one.metric("litert.inferences").sum
+        metric.aggregation_temporality, metric.is_monotonic = 1, True  # type: ignore[assignment]
+        for _ in range(POINTS_MOST // 2 + 5):
+            metric.data_points.add(as_int=1, time_unix_nano=one.nanoseconds)
+        sent.append(one)
+    found = QuickDecoder().decode(collected(*sent), environment="demo", now=clock.now())
+    assert (found.accepted, found.rejected) == (POINTS_MOST, 10)
 
 
 @pytest.mark.fresh_database

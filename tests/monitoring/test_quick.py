@@ -73,7 +73,7 @@ def exponential_points(draw: st.DrawFn, container: Any) -> None:
         counts = draw(st.lists(st.integers(0, 200), max_size=20))
         point.positive.offset = draw(st.integers(-50, 400))
         point.positive.bucket_counts.extend(counts)
-        point.zero_count = draw(st.sampled_from([0, 0, 3]))
+        point.zero_count = draw(st.sampled_from([0, 0, 3, 2**32]))
         if draw(st.booleans()):
             point.negative.bucket_counts.extend(draw(st.sampled_from([[], [0], [1]])))
         point.count = sum(counts) + point.zero_count + draw(st.sampled_from([0, 0, 0, 1]))
@@ -103,8 +103,16 @@ def payloads(draw: st.DrawFn) -> ExportMetricsServiceRequest:
             elif kind == "exponential_histogram":
                 draw(exponential_points(metric.exponential_histogram.data_points))
             elif kind == "histogram":
-                point = metric.histogram.data_points.add(count=3, explicit_bounds=[1, 2], bucket_counts=[1, 1, 1])
+                bounds = sorted(draw(st.sets(st.sampled_from([-(2.0**51), -5.0, -1.0, 0.0, 1.0, 5.0, 2.0**51]))))
+                counts = draw(st.lists(st.integers(0, 3), min_size=len(bounds) + 1, max_size=len(bounds) + 1))
+                point = metric.histogram.data_points.add(
+                    count=sum(counts), explicit_bounds=bounds, bucket_counts=counts
+                )
                 point.time_unix_nano = draw(times)
+                if draw(st.booleans()):
+                    point.sum = draw(st.sampled_from([-3.0, 0.0, 4.0, 2.0**60]))
+                if draw(st.booleans()):
+                    point.min, point.max = draw(st.sampled_from([(-9.0, -0.5), (-1.0, 7.0), (0.5, 0.5), (3.0, 1.0)]))
             elif kind == "summary":
                 metric.summary.data_points.add(count=1)
     return request
@@ -138,6 +146,7 @@ def said(found: Decoded) -> dict[str, object]:
         "reports": found.reports,
         "accepted": found.accepted,
         "reasons": Counter(found.reasons),
+        "hints": Counter(found.hints),
         "dropped": found.dropped_attributes,
         "moved": found.moved_to_arrival,
     }

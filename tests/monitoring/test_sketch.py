@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.domain.sketch import BASE, RELATIVE_ERROR, SMALLEST, NotASketch, Sketch, bucket_index, merged
+from monitoring.domain.sketch import (
+    BASE,
+    RELATIVE_ERROR,
+    SMALLEST,
+    NotASketch,
+    Sketch,
+    Unreadable,
+    bucket_index,
+    bucket_middle,
+    merged,
+)
 
 PER_OCTAVE = 32
 values = st.floats(min_value=SMALLEST, max_value=2.0**49, allow_nan=False)
@@ -121,6 +131,55 @@ def test_one_explicit_value_is_found_exactly() -> None:
     sketch.add_explicit(bounds=[5.0, 10.0], counts=[7, 0, 0], total=2.1, low=0.3, high=0.3)
     assert sketch.quantile(0.5) == 0.3
     assert sketch.mean == pytest.approx(0.3)
+
+
+def explicit(bounds: list[float], counts: list[int], **said: float) -> Sketch:
+    sketch = Sketch()
+    sketch.add_explicit(
+        bounds=bounds, counts=counts, total=said.get("total"), low=said.get("low"), high=said.get("high")
+    )
+    return sketch
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.3, 2.5, 4.0])
+def test_values_in_a_wide_bucket_are_placed_so_that_they_agree_with_the_sum(mean: float) -> None:
+    """The default bounds of SDKs begin 0, 5, 10: of a metric in seconds everything lies in one bucket."""
+    sketch = explicit([0.0, 5.0, 10.0], [0, 1_000, 0, 0], total=1_000 * mean)
+    placed = sum(bucket_middle(index) * count for index, count in sketch.positive.items()) / 1_000
+    assert placed == pytest.approx(mean, rel=0.03)
+    median, p95 = sketch.quantile(0.5), sketch.quantile(0.95)
+    assert median is not None
+    assert p95 is not None
+    assert median < p95 <= 5.0 * BASE
+    if mean < 1:
+        assert p95 == pytest.approx(3 * mean, rel=0.1)  # what an exponential distribution of that mean has
+
+
+def test_a_value_above_all_bounds_is_as_large_as_the_sum_demands() -> None:
+    assert explicit([1.0, 2.0], [0, 0, 1], total=500.0).quantile(0.5) == pytest.approx(500, rel=0.011)
+    assert explicit([0.0], [0, 1], total=0.3).quantile(0.5) == pytest.approx(0.3, rel=0.011)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=60))
+def test_negative_values_of_explicit_histograms_keep_their_side(items: list[float]) -> None:
+    bounds = [-50.0, -5.0, 0.0, 5.0, 50.0]
+    counts = [0] * 6
+    for item in items:
+        counts[sum(item > bound for bound in bounds)] += 1
+    sketch = explicit(bounds, counts, total=sum(items), low=min(items), high=max(items))
+    assert sketch.count == len(items) == sketch.zeros + sum(sketch.positive.values()) + sum(sketch.negative.values())
+    assert sum(sketch.negative.values()) <= sum(item <= 0 for item in items)
+    assert sum(sketch.positive.values()) <= sum(item > 0 for item in items)
+    median = sketch.quantile(0.5)
+    assert median is not None
+    assert min(items) <= median <= max(items)
+
+
+def test_one_bucket_for_everything_tells_nothing_without_both_extremes() -> None:
+    with pytest.raises(Unreadable, match="min and max"):
+        explicit([], [5], total=10.0, high=4.0)
+    median = explicit([], [500], total=1_500.0, low=2.0, high=4.0).quantile(0.5)
+    assert median == pytest.approx(3, rel=0.02)
 
 
 def test_guarantees_are_never_flattered() -> None:

@@ -1,7 +1,7 @@
-"""`manage.py conformance`: ask the devices' doors as a client would, and say line by line what passed.
+"""`manage.py conformance`: hold the doors against what clients send, or with `--device` a client against what it sent.
 
-Everything it sends is of a simulated device named `conformance-…`; a production key is refused for that reason, and the
-check says so.
+Everything the first sends is of a simulated device named `conformance-…`; a production key is refused for that reason, and
+the check says so. The second sends nothing: it reads what the door noted of the device, and what the census knows.
 """
 
 import gzip
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from google.protobuf.json_format import MessageToJson
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
@@ -24,9 +25,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 
+from hawkops.core import clock
+from hawkops.core.environments import Environment
+from monitoring.domain.conformance import Graded, Heard, Shape, Told, grade
+from monitoring.domain.metrics import INFERENCES
+from monitoring.selectors.devices import device_understood, own_observations
+from rollout.models import CensusDevice
+
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 FLAGS, METRICS, LOGS = "/ofrep/v1/evaluate/flags", "/v1/metrics", "/v1/logs"
 TIMEOUT_SECONDS = 15
+NOT_SEEN = "how often it counted is known in the gateway's own database only, and there of its panel"
 
 
 class Failed(Exception):
@@ -147,11 +156,17 @@ def metrics_gzip(doors: Doors) -> str:
 
 
 def metrics_resent(doors: Doors) -> str:
-    """The same bytes again, as after a lost answer: acknowledged again."""
-    body = doors.metrics().SerializeToString()
+    """The same bytes again, as after a lost answer: acknowledged again, and counted once."""
+    body = doors.metrics(INFERENCES).SerializeToString()
     for _ in range(3):
         _success(doors.post(METRICS, body), PROTOBUF, b"")
-    return "200, counted once"
+    try:
+        counted = own_observations(doors.device, INFERENCES)
+    except DatabaseError:
+        counted = 0
+    if counted > 1:
+        raise Failed(f"counted {counted} times")
+    return "acknowledged three times, counted once" if counted else f"acknowledged three times; {NOT_SEEN}"
 
 
 def metrics_partial(doors: Doors) -> str:
@@ -219,25 +234,56 @@ def outcomes(doors: Doors) -> Iterator[tuple[str, bool, str]]:
             yield sentence, False, f"the answer can't be read: {error!r}"
 
 
+def device_outcomes(environment: str, device_id: str) -> list[Graded]:
+    """Grade a client by what the door noted of it and what the census knows."""
+    notes = {note.signal: note for note in device_understood(environment, device_id)}
+    seen = CensusDevice.objects.filter(environment=environment, device_id=device_id).first()
+    metrics = notes.get("metrics")
+    return grade(
+        Heard(
+            now=clock.now(),
+            metrics={**metrics.details, "device_class": metrics.device_class} if metrics else None,
+            census=None
+            if seen is None
+            else Told(seen.told_revision, seen.obeyed_revision, seen.obeyed_at, seen.last_seen_at),
+            received_at=metrics.received_at if metrics else None,
+            shapes=tuple(Shape(*shape) for shape in metrics.details.get("shapes", [])) if metrics else (),
+        )
+    )
+
+
 class Command(BaseCommand):
     """Print one line a check; the exit status is 1 when any failed."""
 
-    help = "Check a gateway and a device key with the requests that OpenFeature and OpenTelemetry clients send."
+    help = "Check a gateway and a device key with the requests that clients send, or grade what a device really sent."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Which gateway, with which key."""
+        """Which gateway, with which key; or which device."""
         parser.add_argument("--gateway", default=settings.GATEWAY_URL, help="its address (GATEWAY_URL)")
         parser.add_argument("--key", help="a device key; the one that `up` made, when absent")
+        parser.add_argument("--device", help="the id of a real device: grade what it sent, send nothing")
+        parser.add_argument(
+            "--environment",
+            choices=[one.value for one in Environment],
+            default=Environment.DEMO.value,
+            help="where that device reports (demo)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check."""
-        doors = Doors(options["gateway"], options["key"] or _own_key())
+        if options["device"]:
+            lines = [
+                (one.sentence, one.passed, one.found if one.passed else f"{one.found}; {one.remedy}")
+                for one in device_outcomes(options["environment"], options["device"])
+            ]
+        else:
+            lines = list(outcomes(Doors(options["gateway"], options["key"] or _own_key())))
         failed = 0
-        for sentence, passed, found in outcomes(doors):
+        for sentence, passed, found in lines:
             failed += not passed
             self.stdout.write(f"{'pass' if passed else 'FAIL'}  {sentence}  ({found})")
         if failed:
-            raise CommandError(f"{failed} of {len(CHECKS)} checks failed.")
+            raise CommandError(f"{failed} of {len(lines)} checks failed.")
 
 
 def _own_key() -> str:
