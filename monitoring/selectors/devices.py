@@ -256,4 +256,4 @@ def own_observations(device_id: str, metric: str) -> int:
         "many"
     ]
     waiting = PanelReport.objects.filter(device_id=device_id).values_list("observed", flat=True)
-    return int(merged) + sum(one[5] for report in waiting for one in orjson.loads(report) if one[0] == metric)
+    return int(merged) + sum(int(one[5]) for report in waiting for one in orjson.loads(report) if one[0] == metric)
