@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from monitoring.domain.sketch import Sketch
+from monitoring.domain.sketch import LARGEST, Sketch
 
 # A stream unknown to us that began longer ago may have been counted and forgotten: its first point is only a base line.
 REMEMBERED_NS = 24 * 3600 * 10**9
@@ -64,12 +64,13 @@ class Point:
             _shifted(self.negative, shift),
         )
 
-    def sketch(self) -> Sketch:
-        """Return its observations; a plain sum is one observation."""
+    def sketch(self, *, signed: bool = True) -> Sketch:
+        """Return its observations, none below zero unless `signed`; a plain sum is one observation. Raises Unreadable."""
         found = Sketch()
         if self.bounds is not None:
             counts = [self.positive.get(place, 0) for place in range(len(self.bounds) + 1)]
-            found.add_explicit(bounds=self.bounds, counts=counts, total=self.total, low=None, high=None)
+            floor = -LARGEST if signed else 0.0
+            found.add_explicit(bounds=self.bounds, counts=counts, total=self.total, low=None, high=None, floor=floor)
         elif self.scale is not None:
             found.add_exponential(
                 scale=self.scale,

@@ -13,6 +13,7 @@ import psycopg
 
 from hawkops.core import clock
 from monitoring.domain import cumulative
+from monitoring.domain.metrics import BUSINESS_PREFIX
 from monitoring.domain.sketch import Sketch, Unreadable
 from monitoring.otlp.decoding import CumulativePoint, Decoded, SeriesKey
 from monitoring.otlp.rows import Note
@@ -109,7 +110,7 @@ class Streams:
                 grown.uncounted.append((decoded, one, step.why))
             if step.grown is not None:
                 try:
-                    sketch = step.grown.sketch()
+                    sketch = step.grown.sketch(signed=one.key.metric.startswith(BUSINESS_PREFIX))
                 except Unreadable as error:
                     grown.uncounted.append((decoded, one, str(error)))
                     continue

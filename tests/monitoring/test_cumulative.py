@@ -130,6 +130,12 @@ def test_a_run_whose_bounds_change_goes_on_from_a_base_line() -> None:
     assert walked(narrow, wide) == ([5, None], ["", OTHER_BOUNDS])
 
 
+def test_only_a_signed_metric_has_values_below_zero() -> None:
+    point = Point(START, START + 1, None, 4, bounds=(-10.0, 0.0), positive={1: 4})
+    assert point.sketch(signed=False).zeros == 4
+    assert sum(point.sketch(signed=True).negative.values()) == 4
+
+
 def test_what_was_stored_before_runs_were_told_apart_is_read() -> None:
     stream = unpack(b"[1000,2000,5.0,0,0,null,null,[],[]]")
     step = follow(stream, Point(1_000, 3_000, 7.0), now_ns=NOW_NS)

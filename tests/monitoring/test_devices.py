@@ -17,7 +17,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role
 from monitoring.domain.conformance import Heard, Told, grade
 from monitoring.models import CumulativeStream, DeviceNote, DoorTotal
-from monitoring.otlp.decoding import decode
+from monitoring.otlp.decoding import TOO_COARSE, decode
 from monitoring.otlp.notes import PER_SECOND, Notes
 from monitoring.otlp.writing import GroupWriter
 from monitoring.services.telemetry import notes_prune, streams_prune, totals_prune
@@ -46,6 +46,17 @@ def test_the_last_payload_of_a_device_is_explained(door: Running, person: Make, 
     assert "dev-1" in client.get("/demo/monitoring/understood?q=dev").content.decode()
     assert client.get("/staging/monitoring/understood/device?id=dev-1").status_code == 404
     assert client.get("/demo/monitoring/understood/device?id=%00").status_code == 404
+
+
+@pytest.mark.fresh_database
+def test_bounds_too_coarse_are_said_to_the_author(door: Running, person: Make, client_as: As) -> None:
+    sent = Payload()
+    explicit = sent.metric("gen_ai.client.operation.duration", "s").histogram
+    explicit.aggregation_temporality = 1  # type: ignore[assignment]
+    explicit.data_points.add(count=2, sum=1.0, explicit_bounds=[0.0, 5.0], bucket_counts=[0, 2, 0])
+    assert door.post(sent.body).content == b""
+    page = client_as(person("author", Role.VIEWER)).get("/demo/monitoring/understood/device?id=dev-1").content.decode()
+    assert TOO_COARSE in page
 
 
 @pytest.mark.fresh_database
