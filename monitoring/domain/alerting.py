@@ -15,7 +15,6 @@ WELL_FOR = timedelta(seconds=60)
 SILENT_FOR = timedelta(minutes=5)
 # So many times within the hour, and it flaps.
 FLAPS, FLAP_SPAN = 3, timedelta(hours=1)
-ACKNOWLEDGED_FOR = {"critical": timedelta(minutes=15), "warning": timedelta(hours=1), "info": timedelta(hours=24)}
 
 
 class State(StrEnum):

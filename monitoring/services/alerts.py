@@ -25,6 +25,7 @@ from monitoring.selectors.criteria import Evaluated, criteria, evaluate
 from monitoring.selectors.health import Standing, health
 from monitoring.selectors.patterns import breaches
 from monitoring.selectors.quieting import Quiet
+from monitoring.selectors.sections import matrix
 from monitoring.selectors.telemetry import last_data_at
 
 RULE = Actor.rule("alerts")
@@ -297,7 +298,7 @@ def alert_acknowledge(*, alert_id: int, actor: Actor, reason: str = "", request_
         this.environment = alert.environment
         before = {"state": alert.state}
         alert.state, alert.acknowledged_at, alert.acknowledged_by = State.ACKNOWLEDGED.value, now, actor.label
-        alert.acknowledged_until = now + alerting.ACKNOWLEDGED_FOR[alert.severity]
+        alert.acknowledged_until = now + matrix()[Severity(alert.severity)].respond
         alert.save()
         until = {"until": alert.acknowledged_until.isoformat()}
         this.record("alert.acknowledged", subject=f"alert:{alert.pk}", before=before, after={**_state(alert), **until})

@@ -19,6 +19,7 @@ from monitoring.domain.targets import Stage
 from monitoring.models import StoredCriterion, StoredProfile
 from monitoring.selectors import criteria as selectors
 from monitoring.selectors import profiles as profile_selectors
+from monitoring.selectors import replays
 from monitoring.services import criteria as services
 
 MAY_CHANGE = (Role.APPROVER, Role.RELEASER)
@@ -96,7 +97,7 @@ def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
             return response
     elif "replay" in given:
         try:
-            replayed = selectors.replay(environment, domain.criterion(draft))
+            replayed = replays.replay(environment, domain.criterion(draft))
         except domain.Unfit as unfit:
             refusal = f"{'.'.join(map(str, unfit.path))}: {unfit.message}."
     context = _context(environment, row, draft, may_change=may_change)
