@@ -186,7 +186,9 @@ def test_a_last_window_long_ago_is_no_data_in_the_short_one(client: Any) -> None
     stored(metrics.PREFILL, [30_000.0], now - timedelta(hours=2))
     assert client.get(f"{PAGE}/charts/prefill-cpu.json?window=15m").json()["empty"]
     assert client.get(f"{PAGE}/charts/prefill-cpu.json?window=6h").json()["data"]
-    assert "synthetic-host cpu: no data for 120\u202fmin" in client.get(PAGE).text, "it ran within the day: still in scope"
+    assert "synthetic-host cpu: no data for 120\u202fmin" in client.get(PAGE).text, (
+        "it ran within the day: still in scope"
+    )
 
 
 def test_treatment_and_control_are_lines_of_their_own_and_a_cohort(client: Any) -> None:
