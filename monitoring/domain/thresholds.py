@@ -127,6 +127,34 @@ def document(name: str, data: Any) -> dict[str, Any]:
 SECTIONS: dict[str, Callable[[Any], Any]] = {HEALTH: paces, MATRIX: matrix, RULES: rules}
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One field in which what rules differs from the file; None where one of them does not name it."""
+
+    field: str
+    here: Any
+    file: Any
+
+
+def differences(here: Any, file: Any) -> list[Difference]:
+    """Compare two documents field by field, sections and profiles down to their numbers."""
+    mine, theirs = _flat(here), _flat(file)
+    return [
+        Difference(field, mine.get(field), theirs.get(field))
+        for field in (*theirs, *(field for field in mine if field not in theirs))
+        if mine.get(field) != theirs.get(field)
+    ]
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        return {prefix: data} if prefix and data is not None else {}
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
 def written(span: timedelta) -> str:
     """Write a span as the file does: `30s`, `5m`, `4h`, `14d`."""
     seconds = int(span.total_seconds())

@@ -30,6 +30,11 @@ def stored() -> list[StoredSection]:
     return list(StoredSection.objects.all())
 
 
+def ruling() -> dict[str, dict[str, Any]]:
+    """Return every section as plain data."""
+    return {section: _ruling(section) for section in domain.SECTIONS}
+
+
 def _ruling(section: str) -> dict[str, Any]:
     """Return a section; the file's when what is stored can't be used, since nothing runs without it."""
     row = StoredSection.objects.filter(key=section).first()
