@@ -153,9 +153,15 @@ class Selection:
     outcomes: tuple[str, ...] = ()
     not_outcomes: tuple[str, ...] = ()
     arm: Arm | None = None
+    # only what ran on another backend than was asked for
+    elsewhere: bool = False
+    # only device classes that have run the backend they asked for: the others simply lack it
+    able: bool = False
 
-    def holds(self, *, metric: str, backend: str, outcome: str, variant: str = "") -> bool:
-        """Whether a series belongs to it."""
+    def holds(self, *, metric: str, backend: str, outcome: str, variant: str = "", requested: str = "") -> bool:
+        """Whether a series belongs to it; which classes are `able`, a single series can't tell."""
+        if self.elsewhere and requested in ("", backend):
+            return False
         if metric != self.metric or (self.backends and backend not in self.backends):
             return False
         if not belongs(variant, self.arm):
@@ -223,6 +229,8 @@ class Criterion:
         title = (self.metric.title if self.metric else self.over.metric).lower()
         if self.over.not_outcomes:
             title += " that did not end well"
+        elif self.over.elsewhere:
+            title += " that ran elsewhere than asked"
         elif self.over.outcomes:
             title += f" with the outcome {' or '.join(self.over.outcomes)}"
         what = f"{self.aggregate.label} of {title}"
@@ -233,6 +241,8 @@ class Criterion:
                 what = f"{self.aggregate.label} of {what}"
         elif self.aggregate is Aggregate.PER_DEVICE:
             what = f"{title} per device"
+        if self.over.elsewhere:
+            what += ", of classes that have what they asked for,"
         if self.over.backends:
             what += f" on {', '.join(self.over.backends)}"
         if self.over.arm is not None:
@@ -432,6 +442,7 @@ FIELDS = (
     "backends",
     "outcomes",
     "not_outcomes",
+    "elsewhere",
     "arm",
     "of",
     "aggregate",
@@ -479,12 +490,14 @@ def criterion(data: Any, path: Path = ()) -> Criterion:
         _list(data, "outcomes", path),
         _list(data, "not_outcomes", path),
         _one_of(Arm, data, "arm", path) if data.get("arm") else None,
+        _yes(data, "elsewhere", path),
+        _yes(data, "elsewhere", path),
     )
     of = None
     if aggregate is Aggregate.RATIO and not data.get("of"):
         raise Unfit(path, "a ratio needs `of`: the metric it is a share of")
     if data.get("of") and aggregate in (Aggregate.RATIO, Aggregate.CHANGE, Aggregate.INTERVAL):
-        of = Selection(_known(str(data["of"]), (*path, "of")), over.backends, arm=over.arm)
+        of = Selection(_known(str(data["of"]), (*path, "of")), over.backends, arm=over.arm, able=over.able)
     elif data.get("of"):
         raise Unfit((*path, "of"), "only a ratio, or the change of one, is of something")
     made = Criterion(
@@ -530,6 +543,7 @@ def document(made: Criterion) -> dict[str, Any]:
         data["of"] = made.of.metric
     for name, value in (
         ("backends", list(made.over.backends)),
+        ("elsewhere", made.over.elsewhere),
         ("arm", made.over.arm.value if made.over.arm else ""),
         ("against", made.against.value if made.against else ""),
         ("outcomes", list(made.over.outcomes)),

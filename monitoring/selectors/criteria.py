@@ -87,8 +87,8 @@ class Evaluation:
     ) -> None:  # fmt: skip
         self.environment = environment
         # whoever asks for one side of the comparison gets every criterion read on that side
-        chosen = population is not None and population.arm is not None
-        self.wanted = [_of_everybody(one) for one in wanted] if chosen else list(wanted)
+        one_side = population is not None and population.arm is not None
+        self.wanted = [_of_everybody(one) for one in wanted] if one_side else list(wanted)
         self.profiles = profiles()
         self.now = now
         self.released_at = released_at
@@ -142,7 +142,7 @@ class Evaluation:
         return Evaluated(one, reading, domain.judge(one, reading, now=self.now, allowed=allowed), simulated=simulated)
 
     def _chosen(self, selection: Selection) -> list[Series]:
-        return [series for series in self.series if holds(selection, series)]
+        return chosen(selection, self.series)
 
     # ---- throughput, by the profile of each device class ----
 
@@ -407,8 +407,21 @@ def _as_read(value: float, one: Criterion) -> str:
     return domain.shown(value, replace(one, aggregate=aggregate))
 
 
-def holds(selection: Selection, series: Series) -> bool:
-    """Whether a series belongs to a selection."""
-    return selection.holds(
-        metric=series.metric, backend=series.backend_actual, outcome=series.outcome, variant=series.variant
-    )
+def chosen(selection: Selection, series: Iterable[Series]) -> list[Series]:
+    """Return the series that belong to a selection."""
+    rows = list(series)
+    found = [
+        one
+        for one in rows
+        if selection.holds(
+            metric=one.metric,
+            backend=one.backend_actual,
+            outcome=one.outcome,
+            variant=one.variant,
+            requested=one.backend_requested,
+        )
+    ]
+    if not selection.able:
+        return found
+    able = {(one.device_class, one.backend_requested) for one in rows if one.backend_requested == one.backend_actual}
+    return [one for one in found if (one.device_class, one.backend_requested) in able]

@@ -14,7 +14,7 @@ from monitoring.domain.grid import Grid
 from monitoring.domain.targets import Profiles
 from monitoring.models import Series
 from monitoring.selectors import measured, rollups
-from monitoring.selectors.criteria import STAGES, holds
+from monitoring.selectors.criteria import STAGES, chosen
 from monitoring.selectors.device_hours import hourly_counts
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import may_judge
@@ -85,11 +85,12 @@ def _read(
     """Return what was observed in each step, by device class and backend where those have floors of their own."""
     counts = may_judge(environment, simulated=True)
     names = [one.over.metric, *([one.of.metric] if one.of else [])]
-    series = [
-        row
-        for row in Series.objects.filter(environment=environment, metric__in=names)
-        if (counts or not row.simulated) and (holds(one.over, row) or (one.of is not None and holds(one.of, row)))
+    known = [
+        row for row in Series.objects.filter(environment=environment, metric__in=names) if counts or not row.simulated
     ]
+    over = {row.pk for row in chosen(one.over, known)}
+    of_whole = {row.pk for row in chosen(one.of, known)} if one.of is not None else set()
+    series = [row for row in known if row.pk in over or row.pk in of_whole]
     begins, width = int(since.timestamp()), int(STEP.total_seconds())
     parts: dict[str, Grid] = {}
     whole = Grid(steps) if one.of is not None else None
@@ -100,10 +101,10 @@ def _read(
         of = Grid(steps)
         for pk, rows in rollups.rows(rollups.steps_of(own, since=since, until=until, step=STEP, now=now)).items():
             places, row = (rows.starts - begins) // width, own[pk]
-            if holds(one.over, row):
+            if pk in over:
                 group = f"{row.device_class} {row.backend_actual}" if one.threshold is None else ""
                 read.setdefault(group, Grid(steps)).add(places, rows)
-            if one.of is not None and holds(one.of, row):
+            if pk in of_whole:
                 of.add(places, rows)
         for group, grid in read.items():
             parts[group] = parts[group].plus(grid) if group in parts else grid.packed()

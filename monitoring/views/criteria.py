@@ -43,7 +43,7 @@ TEXTS = (
     "severity", "action", "serves",
 )  # fmt: skip
 LISTS = ("outcomes", "not_outcomes")
-SWITCHES = ("where_available", "no_data", "paused")
+SWITCHES = ("where_available", "no_data", "elsewhere", "paused")
 # how a form writes the outcome of what did not name one
 UNSAID = "unsaid"
 NEW = {

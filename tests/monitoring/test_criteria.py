@@ -449,6 +449,23 @@ def test_interval__comes_with_guardrails_and_never_passes() -> None:
     assert found.judgement.sentence.startswith("comes with guardrails: the interval of the change of app.engagement")
 
 
+@pytest.mark.django_db
+def test_silent_fallback__is_a_share_of_the_classes_that_have_the_backend() -> None:
+    at, elite = NOW - timedelta(minutes=20), "snapdragon-8-elite"
+    # a class without an NPU asks for it as well: it lacks it, nothing fell back
+    stored("litert.inferences", [1.0] * 9_000, at, requested="npu", actual="cpu", device_class="dimensity-7050")
+    stored("litert.inferences", [1.0] * 400, at, requested="npu", actual="npu", device_class=elite)
+    stored("litert.inferences", [1.0] * 100, at, requested="npu", actual="cpu", device_class=elite)
+    (well,) = selectors.evaluate("demo", [of_file("alert-silent-fallback")], now=NOW)
+    stored("litert.inferences", [1.0] * 500, at, requested="npu", actual="cpu", device_class=elite)
+    (bad,) = selectors.evaluate("demo", [of_file("alert-silent-fallback")], now=NOW)
+
+    assert (well.judgement.verdict, well.reading.count) == (Verdict.PASS, 500)
+    assert well.reading.value == pytest.approx(0.2)
+    assert bad.judgement.verdict is Verdict.FAIL
+    assert bad.reading.value == pytest.approx(0.6)
+
+
 # ---- scope ----
 
 

@@ -222,7 +222,13 @@ def test_edit__what_cannot_be_used__is_refused_with_a_sentence(
 
 def test_patterns_and_profiles__with_a_control_character__are_refused(client_as: As, administrator: object) -> None:
     client = client_as(administrator)
-    pattern = {"title": "T", "expression": "X", "sources": ["app log"], "severity": "info", "window": "5m"}
+    pattern: dict[str, Any] = {
+        "title": "T",
+        "expression": "X",
+        "sources": ["app log"],
+        "severity": "info",
+        "window": "5m",
+    }
     profile = {"revision": "1", "title": "T", "device_classes": "a", "environments": "demo", "prefill-cpu": "9"}
 
     for form in ({**pattern, "reason": "b\x00"}, {**pattern, "title": "\x00", "reason": "b"}):
