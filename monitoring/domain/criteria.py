@@ -369,7 +369,12 @@ def samples_least(criterion: Criterion) -> int:
 
 
 def read(criterion: Criterion, sketch: Observed, *, whole: Observed | None = None, devices: int = 0) -> float | None:
-    """Make the number of a criterion from merged observations; `whole` is what a share is of. None without data."""
+    """Make the number of a criterion from merged observations; `whole` is what a share is of.
+
+    None without data, and for a comparison, which takes two sides.
+    """
+    if criterion.aggregate.compares:
+        return None
     quantile = criterion.aggregate.quantile
     if quantile is not None:
         return sketch.quantile(quantile)

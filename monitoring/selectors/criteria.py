@@ -156,11 +156,16 @@ class Evaluation:
         silent: list[tuple[str, Reading, Judgement]] = []
         plain = replace(one, where_available=False)
         backends = one.over.backends or ("cpu", "gpu", "npu")
+        by_part: dict[tuple[str, str], list[Series]] = {}
+        for series in chosen:
+            by_part.setdefault((series.device_class, series.backend_actual), []).append(series)
         for name in sorted({series.device_class for series in self.series}):
             profile = self.profiles.of(name, self.environment)
             for backend in backends:
-                own = [series for series in chosen if series.device_class == name and series.backend_actual == backend]
+                own = by_part.get((name, backend), [])
                 target = profile.target(STAGES[one.over.metric], backend) if profile else None
+                if not own and target is None:
+                    continue
                 reading = replace(self._reading(one, own), threshold=target.threshold if target else None)
                 label = f"{name} {backend}"
                 if reading.value is not None:
