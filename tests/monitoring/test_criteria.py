@@ -23,6 +23,8 @@ from monitoring.selectors import criteria as selectors
 from monitoring.selectors.telemetry import Population
 from monitoring.services.alerts import alerts_evaluate
 from monitoring.services.criteria import criteria_seed, criterion_reset, criterion_save
+from tests.monitoring.conftest import Running
+from tests.monitoring.payloads import DEVICE, Payload
 from tests.monitoring.rows import seen, stored
 
 ME = Actor("person:1", "approver-1")
@@ -327,6 +329,21 @@ def test_rollout_at_one_percent__every_treated_device_switches_each_five_seconds
     assert found.judgement.verdict is Verdict.FAIL, found.judgement.sentence
     assert found.reading.devices == 1
     assert found.reading.value == pytest.approx(720)
+
+
+@pytest.mark.fresh_database
+def test_rollout_at_one_percent__through_the_door__the_switches_are_those_of_the_treated(door: Running) -> None:
+    for number in range(100):
+        served = {"litert.backend.actual": "cpu", "feature_flag.result.variant": "off" if number else "on"}
+        body = Payload({**DEVICE, "device.id": f"d{number}"}).sum("litert.inferences", 3, served)
+        if number == 0:
+            body.sum("litert.backend.switches", 720, served)
+        assert door.post(body.body).status_code == 200
+
+    (found,) = selectors.evaluate("demo", [of_file("alert-switches")])
+
+    assert found.judgement.verdict is Verdict.FAIL, found.judgement.sentence
+    assert found.reading.devices == 1
 
 
 @pytest.mark.django_db
