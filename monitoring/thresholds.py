@@ -1,6 +1,6 @@
 """The threshold file: YAML to criteria and back. What is wrong with it is said with file and line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import yaml
 from hawkops.core import located
 from hawkops.core.errors import InvalidInput
 from monitoring.domain import criteria, targets
+from monitoring.domain import thresholds as domain
 from monitoring.domain.criteria import Criterion
 from monitoring.domain.targets import Profile
 
@@ -27,6 +28,11 @@ def load_profiles(path: Path = FILE) -> list[Profile]:
     return loads_profiles(_text(path), name=path.name)
 
 
+def load_sections(path: Path = FILE) -> dict[str, dict[str, Any]]:
+    """Read a threshold file's other sections as plain data, checked. Raises InvalidInput as `load` does."""
+    return loads_sections(_text(path), name=path.name)
+
+
 def _text(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -38,7 +44,7 @@ def _document(text: bytes, *, name: str) -> located.Document:
     document = located.read(text, name=name)
     if not isinstance(document.data, dict) or document.data.get("version") != VERSION:
         raise document.refusal(("version",), f"a threshold file begins with `version: {VERSION}`")
-    if unknown := sorted(set(document.data) - {"version", "profiles", "criteria"}):
+    if unknown := sorted(set(document.data) - {"version", "profiles", "criteria", *domain.SECTIONS}):
         raise document.refusal((unknown[0],), f"{unknown[0]!r} is no part of a threshold file")
     return document
 
@@ -61,6 +67,19 @@ def loads_profiles(text: bytes, *, name: str) -> list[Profile]:
     return list(found.values())
 
 
+def loads_sections(text: bytes, *, name: str) -> dict[str, dict[str, Any]]:
+    """Read the sections beside criteria and profiles in the text of a threshold file."""
+    document = _document(text, name=name)
+    found = {}
+    for section in domain.SECTIONS:
+        if section in document.data:
+            try:
+                found[section] = domain.document(section, document.data[section])
+            except criteria.Unfit as unfit:
+                raise document.refusal(unfit.path, unfit.message) from unfit
+    return found
+
+
 def loads(text: bytes, *, name: str) -> list[Criterion]:
     """Read the criteria in the text of a threshold file."""
     document = _document(text, name=name)
@@ -79,15 +98,23 @@ def loads(text: bytes, *, name: str) -> list[Criterion]:
     return list(found.values())
 
 
-def dumps(found: list[Criterion], profiles: Iterable[Profile] = ()) -> str:
-    """Write criteria and profiles as a threshold file."""
+def dumps(
+    found: list[Criterion],
+    profiles: Iterable[Profile] = (),
+    sections: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Write criteria, profiles and sections as a threshold file."""
     listed = _rows([targets.document(one) for one in profiles])
     head = f"{HEAD}version: {VERSION}\n" + (f"profiles:\n{listed}\n" if listed else "")
+    for section, data in (sections or {}).items():
+        head += f"{section}:\n" + "".join(f"  {name}: {_flow(value)}\n" for name, value in data.items())
     return f"{head}criteria:\n{_rows([criteria.document(one) for one in found])}\n"
 
 
 def _rows(rows: list[dict[str, Any]]) -> str:
-    return "\n".join(
-        f"  - {yaml.safe_dump(row, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000).strip()}"
-        for row in rows
-    )
+    return "\n".join(f"  - {_flow(row)}" for row in rows)
+
+
+def _flow(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+    return text.removesuffix("...\n").strip()

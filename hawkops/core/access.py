@@ -1,12 +1,14 @@
 """Roles, and the one way to ask whether somebody may do something. Where grants are kept is the accounts' business."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
+
+from hawkops.core.environments import Environment
 
 
 class Role(StrEnum):
@@ -40,6 +42,11 @@ def can(user: object, environment: str, *roles: Role) -> bool:
     return bool(held.intersection(roles)) if roles else bool(held)
 
 
+def can_in_all(user: object, environments: Iterable[str], *roles: Role) -> bool:
+    """Say whether the user holds any of the roles in each of the environments, as what counts in all of them takes."""
+    return all(can(user, environment, *roles) for environment in environments)
+
+
 P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)
 
@@ -61,3 +68,29 @@ def requires(
         return guarded
 
     return decorate
+
+
+def requires_everywhere(
+    *roles: Role,
+) -> Callable[[Callable[Concatenate[HttpRequest, P], R]], Callable[Concatenate[HttpRequest, P], R]]:
+    """Refuse the view with 403 to people who lack the roles in some environment: what it changes counts in all of them."""
+
+    def decorate(view: Callable[Concatenate[HttpRequest, P], R]) -> Callable[Concatenate[HttpRequest, P], R]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            must_everywhere(request.user, *roles)
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def must_everywhere(user: object, *roles: Role, environments: Iterable[str] = tuple(Environment)) -> None:
+    """Raise PermissionDenied, which names where the roles are missing."""
+    places = [str(one) for one in environments]
+    if missing := [one for one in places if not can(user, one, *roles)]:
+        wanted = " or ".join(roles) or "any"
+        raise PermissionDenied(
+            f"This counts in {', '.join(places)}: it needs the role {wanted} in each, {', '.join(missing)} too."
+        )

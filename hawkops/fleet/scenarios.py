@@ -166,8 +166,8 @@ SCENARIOS = MappingProxyType(
             ),
             Scenario(
                 "crash-wave",
-                f"{CRASHED_SHARE:.0%} of the app's sessions crash: breaks alert-crash-rate within 10 minutes, once "
-                "the last hour has 100 sessions.",
+                f"{CRASHED_SHARE:.0%} of the app's sessions crash: breaks alert-crash-rate within 10 minutes, "
+                "once they bring three crashes more than chance would.",
                 "alert-crash-rate",
                 600.0,
                 activity=_crash,

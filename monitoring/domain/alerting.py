@@ -21,7 +21,6 @@ SILENT_FOR = timedelta(minutes=5)
 LATE_AFTER = timedelta(seconds=60)
 # So many times within the hour, and it flaps.
 FLAPS, FLAP_SPAN = 3, timedelta(hours=1)
-ACKNOWLEDGED_FOR = {"critical": timedelta(minutes=15), "warning": timedelta(hours=1), "info": timedelta(hours=24)}
 # What concerns the whole installation (its own checks, its files, its history) stands once, in this environment.
 OWNER = "production"
 NO_DATA_SUFFIX = ":no-data"

@@ -5,6 +5,7 @@ class, then model and version, then errors' types, then variants that are neithe
 last of all. Beyond SERIES_HARD_MOST everything is folded that can be, so that only closed lists are left and growth ends.
 """
 
+from monitoring.domain.arms import arm_of
 from monitoring.domain.metrics import BUSINESS_PREFIX, DECODE, INFERENCES, OPERATION, PREFILL
 
 SERIES_MOST = 5_000
@@ -30,8 +31,6 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "litert.model.validations": frozenset(("ok", "failed")),
     CRASHES: frozenset(("event",)),
 }
-# variants that name a side of the comparison
-ARMS = frozenset(("on", "off", "safe", "treatment", "control"))
 
 
 def fold(metric: str, said: dict[str, str], *, series: int) -> dict[str, str]:
@@ -54,7 +53,7 @@ def _stays(metric: str, name: str, value: str) -> bool:
     if name == "outcome":
         return value in OUTCOMES.get(metric, ())
     if name == "variant":
-        return value in ARMS
+        return arm_of(value) is not None
     # crash events of a version that counts its crashes itself must find it
     return name == "app_version" and metric == CRASHES
 

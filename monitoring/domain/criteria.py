@@ -6,7 +6,9 @@ takes to say so. Alerts, gates, phases, validation and go/no-go use it unchanged
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,17 +17,28 @@ from enum import StrEnum
 from typing import Any
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain.arms import Arm, belongs
 from monitoring.domain.grid import Observed
-from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric
+from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric, known
 
 Path = tuple[str | int, ...]
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
 SAMPLES = 30
+# the time before a release that tells what is normal, and how many of its hours must have been seen to say so
+BASELINE, BASELINE_HOURS_LEAST = timedelta(days=14), 100
+# a breach this unlikely to be chance is one, even on fewer observations than a pass takes
+SURE, SURE_EVENTS = 0.001, 3
 KEY = re.compile(r"[a-z][a-z0-9-]{2,59}")
-WINDOW = re.compile(r"([1-9]\d{0,3})(s|m|h|d)")
+WINDOW = re.compile(r"([1-9][0-9]{0,3})(s|m|h|d)")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 WINDOW_LEAST, WINDOW_MOST = timedelta(seconds=10), timedelta(days=14)
-QUANTITY = re.compile(r"(-?\d+(?:[.,_ ]\d+)*(?:\.\d+)?)\s*(\D.*)?")
+QUANTITY = re.compile(r"(-?[0-9]+(?:[.,_\s][0-9]+)*)\s*([^0-9].*)?")
+NUMBER_MOST = 1e15
+
+
+def writable(text: str) -> bool:
+    """Whether a line of text holds no control character or half of a character: PostgreSQL refuses some of them."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 class Unfit(Exception):
@@ -68,6 +81,16 @@ class Aggregate(StrEnum):
     COUNT = "count"
     RATIO = "ratio"
     PER_DEVICE = "per device"
+    # comparisons with the control, or with the time before
+    TIMES = "ratio of medians"
+    CHANGE = "change of means"
+    RANGE = "normal range"
+    INTERVAL = "interval of change"
+
+    @property
+    def compares(self) -> bool:
+        """Whether it says how something stands to something else."""
+        return self in (Aggregate.TIMES, Aggregate.CHANGE, Aggregate.RANGE, Aggregate.INTERVAL)
 
     @property
     def quantile(self) -> float | None:
@@ -77,9 +100,16 @@ class Aggregate(StrEnum):
     @property
     def label(self) -> str:
         """How a sentence names it."""
-        return {"max": "highest", "count": "number", "ratio": "share", "per device": "per device"}.get(
-            self.value, self.value
-        )
+        words = {
+            "max": "highest",
+            "count": "number",
+            "ratio": "share",
+            "ratio of medians": "times better in the median",
+            "change of means": "change in the mean",
+            "normal range": "mean",
+            "interval of change": "interval of the change",
+        }
+        return words.get(self.value, self.value)
 
 
 class Comparator(StrEnum):
@@ -88,15 +118,30 @@ class Comparator(StrEnum):
     AT_LEAST = "≥"
     BELOW = "<"
     AT_MOST = "≤"
+    ABOVE = ">"
+
+    @property
+    def floor(self) -> bool:
+        """Whether more is better."""
+        return self in (Comparator.AT_LEAST, Comparator.ABOVE)
 
     def holds(self, value: float, threshold: float) -> bool:
         """Whether the value meets the threshold."""
         if self is Comparator.AT_LEAST:
             return value >= threshold
+        if self is Comparator.ABOVE:
+            return value > threshold
         return value < threshold if self is Comparator.BELOW else value <= threshold
 
 
-ASCII = {">=": Comparator.AT_LEAST, "<": Comparator.BELOW, "<=": Comparator.AT_MOST}
+ASCII = {">=": Comparator.AT_LEAST, ">": Comparator.ABOVE, "<": Comparator.BELOW, "<=": Comparator.AT_MOST}
+
+
+class Against(StrEnum):
+    """What a comparison compares with."""
+
+    CONTROL = "control"
+    BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -107,10 +152,19 @@ class Selection:
     backends: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     not_outcomes: tuple[str, ...] = ()
+    arm: Arm | None = None
+    # only what ran on another backend than was asked for
+    elsewhere: bool = False
+    # only device classes that have run the backend they asked for: the others simply lack it
+    able: bool = False
 
-    def holds(self, *, metric: str, backend: str, outcome: str) -> bool:
-        """Whether a series belongs to it."""
+    def holds(self, *, metric: str, backend: str, outcome: str, variant: str = "", requested: str = "") -> bool:
+        """Whether a series belongs to it; which classes are `able`, a single series can't tell."""
+        if self.elsewhere and requested in ("", backend):
+            return False
         if metric != self.metric or (self.backends and backend not in self.backends):
+            return False
+        if not belongs(variant, self.arm):
             return False
         if self.outcomes and outcome not in self.outcomes:
             return False
@@ -140,6 +194,9 @@ class Criterion:
     phases: tuple[int, ...] = ()
     action: str = ""
     paused: bool = False
+    against: Against | None = None
+    # why what is stored can't be used; such a criterion is judged ERROR, whatever it reads
+    broken: str = ""
 
     @property
     def metric(self) -> Metric | None:
@@ -149,30 +206,57 @@ class Criterion:
     @property
     def unit(self) -> str:
         """The unit of the threshold; empty for a share or a count."""
-        if self.aggregate in (Aggregate.RATIO, Aggregate.COUNT, Aggregate.PER_DEVICE) or self.metric is None:
-            return ""
-        return self.metric.unit
+        bare = self.aggregate.compares or self.aggregate in (Aggregate.RATIO, Aggregate.COUNT, Aggregate.PER_DEVICE)
+        return "" if bare or self.metric is None else self.metric.unit
 
     def sentence(self) -> str:
         """Say the rule in words: `p95 of inference latency stays below 5 s over 5 min`."""
+        if self.broken:
+            return f"can't be used: {self.broken}"
+        must = {
+            Comparator.AT_LEAST: "is at least",
+            Comparator.ABOVE: "is above",
+            Comparator.BELOW: "stays below",
+            Comparator.AT_MOST: "is at most",
+        }[self.comparator]
+        goal = "the profile of the device class" if self.threshold is None else shown(self.threshold, self)
+        if self.aggregate is Aggregate.RANGE:
+            must = "lies within"
+            goal = f"the middle {goal} of its hourly means in the {spoken(BASELINE)} before the release"
+        return f"{self._subject()} {must} {goal} over {spoken(self.window)}"
+
+    def _subject(self) -> str:
         title = (self.metric.title if self.metric else self.over.metric).lower()
-        must = {Comparator.AT_LEAST: "is at least", Comparator.BELOW: "stays below", Comparator.AT_MOST: "is at most"}
         if self.over.not_outcomes:
             title += " that did not end well"
+        elif self.over.elsewhere:
+            title += " that ran elsewhere than asked"
         elif self.over.outcomes:
             title += f" with the outcome {' or '.join(self.over.outcomes)}"
         what = f"{self.aggregate.label} of {title}"
-        if self.aggregate is Aggregate.RATIO and self.of is not None:
+        if self.of is not None:
             whole = CATALOGUE[self.of.metric].title.lower() if self.of.metric in CATALOGUE else self.of.metric
             what = f"{title} as a share of {whole}"
+            if self.aggregate.compares:
+                what = f"{self.aggregate.label} of {what}"
         elif self.aggregate is Aggregate.PER_DEVICE:
             what = f"{title} per device"
+        if self.over.elsewhere:
+            what += ", of classes that have what they asked for,"
         if self.over.backends:
             what += f" on {', '.join(self.over.backends)}"
-        goal = "the profile of the device class" if self.threshold is None else shown(self.threshold, self)
+        if self.over.arm is not None:
+            unsaid = (
+                " (or that did not say)"
+                if self.over.arm is Arm.TREATMENT and self.against is not Against.CONTROL
+                else ""
+            )
+            what += f" of devices in {self.over.arm.value}{unsaid}"
+        if self.against is not None and self.aggregate is not Aggregate.RANGE:
+            what += " against control" if self.against is Against.CONTROL else f" against {spoken(BASELINE)} before"
         if self.aggregate is Aggregate.P5 and self.comparator is Comparator.AT_LEAST:
             what += " (95\u202f% of observations reach it)"
-        return f"{what} {must[self.comparator]} {goal} over {spoken(self.window)}"
+        return what
 
 
 @dataclass(frozen=True)
@@ -185,6 +269,8 @@ class Reading:
     at: datetime | None = None
     threshold: float | None = None
     scope: str = ""
+    # what the number was made of, in words
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,12 +285,19 @@ class Judgement:
 
 def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: bool = True) -> Judgement:
     """Judge a reading. Too old and too few say so instead of passing. `allowed` is false for a wrong subject."""
+    if criterion.broken:
+        return Judgement(Verdict.ERROR, f"can't be used: {criterion.broken}")
     if criterion.where_available and reading.scope:
         return Judgement(Verdict.NO_DATA, reading.scope, in_scope=False)
     if not allowed:
         return Judgement(Verdict.NO_DATA, "wrong subject: simulated devices, not judged here")
+    if criterion.aggregate is Aggregate.INTERVAL:
+        needs = f"the interval of the change of {criterion.over.metric} between treatment and control"
+        return Judgement(Verdict.NO_DATA, f"comes with guardrails: {needs}")
     threshold = criterion.threshold if criterion.threshold is not None else reading.threshold
     if reading.value is None:
+        if reading.note:
+            return Judgement(Verdict.NO_DATA, reading.note)
         if reading.at is None:
             return Judgement(Verdict.NO_DATA, f"nothing reports {criterion.over.metric}")
         return Judgement(Verdict.STALE, f"no data for {spoken(now - reading.at)}")
@@ -214,7 +307,9 @@ def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: boo
     about = f"{value}, wanted {wanted}; {_many(reading.count, 'observation')}"
     if reading.devices:
         about += f" of {_many(reading.devices, 'device')}"
-    if reading.count < criterion.samples:
+    if reading.note:
+        about += f"; {reading.note}"
+    if reading.count < criterion.samples and not surely_missed(criterion, reading, threshold):
         return Judgement(Verdict.INSUFFICIENT, f"{about}, {criterion.samples} needed")
     if criterion.comparator.holds(reading.value, threshold):
         return Judgement(Verdict.PASS, about)
@@ -222,8 +317,64 @@ def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: boo
     return Judgement(Verdict.FAIL, f"{about}, missed by {missed * 100:.1f}\u202f%", missed)
 
 
+def surely_missed(criterion: Criterion, reading: Reading, threshold: float) -> bool:
+    """Whether a threshold is missed beyond doubt, on however few observations.
+
+    More data can't lower a maximum or a count. A share is missed for sure when so many events would come by chance once
+    in a thousand looks: the upper tail of the binomial distribution.
+    """
+    value = reading.value
+    if value is None or criterion.comparator.holds(value, threshold):
+        return False
+    if criterion.aggregate in (Aggregate.MAX, Aggregate.COUNT):
+        return not criterion.comparator.floor
+    if criterion.aggregate is not Aggregate.RATIO:
+        return False
+    share = min(1.0, max(0.0, value))
+    events, chance = (1 - share, 1 - threshold) if criterion.comparator.floor else (share, threshold)
+    return _tail(round(events * reading.count), reading.count, chance) < SURE
+
+
+def _tail(events: int, trials: int, chance: float) -> float:
+    """Return how likely at least so many events are among trials that each succeed with a chance."""
+    if events < SURE_EVENTS or events > trials:
+        return 1.0
+    if chance <= 0 or chance >= 1:
+        return float(chance >= 1)
+    fewer = (
+        math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
+        + k * math.log(chance) + (trials - k) * math.log1p(-chance)
+        for k in range(events)
+    )  # fmt: skip
+    return max(0.0, 1 - math.fsum(map(math.exp, fewer)))
+
+
+def samples_least(criterion: Criterion) -> int:
+    """Return how many observations it takes for a pass to mean what the threshold says.
+
+    The rule of three: without an event among n, its share is below 3 / n with 95 % certainty.
+    """
+    quantile, share = criterion.aggregate.quantile, criterion.threshold
+    if quantile is not None and criterion.purpose is Purpose.ALERT:
+        # an alert lets nothing advance: waiting for more would only let it sleep, and `for` waits chance out
+        return SAMPLES
+    if quantile is not None:
+        return math.ceil(3 / min(quantile, 1 - quantile) - 1e-9)
+    if criterion.aggregate is Aggregate.RATIO and share is not None:
+        rare = 1 - share if criterion.comparator.floor else share
+        return math.ceil(3 / rare - 1e-9) if rare > 0 else 1
+    if criterion.aggregate in (Aggregate.MEAN, Aggregate.TIMES, Aggregate.CHANGE):
+        return SAMPLES
+    return 1
+
+
 def read(criterion: Criterion, sketch: Observed, *, whole: Observed | None = None, devices: int = 0) -> float | None:
-    """Make the number of a criterion from merged observations; `whole` is what a share is of. None without data."""
+    """Make the number of a criterion from merged observations; `whole` is what a share is of.
+
+    None without data, and for a comparison, which takes two sides.
+    """
+    if criterion.aggregate.compares:
+        return None
     quantile = criterion.aggregate.quantile
     if quantile is not None:
         return sketch.quantile(quantile)
@@ -252,8 +403,10 @@ def spoken(span: timedelta) -> str:
 
 def shown(value: float, criterion: Criterion) -> str:
     """Write a value of a criterion as people read it."""
-    if criterion.aggregate is Aggregate.RATIO:
-        return f"{value * 100:.2f}".rstrip("0").rstrip(".") + "\u202f%"
+    if criterion.aggregate is Aggregate.TIMES:
+        return f"{value:.2f}".rstrip("0").rstrip(".") + "×"
+    if criterion.aggregate is Aggregate.RATIO or criterion.aggregate.compares:
+        return f"{value * 100:.2f}".rstrip("0").rstrip(".").replace("-", "−") + "\u202f%"
     unit = criterion.unit
     if unit == "s":
         return f"{value * 1000:.0f}\u202fms" if abs(value) < 1 else f"{value:.2f}".rstrip("0").rstrip(".") + "\u202fs"
@@ -269,6 +422,23 @@ def _many(count: int, what: str) -> str:
 
 # ---- from plain data, and back ----
 
+
+def unusable(*, key: str, purpose: str, title: str, message: str) -> Criterion:
+    """Stand in for a stored criterion that can't be read, so that it is judged ERROR instead of being missed."""
+    return Criterion(
+        key=key,
+        title=title or key,
+        purpose=Purpose(purpose) if purpose in list(Purpose) else Purpose.ALERT,
+        over=Selection(""),
+        aggregate=Aggregate.COUNT,
+        window=timedelta(minutes=5),
+        comparator=Comparator.AT_MOST,
+        threshold=0.0,
+        serves="",
+        broken=message,
+    )
+
+
 FIELDS = (
     "key",
     "title",
@@ -277,8 +447,11 @@ FIELDS = (
     "backends",
     "outcomes",
     "not_outcomes",
+    "elsewhere",
+    "arm",
     "of",
     "aggregate",
+    "against",
     "window",
     "comparator",
     "threshold",
@@ -321,14 +494,17 @@ def criterion(data: Any, path: Path = ()) -> Criterion:
         _list(data, "backends", path, BACKENDS),
         _list(data, "outcomes", path),
         _list(data, "not_outcomes", path),
+        _one_of(Arm, data, "arm", path) if data.get("arm") else None,
+        _yes(data, "elsewhere", path),
+        _yes(data, "elsewhere", path),
     )
     of = None
-    if aggregate is Aggregate.RATIO:
-        if not data.get("of"):
-            raise Unfit(path, "a ratio needs `of`: the metric it is a share of")
-        of = Selection(_known(str(data["of"]), (*path, "of")), over.backends)
+    if aggregate is Aggregate.RATIO and not data.get("of"):
+        raise Unfit(path, "a ratio needs `of`: the metric it is a share of")
+    if data.get("of") and aggregate in (Aggregate.RATIO, Aggregate.CHANGE, Aggregate.INTERVAL):
+        of = Selection(_known(str(data["of"]), (*path, "of")), over.backends, arm=over.arm, able=over.able)
     elif data.get("of"):
-        raise Unfit((*path, "of"), "only a ratio is of something")
+        raise Unfit((*path, "of"), "only a ratio, or the change of one, is of something")
     made = Criterion(
         key=key,
         title=_text(data, "title", path)[:120],
@@ -345,9 +521,10 @@ def criterion(data: Any, path: Path = ()) -> Criterion:
         for_=_span(data["for"], (*path, "for"), least=timedelta()) if data.get("for") else timedelta(),
         where_available=_yes(data, "where_available", path),
         no_data=_yes(data, "no_data", path),
-        phases=tuple(_phase(n, (*path, "phases", i)) for i, n in enumerate(data.get("phases") or ())),
-        action=str(data.get("action") or "")[:200],
+        phases=_phases(data, path),
+        action=_text(data, "action", path)[:200] if data.get("action") else "",
         paused=_yes(data, "paused", path),
+        against=_one_of(Against, data, "against", path) if data.get("against") else None,
     )
     _sensible(made, path)
     return replace(made, threshold=_threshold(data["threshold"], made, (*path, "threshold")))
@@ -371,6 +548,9 @@ def document(made: Criterion) -> dict[str, Any]:
         data["of"] = made.of.metric
     for name, value in (
         ("backends", list(made.over.backends)),
+        ("elsewhere", made.over.elsewhere),
+        ("arm", made.over.arm.value if made.over.arm else ""),
+        ("against", made.against.value if made.against else ""),
         ("outcomes", list(made.over.outcomes)),
         ("not_outcomes", list(made.over.not_outcomes)),
         ("phases", list(made.phases)),
@@ -390,19 +570,17 @@ def document(made: Criterion) -> dict[str, Any]:
 
 def _sensible(made: Criterion, path: Path) -> None:
     metric = made.metric
+    floor = made.comparator.floor
+    _comparison(made, path)
     if metric is None:
         return
     if made.aggregate.quantile is not None and metric.kind is Kind.COUNTER:
         raise Unfit((*path, "aggregate"), f"{metric.name} is a counter: it has no percentile")
     if made.aggregate in (Aggregate.COUNT, Aggregate.RATIO, Aggregate.PER_DEVICE) and metric.kind is not Kind.COUNTER:
         raise Unfit((*path, "aggregate"), f"{metric.name} is no counter: it can't be counted up")
-    floor = made.comparator is Comparator.AT_LEAST
     better = metric.direction
-    if (
-        made.aggregate.quantile is not None
-        and better is not Direction.NEITHER
-        and floor is not (better is Direction.HIGHER)
-    ):
+    directed = made.aggregate.quantile is not None or (made.aggregate is Aggregate.CHANGE and made.of is None)
+    if directed and better is not Direction.NEITHER and floor is not (better is Direction.HIGHER):
         raise Unfit(
             (*path, "comparator"), f"{better.value} is better for {metric.name}; this would demand the opposite"
         )
@@ -410,10 +588,28 @@ def _sensible(made: Criterion, path: Path) -> None:
         raise Unfit((*path, "aggregate"), "a floor that 95 % of observations reach is the 5th percentile: write p5")
 
 
+def _comparison(made: Criterion, path: Path) -> None:
+    if made.aggregate.compares is not (made.against is not None):
+        word = "needs" if made.aggregate.compares else "has no"
+        raise Unfit((*path, "against"), f"{made.aggregate.value} {word} `against`: control or baseline")
+    if made.against is Against.CONTROL and made.over.arm is not Arm.TREATMENT:
+        raise Unfit((*path, "arm"), "what is compared with the control is the treatment: write arm: treatment")
+    if made.aggregate is Aggregate.RANGE and made.against is not Against.BASELINE:
+        raise Unfit((*path, "against"), "what is normal is told by the time before: write against: baseline")
+    if made.aggregate is Aggregate.INTERVAL and made.against is not Against.CONTROL:
+        raise Unfit((*path, "against"), "an interval is of the change against control")
+    if made.aggregate in (Aggregate.TIMES, Aggregate.RANGE) and made.metric and made.metric.kind is Kind.COUNTER:
+        raise Unfit((*path, "aggregate"), f"{made.over.metric} is a counter: it has neither median nor range")
+    if made.comparator is Comparator.ABOVE and made.aggregate is not Aggregate.INTERVAL:
+        raise Unfit((*path, "comparator"), "only an interval lies above something; write >=")
+
+
 def _text(data: Mapping[str, Any], name: str, path: Path) -> str:
     value = data[name]
     if not isinstance(value, str) or not value.strip():
         raise Unfit((*path, name), f"{name} must be a text")
+    if not writable(value):
+        raise Unfit((*path, name), f"{name} has a character that can't be stored: a control character")
     return value.strip()
 
 
@@ -439,14 +635,14 @@ def _metric(data: Mapping[str, Any], path: Path) -> str:
 
 
 def _known(name: str, path: Path) -> str:
-    if name not in CATALOGUE and not name.startswith("business."):
+    if not known(name) and name not in CATALOGUE:
         raise Unfit(path, f"{name!r} is not in the catalogue of metrics")
     return name
 
 
 def _list(data: Mapping[str, Any], name: str, path: Path, allowed: tuple[str, ...] = ()) -> tuple[str, ...]:
     value = data.get(name) or []
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) and writable(one) for one in value):
         raise Unfit((*path, name), f"{name} is a list of texts")
     for index, one in enumerate(value):
         if allowed and one not in allowed:
@@ -486,10 +682,14 @@ def _yes(data: Mapping[str, Any], name: str, path: Path) -> bool:
     return value
 
 
-def _phase(value: Any, path: Path) -> int:
-    if value not in (1, 2, 3, 4):
-        raise Unfit(path, f"{value!r} is no phase; there are 1 to 4")
-    return int(value)
+def _phases(data: Mapping[str, Any], path: Path) -> tuple[int, ...]:
+    value = data.get("phases") or []
+    if not isinstance(value, list | tuple):
+        raise Unfit((*path, "phases"), f"{value!r} is no list of phases; write [1, 4]")
+    for index, one in enumerate(value):
+        if isinstance(one, bool) or one not in (1, 2, 3, 4):
+            raise Unfit((*path, "phases", index), f"{one!r} is no phase; there are 1 to 4")
+    return tuple(map(int, value))
 
 
 def _threshold(value: Any, made: Criterion, path: Path) -> float | None:
@@ -502,8 +702,10 @@ def _threshold(value: Any, made: Criterion, path: Path) -> float | None:
     found = QUANTITY.fullmatch(str(value).strip())
     if found is None:
         raise Unfit(path, f"{value!r} is no threshold; write a number with its unit")
-    number, unit = float(re.sub(r"[,_ ]", "", found[1])), (found[2] or "").strip()
-    if made.aggregate is Aggregate.RATIO:
+    number, unit = _number(found[1], path), (found[2] or "").strip()
+    if made.aggregate is Aggregate.TIMES:
+        allowed = {"": 1.0, "x": 1.0, "×": 1.0}
+    elif made.aggregate is Aggregate.RATIO or made.aggregate.compares:
         allowed = {"%": 0.01, "": 1.0}
     elif made.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE):
         allowed = {"": 1.0}
@@ -515,9 +717,19 @@ def _threshold(value: Any, made: Criterion, path: Path) -> float | None:
     return number * allowed[unit]
 
 
+def _number(text: str, path: Path) -> float:
+    try:
+        number = float(re.sub(r"[,_\s]", "", text))
+    except ValueError:
+        raise Unfit(path, f"{text!r} is no number") from None
+    if abs(number) > NUMBER_MOST:
+        raise Unfit(path, f"{text[:20]} is beyond {NUMBER_MOST:.0e}")
+    return number
+
+
 def _quantity(value: float, made: Criterion) -> str | int | float:
     """Write a threshold in the unit people use for it."""
-    if made.aggregate is Aggregate.RATIO:
+    if made.aggregate is not Aggregate.TIMES and (made.aggregate is Aggregate.RATIO or made.aggregate.compares):
         return f"{_plain(value * 100)} %"
     factor, unit = {"s": (1e3, "ms"), "By": (1e-6, "MB"), "tok/s": (1.0, "tok/s")}.get(made.unit, (1.0, ""))
     if unit:

@@ -247,6 +247,53 @@ class Grid:
         sums = self._sums()
         return _none_where(sums[:, place], sums[:, 0] == 0)
 
+    def amounts(self) -> list[float]:
+        """Return the sum of each step; 0 where there is no data."""
+        return [float(total) for total in self._sums()[:, 1]]
+
+    def packed(self) -> Grid:
+        """Return the same steps without the rows they were added up from."""
+        return self._made(self._sums(), self._counts(), self._first)
+
+    def plus(self, other: Grid) -> Grid:
+        """Return both added up, step by step: what is too much to read at once is added part by part."""
+        mine, others = self._counts(), other._counts()
+        sums, more = self._sums(), other._sums()
+        added = np.empty_like(sums)
+        added[:, :3] = sums[:, :3] + more[:, :3]
+        added[:, 3] = np.minimum(sums[:, 3], more[:, 3])
+        added[:, 4] = np.maximum(sums[:, 4], more[:, 4])
+        wide = [
+            (grid._first, grid._first + counts.shape[1], counts) for grid, counts in ((self, mine), (other, others))
+        ]
+        wide = [one for one in wide if one[2].shape[1]]
+        first = min((begin for begin, _, _ in wide), default=0)
+        counts = np.zeros((self.steps, max((end for _, end, _ in wide), default=first) - first), dtype=np.int64)
+        for begin, end, some in wide:
+            counts[:, begin - first : end - first] += some
+        return self._made(added, counts, first)
+
+    def trailing(self, width: int) -> Grid:
+        """Return a grid whose every step holds what fell into the `width` steps that end with it."""
+        if width == 1:
+            return self
+        sums = self._sums()
+        within = np.empty_like(sums)
+        within[:, :3] = _windows(sums[:, :3], width)
+        # a difference of sums may leave a rest where there is nothing
+        within[within[:, 0] == 0, :3] = 0.0
+        within[:, 3], within[:, 4] = sums[:, 3], sums[:, 4]
+        for shift in range(1, min(width, self.steps)):
+            np.minimum(within[shift:, 3], sums[:-shift, 3], out=within[shift:, 3])
+            np.maximum(within[shift:, 4], sums[:-shift, 4], out=within[shift:, 4])
+        return self._made(within, _windows(self._counts(), width), self._first)
+
+    def _made(self, sums: NDArray[np.float64], counts: NDArray[np.int64], first: int) -> Grid:
+        made = Grid(self.steps)
+        made._summed, made._counted, made._first = sums, counts, first
+        made._placed = [np.flatnonzero(sums[:, 0])]
+        return made
+
     def merged(self, steps: Iterable[int] | None = None) -> Distribution:
         """Return some steps added up; all when none are named."""
         counts, sums = self._counts(), self._sums()
@@ -285,6 +332,13 @@ def _runs(buckets: bytes) -> list[tuple[int, int, NDArray[Any]]]:
     found += [(_LAST_NEGATIVE - index, count) for index, count in sketch.negative.items()]
     found += [(_FIRST + index, count) for index, count in sketch.positive.items()]
     return [(column, column + 1, np.array([count])) for column, count in found]
+
+
+def _windows(values: NDArray[Any], width: int) -> NDArray[Any]:
+    """Return, for each row, the sum of the `width` rows that end with it."""
+    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+    begins = np.maximum(np.arange(1, len(sums)) - width, 0)
+    return np.asarray(sums[1:] - sums[begins])
 
 
 def _rank(placed: int, q: float) -> int:

@@ -1,10 +1,11 @@
 """Health checks: what is looked at, how often, for how long at most, and what a row of results says. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain.thresholds import Pace
 
 EVERYWHERE = ""
 AVAILABILITY = "litert-availability"
@@ -38,34 +39,47 @@ class HealthCheck:
         return 2 * self.interval + self.timeout
 
 
-CHECKS = (
-    HealthCheck(
+@dataclass(frozen=True)
+class Kind:
+    """What a check looks at. How often and for how long stands in the threshold file's section `health`."""
+
+    key: str
+    title: str
+    means: str
+    per_environment: bool = False
+    stays: bool = False
+    for_: timedelta = timedelta()
+
+
+KINDS = (
+    Kind(
         AVAILABILITY,
         "LiteRT availability",
         "a device class has reported a successful inference, or the local device makes one now",
-        timedelta(seconds=30),
-        timedelta(seconds=10),
         per_environment=True,
         # one miss stands until the next result is there: 30 s, 10 s at most to run, 5 s until the scheduler asks
         for_=timedelta(seconds=45),
     ),
-    HealthCheck(
-        "model-validation",
-        "Model validation",
-        "the signature of this host's model verifies",
-        timedelta(minutes=5),
-        timedelta(seconds=30),
-        stays=True,
-    ),
-    HealthCheck(
-        "fallback",
-        "Fallback functionality",
-        "cloud AI answers a real request",
-        timedelta(minutes=10),
-        timedelta(seconds=60),
-    ),
+    Kind("model-validation", "Model validation", "the signature of this host's model verifies", stays=True),
+    Kind("fallback", "Fallback functionality", "cloud AI answers a real request"),
 )
-BY_KEY = {check.key: check for check in CHECKS}
+
+
+def checks(paces: Mapping[str, Pace]) -> tuple[HealthCheck, ...]:
+    """Return every check at its pace."""
+    return tuple(
+        HealthCheck(
+            key=one.key,
+            title=one.title,
+            means=one.means,
+            interval=paces[one.key].interval,
+            timeout=paces[one.key].timeout,
+            per_environment=one.per_environment,
+            stays=one.stays,
+            for_=one.for_,
+        )
+        for one in KINDS
+    )
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
-from monitoring.domain.criteria import KEY, Path, Unfit
+from monitoring.domain.criteria import KEY, Path, Unfit, writable
 
 
 class Stage(StrEnum):
@@ -61,6 +62,7 @@ class Profile:
         return None if threshold is None else Target(threshold, Comparator.AT_LEAST, "target")
 
 
+FLOOR_MOST = 1e6
 PARTS = ("key", "title", "device_classes", "environments", "synthetic", "throughput")
 
 
@@ -76,6 +78,8 @@ def profile(data: Any, path: Path = ()) -> Profile:
         raise Unfit((*path, "key"), f"{key!r} is no key: small letters, digits and dashes, 3 to 60")
     if not title:
         raise Unfit(path, "title is missing")
+    if not writable(title):
+        raise Unfit((*path, "title"), "title has a character that can't be stored: a control character")
     throughput: dict[tuple[Stage, str], float] = {}
     stages = data.get("throughput")
     if not isinstance(stages, Mapping) or not stages:
@@ -89,17 +93,22 @@ def profile(data: Any, path: Path = ()) -> Profile:
         for backend, floor in floors.items():
             if backend not in ("cpu", "gpu", "npu"):
                 raise Unfit((*here, backend), f"{backend!r} is no local backend; there are cpu, gpu, npu")
-            if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 < floor < 1e6:
+            if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 < floor < FLOOR_MOST:
                 raise Unfit((*here, backend), f"{floor!r} is no floor: tokens a second, above 0")
             throughput[Stage(stage), backend] = float(floor)
     synthetic = data.get("synthetic", False)
     if not isinstance(synthetic, bool):
         raise Unfit((*path, "synthetic"), "synthetic is true or false")
+    places = _texts(data, "environments", path)
+    for index, place in enumerate(places):
+        if place not in list(Environment):
+            message = f"{place!r} is no environment; there are {', '.join(Environment)}"
+            raise Unfit((*path, "environments", index), message)
     return Profile(
         name=key,
         title=title[:120],
         device_classes=frozenset(_texts(data, "device_classes", path)),
-        environments=frozenset(_texts(data, "environments", path)),
+        environments=frozenset(places),
         synthetic=synthetic,
         throughput=throughput,
     )
@@ -124,6 +133,9 @@ def _texts(data: Mapping[str, Any], name: str, path: Path) -> list[str]:
     value = data.get(name)
     if not isinstance(value, list) or not value or not all(isinstance(one, str) and one.strip() for one in value):
         raise Unfit((*path, name), f"{name} is a list with at least one name")
+    for index, one in enumerate(value):
+        if not writable(one):
+            raise Unfit((*path, name, index), f"{name} has a character that can't be stored: a control character")
     return [one.strip() for one in value]
 
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("monitoring", "0015_folded_series"),
+        ("monitoring", "0016_sections"),
     ]
 
     operations = [

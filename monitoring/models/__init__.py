@@ -1,7 +1,7 @@
 """Monitoring's tables."""
 
 from monitoring.models.alert import Alert, Evaluation, Silence
-from monitoring.models.criteria import StoredCriterion, StoredProfile
+from monitoring.models.criteria import StoredCriterion, StoredProfile, StoredSection
 from monitoring.models.health import HealthResult
 from monitoring.models.logs import LogLine
 from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
@@ -42,4 +42,5 @@ __all__ = [
     "StoredCriterion",
     "StoredPattern",
     "StoredProfile",
+    "StoredSection",
 ]

@@ -39,3 +39,10 @@ class StoredProfile(Seeded):
 
     class Meta:
         ordering = ["pk"]
+
+
+class StoredSection(Seeded):
+    """Numbers of the runbook that are no criteria: paces of health checks, times of the severity matrix, rules."""
+
+    class Meta:
+        ordering = ["pk"]

@@ -1,26 +1,31 @@
 """Criteria with their live readings: all of an environment in a handful of queries, however many there are."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from hawkops.core import clock
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from monitoring.domain import criteria as domain
-from monitoring.domain.criteria import Aggregate, Criterion, Judgement, Purpose, Reading
+from monitoring.domain.arms import Arm, arm_of, belongs
+from monitoring.domain.criteria import Against, Aggregate, Criterion, Judgement, Purpose, Reading, Selection
 from monitoring.domain.grid import Grid, Observed, Rows
-from monitoring.domain.metrics import INFERENCES
+from monitoring.domain.metrics import INFERENCES, Direction, Kind
 from monitoring.domain.sketch import Sketch, merged
-from monitoring.domain.targets import Profiles, Stage
+from monitoring.domain.targets import Stage
 from monitoring.models import Series, StoredCriterion
 from monitoring.selectors import measured, rollups
-from monitoring.selectors.devices import shown_counts
+from monitoring.selectors.devices import DeviceCount, shown_counts
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
 
+# how far back a backend was asked for or ran, or a source reported, to be in scope
+BACKEND_SCOPE, SOURCE_SCOPE = timedelta(hours=24), domain.WINDOW_MOST
+HOUR = timedelta(hours=1)
 STAGES = {"litert.prefill.throughput": Stage.PREFILL, "litert.decode.throughput": Stage.DECODE}
 
 
@@ -41,32 +46,52 @@ def stored() -> list[StoredCriterion]:
 
 
 def criteria(*, purposes: Iterable[Purpose] = (), keys: Iterable[str] = ()) -> list[Criterion]:
-    """Return the criteria of some purposes, or by key; all when neither is said. One query."""
+    """Return the criteria of some purposes, or by key; all when neither is said. One query.
+
+    A stored row that can't be read is `broken`: it is judged ERROR and keeps no other from being judged.
+    """
     rows = StoredCriterion.objects.all()
     if purposes:
         rows = rows.filter(purpose__in=[purpose.value for purpose in purposes])
     if keys:
         rows = rows.filter(key__in=list(keys))
-    return [domain.criterion(row.document) for row in rows]
+    return [_usable(row) for row in rows]
+
+
+def _usable(row: StoredCriterion) -> Criterion:
+    try:
+        return domain.criterion(row.document)
+    except domain.Unfit as unfit:
+        message = f"{'.'.join(map(str, unfit.path)) or 'criterion'}: {unfit.message}"
+        title = row.document.get("title") if isinstance(row.document, dict) else None
+        return domain.unusable(key=row.key, purpose=row.purpose, title=str(title or ""), message=message)
 
 
 def evaluate(
-    environment: str, wanted: Sequence[Criterion], *, population: Population | None = None, now: datetime | None = None
-) -> list[Evaluated]:
-    """Read and judge criteria, of one population or of everybody. Two queries for each distinct window, and a few more."""
-    return Evaluation(environment, wanted, population=population, now=now or clock.now()).all()
+    environment: str, wanted: Sequence[Criterion], *, population: Population | None = None, now: datetime | None = None,
+    released_at: datetime | None = None,
+) -> list[Evaluated]:  # fmt: skip
+    """Read and judge criteria, of one population or of everybody. Two queries for each distinct window, and a few more.
+
+    `released_at` ends the time that tells what is normal; without it that time ends where the criterion's window begins.
+    """
+    return Evaluation(environment, wanted, population=population, now=now or clock.now(), released_at=released_at).all()
 
 
 class Evaluation:
     """One look at an environment: read once, judged as a whole or one device class after another."""
 
     def __init__(
-        self, environment: str, wanted: Sequence[Criterion], *, population: Population | None, now: datetime
-    ) -> None:
+        self, environment: str, wanted: Sequence[Criterion], *, population: Population | None, now: datetime,
+        released_at: datetime | None = None,
+    ) -> None:  # fmt: skip
         self.environment = environment
-        self.wanted = wanted
+        # whoever asks for one side of the comparison gets every criterion read on that side
+        one_side = population is not None and population.arm is not None
+        self.wanted = [_of_everybody(one) for one in wanted] if one_side else list(wanted)
         self.profiles = profiles()
         self.now = now
+        self.released_at = released_at
         self.population = population
         names = {INFERENCES}
         for one in wanted:
@@ -83,7 +108,9 @@ class Evaluation:
         self.last = rollups.newest(self.ids)
         self.sums: dict[timedelta, dict[int, Sketch]] = {}
         self.sketches: dict[timedelta, dict[int, Rows]] = {}
-        self.devices: dict[timedelta, dict[tuple[str, bool], int]] = {}
+        self.before: dict[timedelta, dict[int, Sketch]] = {}
+        self.hours: dict[timedelta, dict[int, Rows]] = {}
+        self.devices: dict[tuple[timedelta, bool], list[DeviceCount]] = {}
 
     def of_class(self, device_class: str, *, simulated: bool) -> list[Evaluated]:
         """Evaluate every criterion on one device class, from what was read before."""
@@ -98,50 +125,106 @@ class Evaluation:
         return [self._one(one) for one in self.wanted]
 
     def _one(self, one: Criterion) -> Evaluated:
-        chosen = [series for series in self.series if _holds(one.over, series)]
+        chosen = self._chosen(one.over)
         simulated = bool(chosen) and all(series.simulated for series in chosen)
+        allowed = bool(chosen) or one.over.metric not in self.left_out
         if one.threshold is None:
             return self._by_class(one, chosen, simulated)
-        reading = self._reading(one, chosen)
-        allowed = bool(chosen) or one.over.metric not in self.left_out
+        if one.broken or one.aggregate is Aggregate.INTERVAL:
+            reading = Reading(None)
+        elif one.aggregate is Aggregate.RANGE:
+            reading = self._ranged(one, chosen)
+        elif one.against is not None:
+            reading = self._compared(one)
+        else:
+            reading = self._reading(one, chosen)
+        reading = replace(reading, scope=self._scope(one))
         return Evaluated(one, reading, domain.judge(one, reading, now=self.now, allowed=allowed), simulated=simulated)
 
+    def _chosen(self, selection: Selection) -> list[Series]:
+        return chosen(selection, self.series)
+
+    # ---- throughput, by the profile of each device class ----
+
     def _by_class(self, one: Criterion, chosen: list[Series], simulated: bool) -> Evaluated:
-        """Judge each device class by its own profile; the worst of those that have one speaks for all."""
+        """Judge each device class by its own profile; the worst of those that have one speaks for all.
+
+        A backend with a target that was asked for or ran within a day and reads nothing now is a part too: in a verdict
+        that lets something advance it counts, in an alert it is named, or a phone in a pocket would hold every alert open.
+        """
         parts: list[tuple[str, Reading, Judgement]] = []
-        for name in sorted({series.device_class for series in chosen}):
+        silent: list[tuple[str, Reading, Judgement]] = []
+        plain = replace(one, where_available=False)
+        backends = one.over.backends or ("cpu", "gpu", "npu")
+        by_part: dict[tuple[str, str], list[Series]] = {}
+        for series in chosen:
+            by_part.setdefault((series.device_class, series.backend_actual), []).append(series)
+        for name in sorted({series.device_class for series in self.series}):
             profile = self.profiles.of(name, self.environment)
-            for backend in one.over.backends or ("cpu", "gpu", "npu"):
-                own = [series for series in chosen if series.device_class == name and series.backend_actual == backend]
+            for backend in backends:
+                own = by_part.get((name, backend), [])
                 target = profile.target(STAGES[one.over.metric], backend) if profile else None
-                reading = self._reading(one, own)
-                if not own or reading.value is None:
+                if not own and target is None:
                     continue
-                reading = replace(reading, threshold=target.threshold if target else None)
+                reading = replace(self._reading(one, own), threshold=target.threshold if target else None)
                 label = f"{name} {backend}"
-                parts.append((label, reading, domain.judge(replace(one, where_available=False), reading, now=self.now)))
+                if reading.value is not None:
+                    parts.append((label, reading, domain.judge(plain, reading, now=self.now)))
+                elif target is not None and self._used(one, (backend,), device_class=name):
+                    if reading.at is None:
+                        reading = replace(reading, note=f"{backend} was asked for and something else ran")
+                    silent.append((label, reading, domain.judge(plain, reading, now=self.now)))
         judged = [part for part in parts if part[1].threshold is not None]
+        if one.purpose not in (Purpose.ALERT, Purpose.SECURITY) or not judged:
+            judged += silent
+        shown = (*parts, *silent)
         if not judged:
-            reading = replace(self._reading(one, chosen), scope=self._scope(one, len(parts)))
+            reading = replace(self._reading(one, chosen), scope="" if parts else self._scope(one))
             allowed = bool(chosen) or one.over.metric not in self.left_out
-            return Evaluated(
-                one, reading, domain.judge(one, reading, now=self.now, allowed=allowed), tuple(parts), simulated
-            )
+            found = domain.judge(one, reading, now=self.now, allowed=allowed)
+            return Evaluated(one, reading, found, shown, simulated)
         label, reading, verdict = min(judged, key=lambda part: WORST_FIRST.index(part[2].verdict))
         sentence = f"{label}: {verdict.sentence}"
         if len(judged) > 1:
             passing = sum(part[2].verdict is Verdict.PASS for part in judged)
             sentence += f"; {passing} of {len(judged)} judged classes pass"
-        if without := len(parts) - len(judged):
+        if without := sum(part[1].threshold is None for part in parts):
             sentence += f"; {without} without absolute target"
-        return Evaluated(one, reading, replace(verdict, sentence=sentence), tuple(parts), simulated)
+        if quiet := [part[0] for part in silent if part not in judged]:
+            sentence += f"; silent: {', '.join(quiet[:3])}{' and more' if len(quiet) > 3 else ''}"
+        return Evaluated(one, reading, replace(verdict, sentence=sentence), shown, simulated)
 
-    def _scope(self, one: Criterion, classes: int) -> str:
-        if classes:
+    # ---- scope ----
+
+    def _scope(self, one: Criterion) -> str:
+        """Say why a criterion is out of scope; empty when it is not, or when nobody reports at all."""
+        if not one.where_available:
             return ""
-        devices = self._devices(timedelta(hours=1))
-        backends = " or ".join(one.over.backends) or "this"
-        return f"not in scope: 0 of {devices} devices ran on {backends}" if devices else ""
+        if one.over.backends:
+            if self._used(one, one.over.backends):
+                return ""
+            did = f"asked for or ran on {' or '.join(one.over.backends)} in {domain.spoken(BACKEND_SCOPE)}"
+        else:
+            since = self.now - SOURCE_SCOPE
+            if any(self.last.get(x.pk, since) > since for x in self.series if x.metric == one.over.metric):
+                return ""
+            did = f"reported {one.over.metric} in {domain.spoken(SOURCE_SCOPE)}"
+        devices = self._devices(BACKEND_SCOPE, one.over.arm)
+        return f"not in scope: 0 of {devices} devices {did}" if devices else ""
+
+    def _used(self, one: Criterion, backends: Sequence[str], *, device_class: str = "") -> bool:
+        """Whether a backend was asked for, or ran, within a day: one that hangs reports nothing and is still there."""
+        since = self.now - BACKEND_SCOPE
+        return any(
+            series.metric in (INFERENCES, one.over.metric)
+            and (series.backend_requested in backends or series.backend_actual in backends)
+            and device_class in ("", series.device_class)
+            and belongs(series.variant, one.over.arm)
+            and self.last.get(series.pk, since) > since
+            for series in self.series
+        )
+
+    # ---- readings ----
 
     def _reading(self, one: Criterion, chosen: list[Series]) -> Reading:
         if measure := measured.reader(one.over.metric):
@@ -149,12 +232,12 @@ class Evaluation:
         found, at = self._merged(one, chosen)
         whole = None
         if one.of is not None:
-            whole, whole_at = self._merged(one, [series for series in self.series if _holds(one.of, series)])
+            whole, whole_at = self._merged(one, self._chosen(one.of))
             at = max(filter(None, (at, whole_at)), default=None)
-        devices = self._devices(max(one.window, timedelta(hours=1)))
+        devices = self._devices(one.window, one.over.arm)
         if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not found.count:
             # a counter that never moved says nothing; that devices report at all makes it a zero
-            flowing, flowing_at = self._merged(one, [series for series in self.series if series.metric == INFERENCES])
+            flowing, flowing_at = self._merged(one, self._chosen(Selection(INFERENCES, arm=one.over.arm)))
             if flowing.count:
                 value = 0.0 if one.aggregate is Aggregate.COUNT or devices else None
                 return Reading(value, flowing.count, devices, flowing_at)
@@ -165,9 +248,75 @@ class Evaluation:
             value = None
         return Reading(value, count, devices, at)
 
+    def _compared(self, one: Criterion) -> Reading:
+        """Read a criterion that sets the treatment against the control, or now against the time before."""
+        own = self._chosen(one.over)
+        if one.against is Against.CONTROL:
+            # who did not say may be on either side, and would blur the difference
+            own = [series for series in own if arm_of(series.variant) is Arm.TREATMENT]
+            # the control's inferences ran in the cloud
+            other = self._chosen(replace(one.over, arm=Arm.CONTROL, backends=()))
+        else:
+            other = self._chosen(replace(one.over, arm=None))
+        value, count, at = self._amount(one, own, Arm.TREATMENT, before=False)
+        before = one.against is Against.BASELINE
+        reference, others, _ = self._amount(one, other, None if before else Arm.CONTROL, before=before)
+        if value is None:
+            return Reading(None, at=at)
+        if reference is None or reference <= 0 or (one.aggregate is Aggregate.TIMES and value <= 0):
+            where = f"in the {domain.spoken(domain.BASELINE)} before" if before else "in control"
+            return Reading(None, at=at, note=f"nothing to compare with: {one.over.metric} {where} has no amount")
+        said, of = _as_read(value, one), _as_read(reference, one)
+        note = f"{said} against {of} {'before' if before else 'in control'}"
+        if one.aggregate is Aggregate.CHANGE:
+            return Reading(value / reference - 1, min(count, others), 0, at, note=note)
+        lower = one.metric is not None and one.metric.direction is Direction.LOWER
+        return Reading(reference / value if lower else value / reference, min(count, others), 0, at, note=note)
+
+    def _amount(
+        self, one: Criterion, series: list[Series], arm: Arm | None, *, before: bool
+    ) -> tuple[float | None, int, datetime | None]:
+        """Return the median, share, amount per device or mean of one side, of how many observations, and how new."""
+        if one.aggregate is Aggregate.TIMES:
+            found, at = self._merged(one, series)
+            return found.quantile(0.5), found.count, at
+        sums = self._sums_before(one.window) if before else self._summed(one.window)
+        total = merged(sums[x.pk] for x in series if x.pk in sums)
+        at = max((self.last[x.pk] for x in series if x.pk in self.last), default=None)
+        if one.of is not None:
+            of = [x for x in self._chosen(replace(one.of, arm=arm)) if arm is None or arm_of(x.variant) is arm]
+            whole = merged(sums[x.pk] for x in of if x.pk in sums)
+            return (total.total / whole.total if whole.total else None), round(whole.total), at
+        if one.metric is not None and one.metric.kind is Kind.COUNTER:
+            devices = self._devices(one.window, arm, strict=True)
+            return (total.total / devices if devices and total.count else None), round(total.total), at
+        return total.mean, total.count, at
+
+    def _ranged(self, one: Criterion, chosen: list[Series]) -> Reading:
+        """Say how far from the middle of its hourly means before the release the mean now is: 1 is at their ends."""
+        sums = self._summed(one.window)
+        found = merged(sums[series.pk] for series in chosen if series.pk in sums)
+        at = max((self.last[series.pk] for series in chosen if series.pk in self.last), default=None)
+        if found.mean is None:
+            return Reading(None, at=at)
+        since = self._baseline_ends(one.window) - domain.BASELINE
+        grid = Grid(domain.BASELINE // HOUR + 1)
+        for rows in self._hourly(one.window, replace(one.over, arm=None)):
+            grid.add((rows.starts - int(since.timestamp())) // 3_600, rows)
+        usual = sorted(mean for mean in grid.means() if mean is not None)
+        if len(usual) < domain.BASELINE_HOURS_LEAST:
+            seen = f"{len(usual)} of the {domain.BASELINE_HOURS_LEAST} hours that it takes"
+            return Reading(None, at=at, note=f"what is normal is not known: before the release there are {seen}")
+        rank = (bisect_left(usual, found.mean) + bisect_right(usual, found.mean)) / 2 / len(usual)
+        low, high = usual[len(usual) // 100], usual[-1 - len(usual) // 100]
+        note = f"mean {_as_read(found.mean, one)}, normal {_as_read(low, one)} to {_as_read(high, one)}"
+        return Reading(abs(2 * rank - 1), found.count, 0, at, note=note)
+
+    # ---- what was stored, each window read once ----
+
     def _merged(self, one: Criterion, chosen: list[Series]) -> tuple[Observed, datetime | None]:
         last = max((self.last[series.pk] for series in chosen if series.pk in self.last), default=None)
-        if one.aggregate.quantile is None:
+        if not _of_buckets(one):
             sums = self._summed(one.window)
             return merged(sums[series.pk] for series in chosen if series.pk in sums), last
         found = self._sketched(one.window)
@@ -189,117 +338,95 @@ class Evaluation:
     def _sketched(self, window: timedelta) -> dict[int, Rows]:
         """Return the rows of each series within a window, of the metrics whose percentiles are wanted."""
         if window not in self.sketches:
-            metrics = {c.over.metric for c in self.wanted if c.aggregate.quantile is not None and c.window == window}
-            ids = [series.pk for series in self.everything if series.metric in metrics]
-            self.sketches[window] = rollups.rows(self._span(ids, window))
+            metrics = {c.over.metric for c in self.wanted if _of_buckets(c) and c.window == window}
+            self.sketches[window] = rollups.rows(self._span(self._ids_of(metrics), window))
         return self.sketches[window]
 
-    def _devices(self, window: timedelta) -> int:
-        """Return how many devices of the population reported within a window of hours."""
-        if window not in self.devices:
+    def _ids_of(self, metrics: set[str]) -> list[int]:
+        return [series.pk for series in self.everything if series.metric in metrics]
+
+    def _baseline_ends(self, window: timedelta) -> datetime:
+        ends = self.released_at or self.now - window
+        return ends.replace(minute=0, second=0, microsecond=0)
+
+    def _sums_before(self, window: timedelta) -> dict[int, Sketch]:
+        """Return what each series of a comparison with the time before observed then."""
+        if window not in self.before:
+            wanted = [c for c in self.wanted if c.against is Against.BASELINE and c.window == window]
+            names = {c.over.metric for c in wanted} | {c.of.metric for c in wanted if c.of is not None}
+            until = self._baseline_ends(window)
+            span = rollups.window_of(self._ids_of(names), since=until - domain.BASELINE, until=until, now=self.now)
+            self.before[window] = rollups.sums(span)
+        return self.before[window]
+
+    def _hourly(self, window: timedelta, selection: Selection) -> list[Rows]:
+        """Return the hourly rows of the time before, of the series of a selection."""
+        if window not in self.hours:
+            names = {c.over.metric for c in self.wanted if c.aggregate is Aggregate.RANGE and c.window == window}
+            until = self._baseline_ends(window)
+            span = rollups.steps_of(
+                self._ids_of(names), since=until - domain.BASELINE, until=until, step=HOUR, now=self.now
+            )
+            self.hours[window] = rollups.rows(span)
+        found = self.hours[window]
+        return [found[series.pk] for series in self._chosen(selection) if series.pk in found]
+
+    def _devices(self, window: timedelta, arm: Arm | None = None, *, strict: bool = False) -> int:
+        """Return how many devices of the population reported within a window of hours.
+
+        Those that did not say their variant count as treatment, unless only who said it counts (`strict`).
+        """
+        # who was on both sides counts on both, and once where sides don't matter
+        look = (max(window, HOUR), arm is not None or (self.population is not None and self.population.arm is not None))
+        if look not in self.devices:
             counts = may_judge(self.environment, simulated=True)
-            self.devices[window] = {
-                (found.device_class, found.simulated): found.devices
-                for found in shown_counts(self.environment, since=self.now - window)
-                if counts or not found.simulated
-            }
+            found = shown_counts(self.environment, since=self.now - look[0], by_variant=look[1])
+            self.devices[look] = [one for one in found if counts or not one.simulated]
         return sum(
-            many
-            for (name, simulated), many in self.devices[window].items()
-            if self.population is None or self.population.counts(name, simulated=simulated)
+            one.devices
+            for one in self.devices[look]
+            if (arm_of(one.variant) is arm if strict and arm else belongs(one.variant, arm))
+            and (self.population is None or _counts(self.population, one))
         )
 
 
-def _holds(selection: domain.Selection, series: Series) -> bool:
-    return selection.holds(metric=series.metric, backend=series.backend_actual, outcome=series.outcome)
+def _counts(population: Population, one: DeviceCount) -> bool:
+    if population.arm is not None and arm_of(one.variant) is not population.arm:
+        return False
+    return population.counts(one.device_class, simulated=one.simulated)
 
 
-# ---- replay ----
-
-REPLAY_SPAN = timedelta(days=30)
-REPLAY_STEP = timedelta(minutes=10)
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What a criterion would have said over stored telemetry."""
-
-    since: datetime | None
-    steps: int
-    failed: int
-    fired: int
-    longest: timedelta
-    step: timedelta
-    why_not: str = ""
+def _of_everybody(one: Criterion) -> Criterion:
+    of = replace(one.of, arm=None) if one.of is not None else None
+    return replace(one, over=replace(one.over, arm=None), of=of)
 
 
-def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> Replay:
-    """Run a criterion over the stored telemetry of the last 30 days, window by window. Three queries."""
-    now = now or clock.now()
-    step = max(one.window, REPLAY_STEP)
-    if measured.reader(one.over.metric):
-        return Replay(None, 0, 0, 0, timedelta(), step, "it is measured now and not kept")
-    if one.aggregate is Aggregate.PER_DEVICE:
-        return Replay(None, 0, 0, 0, timedelta(), step, "how many devices there were in each hour is not kept yet")
-    counts = may_judge(environment, simulated=True)
-    names = [one.over.metric, *([one.of.metric] if one.of else [])]
-    series = [
-        row for row in Series.objects.filter(environment=environment, metric__in=names) if counts or not row.simulated
+def _of_buckets(one: Criterion) -> bool:
+    return one.aggregate.quantile is not None or one.aggregate is Aggregate.TIMES
+
+
+def _as_read(value: float, one: Criterion) -> str:
+    """Write what a comparison is made of: a share, an amount per device, or a value of the metric."""
+    counter = one.metric is not None and one.metric.kind is Kind.COUNTER
+    aggregate = Aggregate.RATIO if one.of is not None else Aggregate.PER_DEVICE if counter else Aggregate.MEAN
+    return domain.shown(value, replace(one, aggregate=aggregate))
+
+
+def chosen(selection: Selection, series: Iterable[Series]) -> list[Series]:
+    """Return the series that belong to a selection."""
+    rows = list(series)
+    found = [
+        one
+        for one in rows
+        if selection.holds(
+            metric=one.metric,
+            backend=one.backend_actual,
+            outcome=one.outcome,
+            variant=one.variant,
+            requested=one.backend_requested,
+        )
     ]
-    parts: dict[int, dict[str, Sketch]] = {}
-    whole: dict[int, Sketch] = {}
-    since = now - REPLAY_SPAN
-    of_series = {row.pk: row for row in series}
-    span = rollups.steps_of(of_series, since=since, until=now + timedelta(seconds=1), step=step, now=now)
-    first: datetime | None = None
-    for pk, rows in rollups.rows(span).items():
-        own = of_series[pk]
-        held, of = _holds(one.over, own), one.of is not None and _holds(one.of, own)
-        group = f"{own.device_class} {own.backend_actual}" if one.threshold is None else ""
-        for bucket, sketch in rows.sketches():
-            at = datetime.fromtimestamp(bucket, tz=UTC)
-            place = (at - since) // step
-            first = at if first is None else min(first, at)
-            if held:
-                parts.setdefault(place, {}).setdefault(group, Sketch()).merge(sketch)
-            if of:
-                whole.setdefault(place, Sketch()).merge(sketch)
-    known = profiles()
-    bad = {
-        place
-        for place in {*parts, *whole}
-        if _failed(environment, known, one, parts.get(place, {}), whole.get(place), since + place * step)
-    }
-    fired, longest = _runs(bad, at_least=max(1, -(-one.for_ // step)))
-    return Replay(first, len({*parts, *whole}), len(bad), fired, longest * step, step)
-
-
-def _failed(
-    environment: str, known: Profiles, one: Criterion, parts: dict[str, Sketch], whole: Sketch | None, at: datetime
-) -> bool:
-    for group, sketch in (parts or {"": Sketch()}).items():
-        threshold = one.threshold
-        if threshold is None:
-            device_class, _, backend = group.rpartition(" ")
-            profile = known.of(device_class, environment)
-            target = profile.target(STAGES[one.over.metric], backend) if profile else None
-            if target is None:
-                continue
-            threshold = target.threshold
-        count = round(whole.total) if whole is not None else sketch.count
-        reading = Reading(domain.read(one, sketch, whole=whole), count, 0, at, threshold)
-        if domain.judge(replace(one, where_available=False), reading, now=at).verdict is Verdict.FAIL:
-            return True
-    return False
-
-
-def _runs(places: set[int], *, at_least: int) -> tuple[int, int]:
-    """Count runs of consecutive places of a length at least, and find the longest."""
-    fired = longest = length = 0
-    previous: int | None = None
-    for place in sorted(places):
-        length = length + 1 if previous is not None and place == previous + 1 else 1
-        fired += length == at_least
-        longest = max(longest, length)
-        previous = place
-    return fired, longest
+    if not selection.able:
+        return found
+    able = {(one.device_class, one.backend_requested) for one in rows if one.backend_requested == one.backend_actual}
+    return [one for one in found if (one.device_class, one.backend_requested) in able]

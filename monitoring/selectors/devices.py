@@ -1,7 +1,7 @@
 """How many devices reported; and what the door understood of them, for their authors."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -108,28 +108,29 @@ def device_counts(
     ]
 
 
-def shown_counts(environment: str, *, since: datetime) -> list[DeviceCount]:
+def shown_counts(environment: str, *, since: datetime, by_variant: bool = False) -> list[DeviceCount]:
     """Count devices by class as their series are named: of classes that were folded, as "other". One query.
 
     A class that had series before the environment had too many keeps its row; what it made later is in "other" too.
     """
-    rows = _rows(_SPAN + _BY_CLASS + _OWN, environment, since, None)
+    rows = _rows(_SPAN + (_BY_VARIANT if by_variant else _BY_CLASS) + _OWN, environment, since, None)
     own = {(name, simulated) for _, name, simulated, variant, *_ in rows if variant is None}
-    counts = [
-        DeviceCount(name, simulated, variant, devices, weight == 1)
-        for _, name, simulated, variant, devices, weight in rows
-        if variant is not None
-    ]
     found: list[DeviceCount] = []
+    folded: dict[tuple[bool, str], DeviceCount] = {}
+    for _, name, simulated, variant, devices, weight in rows:
+        if variant is None:
+            continue
+        if (name, simulated) in own or (OTHER, simulated) not in own:
+            found.append(DeviceCount(name, simulated, variant, devices, weight == 1))
+            continue
+        before = folded.get((simulated, variant), DeviceCount(OTHER, simulated, variant, 0, True))
+        folded[simulated, variant] = replace(
+            before, devices=before.devices + devices, exact=before.exact and weight == 1
+        )
     for simulated in (False, True):
-        here = [one for one in counts if one.simulated is simulated]
-        if (OTHER, simulated) in own:
-            folded = [one for one in here if (one.device_class, simulated) not in own]
-            here = [one for one in here if one not in folded]
-            many, exact = sum(one.devices for one in folded), all(one.exact for one in folded)
-            here.append(DeviceCount(OTHER, simulated, "", many, exact))
-        found += here
-    return found
+        if (OTHER, simulated) in own and not any(said[0] is simulated for said in folded):
+            folded[simulated, ""] = DeviceCount(OTHER, simulated, "", 0, True)
+    return sorted([*found, *folded.values()], key=lambda one: one.simulated)
 
 
 def hourly_counts(

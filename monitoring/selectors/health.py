@@ -5,8 +5,10 @@ from datetime import datetime
 
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
-from monitoring.domain.health import CHECKS, EVERYWHERE, HealthCheck, Tick, standing
+from monitoring.domain import health as domain
+from monitoring.domain.health import EVERYWHERE, HealthCheck, Tick, standing
 from monitoring.models import Evaluation, HealthResult
+from monitoring.selectors import sections
 
 TICKS = 60
 
@@ -24,18 +26,28 @@ class Standing:
     next_at: datetime
 
 
+def checks() -> tuple[HealthCheck, ...]:
+    """Return every check at the pace that rules now. One query."""
+    return domain.checks(sections.paces())
+
+
+def check(key: str) -> HealthCheck | None:
+    """Return a check, None when there is none of that name."""
+    return next((one for one in checks() if one.key == key), None)
+
+
 def health(environment: str, *, now: datetime | None = None) -> list[Standing]:
-    """Return every check of an environment. One query a check, and one for when watching began."""
+    """Return every check of an environment. One query a check, and two for their pace and when watching began."""
     now = now or clock.now()
     since = Evaluation.objects.filter(pk=environment).values_list("began_at", flat=True).first()
     found = []
-    for check in CHECKS:
-        where = environment if check.per_environment else EVERYWHERE
-        rows = HealthResult.objects.filter(check_key=check.key, environment=where).order_by("-due_at")[:TICKS]
-        ticks = [_tick(check, row, now) for row in reversed(rows)]
-        verdict, sentence = standing(check, ticks, now, watched_since=since)
+    for one in checks():
+        where = environment if one.per_environment else EVERYWHERE
+        rows = HealthResult.objects.filter(check_key=one.key, environment=where).order_by("-due_at")[:TICKS]
+        ticks = [_tick(one, row, now) for row in reversed(rows)]
+        verdict, sentence = standing(one, ticks, now, watched_since=since)
         last = next((tick.due_at for tick in reversed(ticks) if not tick.running), None)
-        found.append(Standing(check, where, verdict, sentence, ticks, last, check.due_at(now) + check.interval))
+        found.append(Standing(one, where, verdict, sentence, ticks, last, one.due_at(now) + one.interval))
     return found
 
 

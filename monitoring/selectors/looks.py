@@ -9,12 +9,12 @@ from hawkops.core.verdicts import Verdict
 from monitoring.domain import alerting
 from monitoring.domain.alerting import NO_DATA_SUFFIX, OWNER, Action, Kind, Look, Sign, Source
 from monitoring.domain.criteria import Criterion, Purpose, Severity
-from monitoring.domain.health import CHECKS, HealthCheck
+from monitoring.domain.health import HealthCheck
 from monitoring.domain.metrics import HISTORY_GAP
 from monitoring.domain.patterns import Source as Log
 from monitoring.selectors import measured, patterns
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
-from monitoring.selectors.health import Standing, health
+from monitoring.selectors.health import Standing, checks, health
 from monitoring.selectors.patterns import Breach, ReadState
 from monitoring.selectors.telemetry import last_data_at
 
@@ -54,9 +54,9 @@ class Rule:
 
 
 def rules(environment: str) -> list[Rule]:
-    """Return everything that may alert in an environment, Alertmanager's alerts aside. Two queries."""
+    """Return everything that may alert in an environment, Alertmanager's alerts aside. A few queries."""
     found = [Rule(SILENT_KEY, "No telemetry arrives", Severity.CRITICAL)]
-    for check in CHECKS:
+    for check in checks():
         if check.per_environment or environment == OWNER:
             severity = _severity(check)
             found.append(Rule(f"health-{check.key}", f"{check.title} fails", severity))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -11,6 +10,8 @@ import numpy as np
 
 from hawkops.core import clock
 from monitoring.domain import metrics, targets
+from monitoring.domain.arms import Arm as Arm
+from monitoring.domain.arms import arm_of
 from monitoring.domain.grid import Distribution, Grid
 from monitoring.domain.targets import Judgement, Stage, Target
 from monitoring.domain.windows import Window
@@ -27,25 +28,9 @@ REAL, SIMULATED = "real", "simulated"
 G = TypeVar("G", bound=Hashable)
 
 
-class Arm(StrEnum):
-    """Which side of the comparison a device is on, by the variant of `litert_enabled` it was served."""
-
-    TREATMENT = "treatment"
-    CONTROL = "control"
-
-
-_ARMS = {
-    "on": Arm.TREATMENT,
-    "treatment": Arm.TREATMENT,
-    "off": Arm.CONTROL,
-    "safe": Arm.CONTROL,
-    "control": Arm.CONTROL,
-}
-
-
 def arm(series: Series) -> Arm | None:
     """Return the side a series belongs to; None when its device did not say."""
-    return _ARMS.get(series.variant)
+    return arm_of(series.variant)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from monitoring.selectors import quieting
 from monitoring.selectors.alerts import silences
 from monitoring.selectors.looks import SILENT_KEY, looks
 from monitoring.selectors.quieting import Quiet
+from monitoring.selectors.sections import matrix
 from monitoring.services.episodes import Moves, lock, moves, state, typed
 
 log = logging.getLogger(__name__)
@@ -302,7 +303,7 @@ def alert_acknowledge(*, alert_id: int, actor: Actor, reason: str = "", request_
             raise Conflict(f"The alert is {alert.state}; only one that fires can be acknowledged.")
         before = state(alert)
         alert.state, alert.acknowledged_at, alert.acknowledged_by = State.ACKNOWLEDGED.value, now, actor.label
-        alert.acknowledged_until = now + alerting.ACKNOWLEDGED_FOR[alert.severity]
+        alert.acknowledged_until = now + matrix()[Severity(alert.severity)].respond
         alert.save()
         until = {"until": alert.acknowledged_until.isoformat()}
         made.note(alert, "alert.acknowledged", before=before, after=until)

@@ -15,9 +15,10 @@ from hawkops.core.verdicts import Verdict
 from hawkops.scripts import runner
 from hawkops.scripts.models import VERDICTS, State
 from monitoring.domain import health as domain
-from monitoring.domain.health import AVAILABILITY, BY_KEY, CHECKS, EVERYWHERE, HealthCheck
+from monitoring.domain.health import AVAILABILITY, EVERYWHERE, HealthCheck
 from monitoring.domain.metrics import INFERENCES
 from monitoring.models import HealthResult, Series
+from monitoring.selectors import health as selectors
 from monitoring.selectors import rollups
 from monitoring.selectors.telemetry import may_judge
 from monitoring.services import pruning
@@ -34,7 +35,7 @@ def due() -> list[tuple[HealthCheck, str]]:
     now = clock.now()
     return [
         (check, environment)
-        for check in CHECKS
+        for check in selectors.checks()
         for environment in (tuple(Environment) if check.per_environment else (EVERYWHERE,))
         if not HealthResult.objects.filter(
             check_key=check.key, environment=environment, due_at=check.due_at(now)
@@ -44,7 +45,8 @@ def due() -> list[tuple[HealthCheck, str]]:
 
 def health_run(*, key: str, environment: str, at_once: bool = False) -> HealthResult | None:
     """Run one check if nobody has begun its due moment; None when somebody has. `at_once` makes a moment of its own."""
-    check, now = BY_KEY[key], clock.now()
+    check, now = selectors.check(key), clock.now()
+    assert check is not None, key
     try:
         with transaction.atomic():
             row = HealthResult.objects.create(

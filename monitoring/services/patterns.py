@@ -17,6 +17,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from monitoring import logfiles
 from monitoring.domain import patterns as domain
+from monitoring.domain.criteria import writable
 from monitoring.domain.patterns import EVERYWHERE, FILES, Matcher, Source
 from monitoring.logfiles import Place
 from monitoring.models import LogCursor, PatternCount, PatternSample, StoredPattern
@@ -132,6 +133,8 @@ def _found(key: str, *, whole: bool = False) -> StoredPattern:
 def _reason(reason: str) -> str:
     if not reason.strip():
         raise InvalidInput("Say why: the reason stands in the history.")
+    if not writable(reason.strip()):
+        raise InvalidInput("The reason has a character that can't be stored: a control character.")
     return reason.strip()[:300]
 
 

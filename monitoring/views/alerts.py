@@ -20,7 +20,7 @@ from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
-from monitoring.domain.alerting import ACKNOWLEDGED_FOR, OWNER, SUSPICIOUS, Kind, Source, promise
+from monitoring.domain.alerting import OWNER, SUSPICIOUS, Kind, Source, promise
 from monitoring.domain.criteria import Criterion, Severity
 from monitoring.models import Alert, Silence
 from monitoring.selectors import alerts as selectors
@@ -28,6 +28,7 @@ from monitoring.selectors.alerts import Shown
 from monitoring.selectors.criteria import criteria
 from monitoring.selectors.looks import rules
 from monitoring.selectors.patterns import suspicious
+from monitoring.selectors.sections import matrix
 from monitoring.services import alerts as services
 from monitoring.services.alertmanager import alertmanager_take
 from monitoring.services.silences import silence_checked, silence_create
@@ -96,7 +97,7 @@ def alert(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "rule": rule,
         "promise": _promise(rule, found),
         "suspicious": suspicious() if rule and rule.over.metric == SUSPICIOUS else None,
-        "acknowledged_for": ACKNOWLEDGED_FOR[found.severity],
+        "acknowledged_for": matrix()[Severity(found.severity)].respond,
         "may_act": can(request.user, environment, *MAY_ACT),
     }
     return render_page(request, "monitoring/alert.html", context)

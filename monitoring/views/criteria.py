@@ -1,28 +1,35 @@
 """Pages of criteria: every number of the runbook with its live reading, edited with a replay before it is saved."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import HawkOpsError, InvalidInput
+from hawkops.core.access import Role, can_in_all, must_everywhere, requires, requires_everywhere
+from hawkops.core.environments import Environment
+from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
 from monitoring import thresholds
 from monitoring.domain import criteria as domain
-from monitoring.domain.criteria import Purpose, Severity
+from monitoring.domain.arms import Arm
+from monitoring.domain.criteria import Against, Aggregate, Purpose, Severity
+from monitoring.domain.metrics import CATALOGUE
 from monitoring.domain.targets import Stage
-from monitoring.models import StoredCriterion, StoredProfile
+from monitoring.models import StoredCriterion, StoredProfile, StoredSection
 from monitoring.selectors import criteria as selectors
 from monitoring.selectors import profiles as profile_selectors
+from monitoring.selectors import replays, sections
+from monitoring.selectors.drift import Kind, drift
 from monitoring.services import criteria as services
 
+# Criteria count in every environment, so they are changed by who holds one of these in each of them.
 MAY_CHANGE = (Role.APPROVER, Role.RELEASER)
-EDITED = ("threshold", "window", "for", "severity")
 TITLES = {
     Purpose.ALERT: "Alerts",
     Purpose.SECURITY: "Security",
@@ -31,6 +38,22 @@ TITLES = {
     Purpose.VALIDATION: "Post-deployment validation, 48 hours",
     Purpose.DECISION: "Go/no-go",
 }
+TEXTS = (
+    "title", "purpose", "metric", "of", "aggregate", "against", "arm", "window", "for", "comparator", "threshold",
+    "severity", "action", "serves",
+)  # fmt: skip
+LISTS = ("outcomes", "not_outcomes")
+SWITCHES = ("where_available", "no_data", "elsewhere", "paused")
+# how a form writes the outcome of what did not name one
+UNSAID = "unsaid"
+NEW = {
+    "purpose": Purpose.ALERT.value,
+    "aggregate": Aggregate.P95.value,
+    "comparator": "<",
+    "window": "5m",
+    "severity": Severity.WARNING.value,
+}
+SECTION_TITLES = {"health": "Health checks", "matrix": "Severity matrix", "rules": "Rules of hold and rollback"}
 
 
 @require_safe
@@ -39,10 +62,16 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
     """Every criterion, by what uses it, with its reading now."""
     rows = selectors.stored()
     found = {one.criterion.key: one for one in selectors.evaluate(environment, selectors.criteria())}
+    differing = drift()
+    edited = {one.key for one in differing.found if one.kind is Kind.CRITERION}
     groups = [
         {
             "title": title,
-            "rows": [{"row": row, "found": found[row.key]} for row in rows if row.purpose == purpose.value],
+            "rows": [
+                {"row": row, "found": found[row.key], "edited": row.key in edited}
+                for row in rows
+                if row.purpose == purpose.value
+            ],
         }
         for purpose, title in TITLES.items()
     ]
@@ -50,7 +79,9 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
         "groups": [group for group in groups if group["rows"]],
         "count": len(rows),
         "profiles": profile_selectors.stored(),
-        "drifted": sum(row.drifted for row in rows),
+        "sections": [{"row": row, "title": SECTION_TITLES.get(row.key, row.key)} for row in sections.stored()],
+        "drift": differing,
+        "may_change": _may(request),
     }
     return render_page(request, "monitoring/criteria.html", context)
 
@@ -58,8 +89,9 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
 @require_safe
 @requires()
 def export(request: HttpRequest, environment: str) -> HttpResponse:
-    """What rules, as a threshold file."""
-    text = thresholds.dumps(selectors.criteria(), profile_selectors.profiles().all)
+    """What rules, as a threshold file; what can't be read is left out of it."""
+    usable = [one for one in selectors.criteria() if not one.broken]
+    text = thresholds.dumps(usable, profile_selectors.profiles().all, sections.ruling())
     response = HttpResponse(text, content_type="application/yaml; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="production-thresholds.yaml"'
     return response
@@ -72,85 +104,109 @@ def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     row = StoredCriterion.objects.filter(key=key).first()
     if row is None:
         raise Http404(f"There is no criterion {key!r}.")
-    may_change = can(request.user, environment, *MAY_CHANGE)
     given = request.POST if request.method == "POST" else request.GET
-    draft = _draft(row, given) if "threshold" in given else dict(row.document)
+    stands = row.document if isinstance(row.document, dict) else {}
+    draft = _draft(given, {**stands, "key": key}) if "threshold" in given else stands
     refusal, replayed = "", None
-    if request.method == "POST" and not may_change:
-        refusal = "Changing a criterion needs the role approver or releaser."
-    elif request.method == "POST":
-        try:
-            services.criterion_save(
-                document=draft,
-                actor=Actor.person(request.user),
-                reason=given.get("reason", ""),
-                expected_revision=int(given.get("revision") or 0),
-                request_id=str(getattr(request, "request_id", "")),
-            )
-        except (HawkOpsError, ValueError) as error:
-            refusal = str(error)
-        else:
+    if request.method == "POST":
+        must_everywhere(request.user, *MAY_CHANGE)
+        refusal = _save(request, draft, revision=_whole(given.get("revision", "")))
+        if not refusal:
             messages.success(request, f"{key} is saved. It counts from now on.")
-            response = redirect("monitoring:criterion", environment=environment, key=key)
-            response.status_code = 303
-            return response
+            return _to("monitoring:criterion", environment, key=key)
     elif "replay" in given:
-        try:
-            replayed = selectors.replay(environment, domain.criterion(draft))
-        except domain.Unfit as unfit:
-            refusal = f"{'.'.join(map(str, unfit.path))}: {unfit.message}."
-    context = _context(environment, row, draft, may_change=may_change)
-    context |= {"refusal": refusal, "replayed": replayed, "given": given}
-    return render_page(request, "monitoring/criterion.html", context, status=422 if refusal else 200)
-
-
-def _draft(row: StoredCriterion, given: Any) -> dict[str, Any]:
-    """Put what was typed over what stands; an emptied field is left out."""
-    draft = dict(row.document)
-    for name in EDITED:
-        if name in given:
-            draft[name] = given.get(name, "").strip()
-    for name in ("for",):
-        if not draft.get(name):
-            draft.pop(name, None)
-    samples = given.get("samples", "").strip()
-    if samples:
-        draft["samples"] = int(samples) if samples.isdigit() else samples
-    draft["paused"] = given.get("paused") == "on"
-    return draft
-
-
-def _context(environment: str, row: StoredCriterion, draft: dict[str, Any], *, may_change: bool) -> dict[str, Any]:
-    one = domain.criterion(row.document)
+        replayed, refusal = _replay(environment, draft)
+    (one,) = selectors.criteria(keys=[key])
     (found,) = selectors.evaluate(environment, [one])
-    return {
+    context = {
         "row": row,
         "one": one,
         "found": found,
-        "draft": draft,
-        "samples": draft.get("samples", domain.SAMPLES),
-        "severities": [severity.value for severity in Severity],
-        "versions": history.entries(subject=f"criterion:{row.key}")[:20],
-        "may_change": may_change,
+        "samples_least": domain.samples_least(one),
+        "drifted": drift().of(Kind.CRITERION, key),
+        "versions": _versions(f"criterion:{key}"),
+        "replayed": replayed,
+        **_form(request, draft, given, refusal),
     }
+    return render_page(request, "monitoring/criterion.html", context, status=422 if refusal else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires()
+def criterion_new(request: HttpRequest, environment: str) -> HttpResponse:
+    """A form for a criterion of one's own, with a replay before it is saved. POST saves."""
+    given = request.POST if request.method == "POST" else request.GET
+    draft = _draft(given, {"key": given.get("key", "").strip()}) if "threshold" in given else dict(NEW)
+    refusal, replayed = "", None
+    if request.method == "POST":
+        must_everywhere(request.user, *MAY_CHANGE)
+        refusal = _save(request, draft, revision=0)
+        if not refusal:
+            messages.success(request, f"{draft['key']} is saved. It counts from now on.")
+            return _to("monitoring:criterion", environment, key=draft["key"])
+    elif "replay" in given:
+        replayed, refusal = _replay(environment, draft)
+    context = {"replayed": replayed, **_form(request, draft, given, refusal)}
+    return render_page(request, "monitoring/criterion_new.html", context, status=422 if refusal else 200)
 
 
 @require_POST
-@requires(*MAY_CHANGE)
+@requires()
+@requires_everywhere(*MAY_CHANGE)
 def reset(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Put a criterion back to the threshold file."""
+    given = {**_who(request), "reason": request.POST.get("reason", "") or "Back to the threshold file"}
     try:
-        services.criterion_reset(
-            key=key,
-            actor=Actor.person(request.user),
-            reason=request.POST.get("reason", "") or "Back to the threshold file",
-            request_id=str(getattr(request, "request_id", "")),
-        )
+        services.criterion_reset(key=key, **given)
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    response = redirect("monitoring:criterion", environment=environment, key=key)
-    response.status_code = 303
-    return response
+    return _to("monitoring:criterion", environment, key=key)
+
+
+@require_POST
+@requires()
+@requires_everywhere(*MAY_CHANGE)
+def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Delete a team's own criterion."""
+    try:
+        services.criterion_delete(key=key, **_who(request))
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _to("monitoring:criterion", environment, key=key)
+    messages.success(request, f"{key} is deleted. The history keeps it.")
+    return _to("monitoring:criteria", environment)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires()
+def section(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """A section of numbers that are no criteria: what stands, its versions, and a form. POST saves."""
+    row = StoredSection.objects.filter(key=key).first()
+    if row is None:
+        raise Http404(f"There is no section {key!r}.")
+    draft, refusal = row.document, ""
+    if request.method == "POST":
+        must_everywhere(request.user, *MAY_CHANGE)
+        draft = _section_draft(row.document, request.POST)
+        revision = _whole(request.POST.get("revision", ""))
+        try:
+            services.section_save(key=key, document=draft, expected_revision=revision, **_who(request))
+        except HawkOpsError as error:
+            refusal = error.message
+        else:
+            messages.success(request, f"{key} is saved. It counts from now on.")
+            return _to("monitoring:section", environment, key=key)
+    context = {
+        "row": row,
+        "title": SECTION_TITLES.get(key, key),
+        "fields": _section_fields(draft),
+        "drifted": drift().of(Kind.SECTION, key),
+        "versions": _versions(f"section:{key}"),
+        "may_change": _may(request),
+        "refusal": refusal,
+        "reason": request.POST.get("reason", ""),
+    }
+    return render_page(request, "monitoring/section.html", context, status=422 if refusal else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -160,27 +216,20 @@ def profile(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     row = StoredProfile.objects.filter(key=key).first()
     if row is None:
         raise Http404(f"There is no profile {key!r}.")
-    may_change = can(request.user, environment, *MAY_CHANGE)
     draft, refusal = dict(row.document), ""
+    places = _places(row.document)
     if request.method == "POST":
         draft = _profile_draft(row, request.POST)
+        # where it counted, and where it would: neither is weakened from elsewhere
+        must_everywhere(request.user, *MAY_CHANGE, environments=sorted({*places, *_places(draft)}))
+        revision = _whole(request.POST.get("revision", ""))
         try:
-            if not may_change:
-                raise InvalidInput("Changing a profile needs the role approver or releaser.")
-            services.profile_save(
-                document=draft,
-                actor=Actor.person(request.user),
-                reason=request.POST.get("reason", ""),
-                expected_revision=int(request.POST.get("revision") or 0),
-                request_id=str(getattr(request, "request_id", "")),
-            )
-        except (HawkOpsError, ValueError) as error:
-            refusal = str(error)
+            services.profile_save(document=draft, expected_revision=revision, **_who(request))
+        except HawkOpsError as error:
+            refusal = error.message
         else:
             messages.success(request, f"{key} is saved. Its classes are judged by it from now on.")
-            response = redirect("monitoring:profile", environment=environment, key=key)
-            response.status_code = 303
-            return response
+            return _to("monitoring:profile", environment, key=key)
     context = {
         "row": row,
         "draft": draft,
@@ -195,12 +244,125 @@ def profile(request: HttpRequest, environment: str, key: str) -> HttpResponse:
             for stage in Stage
             for backend in ("cpu", "gpu", "npu")
         ],
-        "versions": history.entries(subject=f"profile:{row.key}")[:20],
-        "may_change": may_change,
+        "drifted": drift().of(Kind.PROFILE, key),
+        "versions": _versions(f"profile:{row.key}"),
+        "may_change": can_in_all(request.user, places, *MAY_CHANGE),
+        "counts_in": ", ".join(places),
         "refusal": refusal,
         "reason": request.POST.get("reason", ""),
     }
     return render_page(request, "monitoring/profile.html", context, status=422 if refusal else 200)
+
+
+# ---- from forms, and to them ----
+
+
+def _may(request: HttpRequest) -> bool:
+    return can_in_all(request.user, tuple(Environment), *MAY_CHANGE)
+
+
+def _who(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "actor": Actor.person(request.user),
+        "reason": request.POST.get("reason", ""),
+        "request_id": str(getattr(request, "request_id", "")),
+    }
+
+
+def _save(request: HttpRequest, draft: dict[str, Any], *, revision: int) -> str:
+    """Save what was typed and return why it was refused, or nothing."""
+    try:
+        services.criterion_save(document=draft, expected_revision=revision, **_who(request))
+    except HawkOpsError as error:
+        return error.message
+    return ""
+
+
+def _replay(environment: str, draft: dict[str, Any]) -> tuple[replays.Replay | None, str]:
+    try:
+        return replays.replay(environment, domain.criterion(draft)), ""
+    except domain.Unfit as unfit:
+        return None, f"{'.'.join(map(str, unfit.path)) or 'criterion'}: {unfit.message}."
+
+
+def _versions(subject: str) -> list[HistoryEntry]:
+    return list(history.entries(subject=subject).filter(subject=subject)[:20])
+
+
+def _draft(given: Any, stands: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what was typed over what stands; an emptied field is left out. What is no number stays, to be refused.
+
+    A box that is not ticked is not sent: `boxes` says that the whole form was, and not a few of its fields.
+    """
+    draft = dict(stands)
+    for name in (*TEXTS, "samples", *LISTS):
+        if name in given:
+            draft.pop(name, None)
+    draft |= {name: typed for name in TEXTS if (typed := given.get(name, "").strip())}
+    for name in LISTS:
+        if words := [word.strip() for word in given.get(name, "").split(",") if word.strip()]:
+            draft[name] = ["" if word == UNSAID else word for word in words]
+    if samples := given.get("samples", "").strip():
+        draft["samples"] = _whole(samples) or samples
+    if "boxes" in given:
+        for name in ("backends", "phases", *SWITCHES):
+            draft.pop(name, None)
+        draft |= {name: True for name in SWITCHES if given.get(name) == "on"}
+        if backends := given.getlist("backends"):
+            draft["backends"] = backends
+        if phases := given.getlist("phases"):
+            draft["phases"] = [_whole(one) or one for one in phases]
+    return draft
+
+
+def _form(request: HttpRequest, draft: Mapping[str, Any], given: Any, refusal: str) -> dict[str, Any]:
+    """Return what the form shows."""
+    return {
+        "draft": draft,
+        "given": given,
+        "refusal": refusal,
+        "may_change": _may(request),
+        "samples": draft.get("samples", domain.SAMPLES),
+        "outcomes": _words(draft.get("outcomes")),
+        "not_outcomes": _words(draft.get("not_outcomes")),
+        "purposes": [one.value for one in Purpose],
+        "metrics": sorted(CATALOGUE),
+        "aggregates": [one.value for one in Aggregate],
+        "againsts": [one.value for one in Against],
+        "arms": [one.value for one in Arm],
+        "comparators": list(domain.ASCII),
+        "severities": [one.value for one in Severity],
+        "backends": domain.BACKENDS,
+        "phases": (1, 2, 3, 4),
+    }
+
+
+def _words(outcomes: Any) -> str:
+    return ", ".join(str(one) or UNSAID for one in outcomes) if isinstance(outcomes, list) else ""
+
+
+def _section_fields(data: Mapping[str, Any], prefix: str = "") -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for name, value in data.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, Mapping):
+            found += _section_fields(value, path)
+        else:
+            found.append({"name": path, "label": path.replace(".", ": ").replace("_", " "), "value": str(value)})
+    return found
+
+
+def _section_draft(data: Mapping[str, Any], given: Any, prefix: str = "") -> dict[str, Any]:
+    """Put what was typed into the places that the section has."""
+    made: dict[str, Any] = {}
+    for name, value in data.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        made[name] = _section_draft(value, given, path) if isinstance(value, Mapping) else given.get(path, "").strip()
+    return made
+
+
+def _places(document: Mapping[str, Any]) -> list[str]:
+    return [one for one in document.get("environments", ()) if one in list(Environment)]
 
 
 def _profile_draft(row: StoredProfile, given: Any) -> dict[str, Any]:
@@ -220,8 +382,17 @@ def _profile_draft(row: StoredProfile, given: Any) -> dict[str, Any]:
     }
 
 
+def _whole(text: str) -> int:
+    """Return the number of what was typed; 0 for what is none, such as a ² that Python takes for a digit."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
 def _number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
         return text
+
+
+def _to(name: str, environment: str, **key: str) -> HttpResponse:
+    return HttpResponseRedirect(reverse(name, kwargs={"environment": environment, **key}), status=303)

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
 from hawkops.core.htmx import render_page
-from monitoring.domain.health import BY_KEY, EVERYWHERE
+from monitoring.domain.health import EVERYWHERE
 from monitoring.jobs import HEALTH_RUN
 from monitoring.selectors import health as selectors
 
@@ -31,7 +31,7 @@ def health(request: HttpRequest, environment: str) -> HttpResponse:
 @requires(*MAY_RUN)
 def run(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Run one check now."""
-    check = BY_KEY.get(key)
+    check = selectors.check(key)
     if check is None:
         raise Http404(f"There is no health check {key!r}.")
     HEALTH_RUN.enqueue(key=key, environment=environment if check.per_environment else EVERYWHERE, at_once=True)

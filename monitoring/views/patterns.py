@@ -3,14 +3,14 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core import charts, clock
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can_in_all, must_everywhere, requires, requires_everywhere
+from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
@@ -46,7 +46,7 @@ NEW: dict[str, Any] = {
 @requires()
 def patterns(request: HttpRequest, environment: str) -> HttpResponse:
     """Every pattern with its counts and newest lines, the state of each source, and a form for a new one."""
-    may_change = _may(request, environment)
+    may_change = _may(request)
     given = request.POST if request.method == "POST" else request.GET
     draft = _draft(NEW, given)
     refusal = ""
@@ -75,7 +75,7 @@ def patterns(request: HttpRequest, environment: str) -> HttpResponse:
 def pattern(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """One pattern: its chart, the lines it matched last, its versions, and a form to change it."""
     one = _shown(environment, key)
-    may_change = _may(request, environment)
+    may_change = _may(request)
     given = request.POST if request.method == "POST" else request.GET
     draft = _draft(one.row.document, given)
     refusal = ""
@@ -110,7 +110,8 @@ def chart(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 
 
 @require_POST
-@requires(*MAY_CHANGE)
+@requires()
+@requires_everywhere(*MAY_CHANGE)
 def pause(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Stop counting a pattern, or go on."""
     paused = request.POST.get("paused", "1") == "1"
@@ -122,7 +123,8 @@ def pause(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 
 
 @require_POST
-@requires(*MAY_CHANGE)
+@requires()
+@requires_everywhere(*MAY_CHANGE)
 def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Delete a team's own pattern."""
     try:
@@ -134,12 +136,11 @@ def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     return _to("monitoring:patterns", environment)
 
 
-def _may(request: HttpRequest, environment: str) -> bool:
-    """Say whether the person may change patterns; a post of somebody who may not is refused."""
-    may_change = can(request.user, environment, *MAY_CHANGE)
-    if request.method == "POST" and not may_change:
-        raise PermissionDenied(f"This needs the role {' or '.join(MAY_CHANGE)} in {environment}.")
-    return may_change
+def _may(request: HttpRequest) -> bool:
+    """Say whether the person may change patterns, which count in every environment; a post of who may not is refused."""
+    if request.method == "POST":
+        must_everywhere(request.user, *MAY_CHANGE)
+    return can_in_all(request.user, tuple(Environment), *MAY_CHANGE)
 
 
 def _shown(environment: str, key: str) -> Shown:

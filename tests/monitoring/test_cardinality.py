@@ -61,7 +61,7 @@ def test_new_series_lose_first_what_matters_least_and_the_side_last() -> None:
     assert stored_as(key("app.crashes"), 6_500).app_version == "2.4.0"
     business = stored_as(key("business.carts"), 9_999)
     assert (business.backend_requested, business.backend_actual) == ("", "")
-    assert set(telemetry._ARMS) == cardinality.ARMS
+    assert stored_as(key(variant="control"), 7_499).variant == "control"
 
 
 def test_growth_ends_whatever_devices_say() -> None:

@@ -1,5 +1,6 @@
 """Criteria: read from a file with its lines, judged with their numbers, edited with a history."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hawkops.core import clock
 from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from monitoring import thresholds
 from monitoring.domain import criteria as domain
-from monitoring.domain.criteria import Aggregate, Comparator, Criterion, Purpose, Reading
-from monitoring.models import DeviceHour, StoredCriterion
+from monitoring.domain.arms import Arm
+from monitoring.domain.criteria import Aggregate, Comparator, Criterion, Reading
+from monitoring.models import Alert, DeviceHour, StoredCriterion
 from monitoring.selectors import criteria as selectors
+from monitoring.selectors.telemetry import Population
+from monitoring.services.alerts import alerts_evaluate
 from monitoring.services.criteria import criteria_seed, criterion_reset, criterion_save
-from tests.monitoring.rows import stored
+from tests.monitoring.conftest import Running
+from tests.monitoring.payloads import DEVICE, Payload
+from tests.monitoring.rows import seen, stored
 
 ME = Actor("person:1", "approver-1")
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -40,21 +47,6 @@ def made(**changes: Any) -> Criterion:
 
 
 # ---- from data ----
-
-
-def test_file__every_number_of_the_runbook_is_in_it() -> None:
-    found = {one.key: one for one in thresholds.load()}
-
-    assert found["alert-latency"].threshold == 5.0
-    assert found["alert-memory"].threshold == 1_800_000_000
-    assert found["validation-memory-peak"].threshold == 2_000_000_000
-    assert found["alert-switches"].threshold == 10
-    assert found["validation-task-completion"].threshold == pytest.approx(0.95)
-    assert found["validation-crash-rate"].threshold == pytest.approx(0.001)
-    assert found["validation-satisfaction"].threshold == 4.5
-    assert found["security-model-validations"].threshold == 5
-    assert found["alert-cpu-throughput"].threshold is None
-    assert {one.purpose for one in found.values()} == set(Purpose)
 
 
 def test_file__written_and_read_again__is_the_same() -> None:
@@ -85,6 +77,20 @@ def test_file__written_and_read_again__is_the_same() -> None:
         ({"key": "Alert Latency"}, "is no key"),
         ({"colour": "red"}, "no part of a criterion"),
         ({"serves": ""}, "serves is missing"),
+        ({"phases": 1}, "no list of phases"),
+        ({"phases": [1, 7]}, "no phase"),
+        ({"title": "La\x00tency"}, "can't be stored"),
+        ({"action": "wake\x00up"}, "can't be stored"),
+        ({"threshold": "1.2.3 s"}, "is no number"),
+        ({"threshold": f"{'9' * 400} s"}, "is beyond"),
+        ({"arm": "everybody"}, "is no arm"),
+        ({"against": "control"}, "has no `against`"),
+        ({"aggregate": "change of means", "comparator": "<=", "threshold": "5 %"}, "needs `against`"),
+        (
+            {"aggregate": "change of means", "comparator": "<=", "threshold": "5 %", "against": "control"},
+            "write arm: treatment",
+        ),
+        ({"comparator": ">"}, "only an interval|would demand the opposite"),
     ],
 )
 def test_criterion__unfit__says_what_and_where(changes: dict[str, Any], words: str) -> None:
@@ -112,8 +118,6 @@ def test_file__error__names_its_line(tmp_path: Path) -> None:
 def test_threshold__written_and_read_again__keeps_six_digits(value: float, unit: str) -> None:
     metric = {"s": "gen_ai.client.operation.duration", "By": "litert.memory.peak"}[unit]
     one = made(metric=metric, threshold="1 s" if unit == "s" else "1 MB")
-    from dataclasses import replace
-
     again = domain.criterion(domain.document(replace(one, threshold=value)))
 
     assert again.threshold == pytest.approx(value, rel=1e-5)
@@ -161,13 +165,38 @@ def test_judge__nothing_or_nothing_any_more__never_passes() -> None:
 def test_judge__fails_exactly_when_the_threshold_is_not_met(
     comparator: Comparator, value: float, threshold: float, count: int
 ) -> None:
-    from dataclasses import replace
-
     one = replace(made(), comparator=comparator, threshold=threshold, samples=1)
     found = domain.judge(one, Reading(value, count, 1, NOW), now=NOW)
 
     assert (found.verdict is Verdict.PASS) == comparator.holds(value, threshold)
     assert (found.missed > 0 or value == threshold) == (found.verdict is Verdict.FAIL) or found.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("events", "count", "verdict"),
+    [
+        # five crashes in a hundred sessions are no chance where one in a thousand is allowed; one is
+        (5, 100, Verdict.FAIL),
+        (1, 100, Verdict.INSUFFICIENT),
+        (0, 2_999, Verdict.INSUFFICIENT),
+        (3, 2_999, Verdict.INSUFFICIENT),
+        (0, 3_000, Verdict.PASS),
+        (4, 3_000, Verdict.FAIL),
+    ],
+)
+def test_judge__share_of_rare_events__neither_cries_wolf_nor_sleeps(events: int, count: int, verdict: Verdict) -> None:
+    one = made(
+        metric="app.crashes", of="app.sessions", aggregate="ratio", threshold="0.1 %", comparator="<", samples=3_000
+    )
+
+    assert domain.judge(one, Reading(events / count, count, 9, NOW), now=NOW).verdict is verdict
+
+
+def test_judge__one_observation_above_a_maximum__is_enough() -> None:
+    one = made(metric="litert.memory.usage", aggregate="max", threshold="1800 MB")
+
+    assert domain.judge(one, Reading(2e9, 1, 1, NOW), now=NOW).verdict is Verdict.FAIL
+    assert domain.judge(one, Reading(1e9, 1, 1, NOW), now=NOW).verdict is Verdict.INSUFFICIENT
 
 
 # ---- over stored telemetry ----
@@ -223,7 +252,7 @@ def test_evaluate__backend_that_nobody_has__is_not_in_scope() -> None:
     (found,) = selectors.evaluate("demo", [one], now=NOW)
 
     assert (found.judgement.verdict, found.judgement.in_scope) == (Verdict.NO_DATA, False)
-    assert found.judgement.sentence == "not in scope: 0 of 1 devices ran on npu"
+    assert found.judgement.sentence == "not in scope: 0 of 1 devices asked for or ran on npu in 24\u202fh"
 
 
 @pytest.mark.django_db
@@ -282,12 +311,254 @@ def test_evaluate__all_criteria__in_a_handful_of_queries(django_assert_max_num_q
         selectors.evaluate("demo", wanted, now=NOW)
 
 
+# ---- arms ----
+
+
+@pytest.mark.django_db
+def test_rollout_at_one_percent__every_treated_device_switches_each_five_seconds__fails() -> None:
+    """A hundred devices, one of them treated: spread over all it would be 7.2 switches per device and hour."""
+    for number in range(100):
+        seen(f"d{number}", NOW - timedelta(minutes=30), variant="off" if number else "on")
+    stored("litert.inferences", [1.0] * 50, NOW - timedelta(minutes=5), variant="off")
+    for minute in range(60):
+        stored("litert.backend.switches", [1.0] * 12, NOW - timedelta(minutes=minute), variant="on")
+    (one,) = [one for one in thresholds.load() if one.key == "alert-switches"]
+
+    (found,) = selectors.evaluate("demo", [one], now=NOW)
+
+    assert found.judgement.verdict is Verdict.FAIL, found.judgement.sentence
+    assert found.reading.devices == 1
+    assert found.reading.value == pytest.approx(720)
+
+
+@pytest.mark.fresh_database
+def test_rollout_at_one_percent__through_the_door__the_switches_are_those_of_the_treated(door: Running) -> None:
+    for number in range(100):
+        served = {"litert.backend.actual": "cpu", "feature_flag.result.variant": "off" if number else "on"}
+        body = Payload({**DEVICE, "device.id": f"d{number}"}).sum("litert.inferences", 3, served)
+        if number == 0:
+            body.sum("litert.backend.switches", 720, served)
+        assert door.post(body.body).status_code == 200
+
+    (found,) = selectors.evaluate("demo", [of_file("alert-switches")])
+
+    assert found.judgement.verdict is Verdict.FAIL, found.judgement.sentence
+    assert found.reading.devices == 1
+
+
+@pytest.mark.django_db
+def test_rollout_at_one_percent__a_third_of_its_inferences_fails__is_not_diluted_by_the_control() -> None:
+    at = NOW - timedelta(minutes=1)
+    stored("litert.inferences", [1.0] * 200, at, variant="on", outcome="ok")
+    stored("litert.inferences", [1.0] * 100, at, variant="on", outcome="oom")
+    stored("litert.inferences", [1.0] * 29_700, at, variant="off", outcome="ok")
+    (one,) = [one for one in thresholds.load() if one.key == "alert-error-rate"]
+
+    (found,) = selectors.evaluate("demo", [one], now=NOW)
+    (control,) = selectors.evaluate("demo", [one], population=Population("", "", arm=Arm.CONTROL), now=NOW)
+
+    assert found.judgement.verdict is Verdict.FAIL
+    assert found.reading.value == pytest.approx(1 / 3)
+    assert (control.judgement.verdict, control.reading.count) == (Verdict.PASS, 29_700)
+
+
+@pytest.mark.django_db
+def test_device_that_did_not_say__counts_as_treatment_and_the_sentence_says_so() -> None:
+    at = NOW - timedelta(minutes=1)
+    stored("litert.inferences", [1.0] * 400, at, outcome="oom")
+    (one,) = [one for one in thresholds.load() if one.key == "alert-error-rate"]
+
+    (found,) = selectors.evaluate("demo", [one], now=NOW)
+
+    assert found.judgement.verdict is Verdict.FAIL
+    assert "in treatment (or that did not say)" in one.sentence()
+
+
+@pytest.mark.django_db
+def test_crash_of_the_control__is_no_crash_of_litert() -> None:
+    at = NOW - timedelta(minutes=1)
+    (one,) = [one for one in thresholds.load() if one.key == "phase-no-crashes"]
+    stored("litert.inferences", [1.0] * 400, at, variant="on", outcome="ok")
+    stored("app.crashes", [1.0], at, variant="off")
+    (before,) = selectors.evaluate("demo", [one], now=NOW)
+    stored("app.crashes", [1.0], at, variant="on")
+    (after,) = selectors.evaluate("demo", [one], now=NOW)
+
+    assert (before.judgement.verdict, after.judgement.verdict) == (Verdict.PASS, Verdict.FAIL)
+
+
+# ---- comparisons ----
+
+
+def of_file(key: str) -> Criterion:
+    return next(one for one in thresholds.load() if one.key == key)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("cloud", "verdict"), [(3.5, Verdict.PASS), (2.5, Verdict.FAIL)])
+def test_three_times_as_fast__is_the_median_of_control_over_that_of_treatment(cloud: float, verdict: Verdict) -> None:
+    at = NOW - timedelta(hours=3)
+    stored("gen_ai.client.operation.duration", [1.0] * 80, at, actual="gpu", variant="on")
+    stored("gen_ai.client.operation.duration", [cloud] * 80, at, actual="cloud", variant="off")
+    stored("gen_ai.client.operation.duration", [0.01] * 900, at, actual="gpu")  # who did not say blurs nothing
+
+    (found,) = selectors.evaluate("demo", [of_file("phase-3x")], now=NOW)
+
+    assert found.judgement.verdict is verdict, found.judgement.sentence
+    assert found.reading.value == pytest.approx(cloud, rel=0.03)
+    assert "in control" in found.judgement.sentence
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("mean", "verdict"), [(4.4, Verdict.PASS), (4.18, Verdict.FAIL)])
+def test_stable__is_not_worse_than_the_control_by_more_than_five_percent(mean: float, verdict: Verdict) -> None:
+    at = NOW - timedelta(hours=3)
+    stored("app.user.satisfaction", [mean] * 800, at, variant="on")
+    stored("app.user.satisfaction", [4.5] * 799, at, variant="off")
+    (few,) = selectors.evaluate("demo", [of_file("phase-satisfaction")], now=NOW)
+    stored("app.user.satisfaction", [4.5], at, variant="off")
+    (found,) = selectors.evaluate("demo", [of_file("phase-satisfaction")], now=NOW)
+
+    assert few.judgement.verdict is Verdict.INSUFFICIENT, "the smaller side decides"
+    assert found.judgement.verdict is verdict, found.judgement.sentence
+
+
+@pytest.mark.django_db
+def test_tickets__are_compared_per_device_of_each_side() -> None:
+    at = NOW - timedelta(hours=3)
+    for number in range(30):
+        seen(f"d{number}", at, variant="on" if number < 10 else "off")
+    stored("app.support_tickets", [1.0] * 1_000, at, variant="on")
+    stored("app.support_tickets", [1.0] * 1_000, at, variant="off")
+
+    (found,) = selectors.evaluate("demo", [of_file("validation-tickets")], now=NOW)
+
+    assert found.reading.value == pytest.approx(1.0), "twice as many per device"
+    assert found.judgement.verdict is Verdict.FAIL
+
+
+@pytest.mark.django_db
+def test_normal_range__is_told_by_the_hours_before_the_release() -> None:
+    one, released = of_file("validation-processor"), NOW - timedelta(hours=48)
+    metric = "process.cpu.utilization"
+    stored(metric, [0.33] * 40, NOW - timedelta(hours=3), variant="on")
+    (unknown,) = selectors.evaluate("demo", [one], now=NOW, released_at=released)
+    for hour in range(1, 200):
+        stored(metric, [0.30 + 0.001 * (hour % 50)], released - timedelta(hours=hour), width=3_600)
+    (normal,) = selectors.evaluate("demo", [one], now=NOW, released_at=released)
+    stored(metric, [0.9] * 40, NOW - timedelta(hours=2), variant="on")
+    (odd,) = selectors.evaluate("demo", [one], now=NOW, released_at=released)
+
+    assert unknown.judgement.verdict is Verdict.NO_DATA
+    assert "what is normal is not known" in unknown.judgement.sentence
+    assert normal.judgement.verdict is Verdict.PASS, normal.judgement.sentence
+    assert odd.judgement.verdict is Verdict.FAIL, odd.judgement.sentence
+    assert "normal 0.3 to 0.35" in odd.judgement.sentence
+
+
+@pytest.mark.django_db
+def test_interval__comes_with_guardrails_and_never_passes() -> None:
+    stored("app.engagement.events", [1.0] * 500, NOW - timedelta(hours=3), variant="on")
+
+    (found,) = selectors.evaluate("demo", [of_file("phase-engagement")], now=NOW)
+
+    assert found.judgement.verdict is Verdict.NO_DATA
+    assert found.judgement.sentence.startswith("comes with guardrails: the interval of the change of app.engagement")
+
+
+@pytest.mark.django_db
+def test_silent_fallback__is_a_share_of_the_classes_that_have_the_backend() -> None:
+    at, elite = NOW - timedelta(minutes=20), "snapdragon-8-elite"
+    # a class without an NPU asks for it as well: it lacks it, nothing fell back
+    stored("litert.inferences", [1.0] * 9_000, at, requested="npu", actual="cpu", device_class="dimensity-7050")
+    stored("litert.inferences", [1.0] * 400, at, requested="npu", actual="npu", device_class=elite)
+    stored("litert.inferences", [1.0] * 100, at, requested="npu", actual="cpu", device_class=elite)
+    (well,) = selectors.evaluate("demo", [of_file("alert-silent-fallback")], now=NOW)
+    stored("litert.inferences", [1.0] * 500, at, requested="npu", actual="cpu", device_class=elite)
+    (bad,) = selectors.evaluate("demo", [of_file("alert-silent-fallback")], now=NOW)
+
+    assert (well.judgement.verdict, well.reading.count) == (Verdict.PASS, 500)
+    assert well.reading.value == pytest.approx(0.2)
+    assert bad.judgement.verdict is Verdict.FAIL
+    assert bad.reading.value == pytest.approx(0.6)
+
+
+# ---- scope ----
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("requested", "actual"), [("gpu", "gpu"), ("gpu", "cpu")])
+def test_backend_that_hangs_or_runs_elsewhere__stays_in_scope_and_blocks(requested: str, actual: str) -> None:
+    """Nothing was read on the GPU in the last minutes, but it was asked for an hour ago."""
+    device_class = "snapdragon-8-gen3"
+    seen("d", NOW, device_class=device_class)
+    hours = NOW - timedelta(hours=1)
+    stored("litert.inferences", [1.0], hours, requested=requested, actual=actual, device_class=device_class)
+    stored(
+        "litert.prefill.throughput",
+        [2_000.0] * 90,
+        hours,
+        requested=requested,
+        actual=actual,
+        device_class=device_class,
+    )
+    now = [of_file("alert-gpu-throughput"), replace(of_file("gate-gpu"), window=timedelta(minutes=30))]
+
+    for found in selectors.evaluate("demo", now, now=NOW):
+        assert found.judgement.in_scope, found.judgement.sentence
+        assert found.judgement.verdict in (Verdict.STALE, Verdict.NO_DATA)
+        assert [label for label, _, _ in found.parts] == [f"{device_class} gpu"]
+
+
+@pytest.mark.django_db
+def test_class_whose_gpu_hangs__beside_one_that_works__blocks_a_gate_and_is_named_by_an_alert() -> None:
+    for device_class, at in (("snapdragon-8-gen3", NOW), ("snapdragon-8-elite", NOW - timedelta(hours=20))):
+        stored(
+            "litert.prefill.throughput", [2_000.0] * 90, at, requested="gpu", actual="gpu", device_class=device_class
+        )
+    gate = replace(of_file("gate-gpu"), window=timedelta(hours=1))
+
+    alert, blocked = selectors.evaluate("demo", [of_file("alert-gpu-throughput"), gate], now=NOW)
+
+    assert (alert.judgement.verdict, blocked.judgement.verdict) == (Verdict.PASS, Verdict.STALE)
+    assert "silent: snapdragon-8-elite gpu" in alert.judgement.sentence
+    assert blocked.judgement.sentence.startswith("snapdragon-8-elite gpu")
+
+
+@pytest.mark.django_db
+def test_satisfaction_without_a_source__is_out_of_scope_and_in_it_once_there_was_one() -> None:
+    seen("d", NOW)
+    (before,) = selectors.evaluate("demo", [of_file("validation-satisfaction")], now=NOW)
+    stored("app.user.satisfaction", [5.0] * 40, NOW - timedelta(days=4), width=600)
+    (after,) = selectors.evaluate("demo", [of_file("validation-satisfaction")], now=NOW)
+
+    assert (before.judgement.in_scope, after.judgement.in_scope) == (False, True)
+    assert before.judgement.sentence == "not in scope: 0 of 1 devices reported app.user.satisfaction in 14\u202fd"
+    assert after.judgement.verdict is Verdict.STALE
+
+
+@pytest.mark.django_db
+def test_stored_row_that_cannot_be_read__is_an_error_of_its_own_and_stops_no_alert() -> None:
+    criteria_seed(actor=ME)
+    StoredCriterion.objects.filter(key="alert-latency").update(document={"title": "Latency", "window": 5})
+    stored("litert.memory.usage", [2e9] * 3, clock.now())
+
+    alerts_evaluate(environments=("demo",))
+    found = {one.criterion.key: one for one in selectors.evaluate("demo", selectors.criteria())}
+
+    assert Alert.objects.filter(key="alert-memory").exists()
+    assert found["alert-latency"].judgement.verdict is Verdict.ERROR
+    assert "key is missing" in found["alert-latency"].judgement.sentence
+    assert not Alert.objects.filter(key="alert-latency").exists()
+
+
 # ---- editing ----
 
 
 @pytest.mark.django_db
 def test_seed__again__changes_nothing_and_leaves_edits_alone() -> None:
-    assert criteria_seed(actor=ME) == len(thresholds.load()) + len(thresholds.load_profiles())
+    rows = len(thresholds.load()) + len(thresholds.load_profiles()) + len(thresholds.load_sections())
+    assert criteria_seed(actor=ME) == rows
     row = StoredCriterion.objects.get(key="alert-latency")
     criterion_save(
         document={**row.document, "threshold": "4 s"}, actor=ME, reason="Users notice", expected_revision=row.revision

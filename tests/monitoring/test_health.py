@@ -15,14 +15,18 @@ from django.db import connection
 from hawkops.core.verdicts import Verdict
 from hawkops.fleet.cloud import CloudStandIn
 from monitoring.domain import health as domain
-from monitoring.domain.health import BY_KEY, CHECKS, HealthCheck, Tick
+from monitoring.domain.health import HealthCheck, Tick
+from monitoring.domain.thresholds import paces
 from monitoring.models import Alert, HealthResult
 from monitoring.selectors import health as selectors
 from monitoring.services import alerts, health
+from monitoring.thresholds import load_sections
 from tests.fleet.standin import serving
 from tests.monitoring.rows import stored
 
 NOW = datetime(2026, 11, 20, 12, 0, 7, tzinfo=UTC)
+CHECKS = domain.checks(paces(load_sections()["health"]))
+BY_KEY = {check.key: check for check in CHECKS}
 LITERT = BY_KEY["litert-availability"]
 
 

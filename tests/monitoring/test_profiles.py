@@ -97,7 +97,7 @@ def test_the_page_saves_and_refuses(client_as: Callable[[object], Any], releaser
         "prefill-npu": "5836",
         "reason": "Measured again",
     }
-    assert client_as(viewer).post(page, form).status_code == 422
+    assert client_as(viewer).post(page, form).status_code == 403
     browser = client_as(releaser)
     wrong = browser.post(page, {**form, "prefill-cpu": "fast"})
     assert wrong.status_code == 422

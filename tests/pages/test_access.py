@@ -80,6 +80,8 @@ PAGES = (
     "criteria.yaml",
     "criteria/alert-latency",
     "criteria/profiles/reference",
+    "criteria/new",
+    "criteria/sections/matrix",
     "criteria/alert-latency?threshold=4+s&window=5m&replay=1",
     "monitoring/throughput.json",
     "monitoring/litert/charts.json",
