@@ -178,7 +178,8 @@ class Evaluation:
 
     def _span(self, ids: list[int], window: timedelta) -> rollups.Span:
         until = self.now + timedelta(seconds=1)
-        return rollups.window_of(ids, since=self.now - window, until=until, now=self.now)
+        # what is still kept depends on the clock, also when somebody looks back
+        return rollups.window_of(ids, since=self.now - window, until=until, now=max(self.now, clock.now()))
 
     def _summed(self, window: timedelta) -> dict[int, Sketch]:
         """Return what each series observed within a window, without buckets."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from monitoring.domain.sketch import Sketch
-from monitoring.models import DeviceHour, RollupPartial, Series
+from monitoring.models import DeviceHour, PanelHour, RollupPartial, Series
 
 
 def stored(
@@ -61,6 +61,34 @@ def seen(
     hour = at.replace(minute=0, second=0, microsecond=0)
     return DeviceHour.objects.create(
         environment=environment, hour_at=hour, device_id=device_id, device_class=device_class, simulated=simulated
+    )
+
+
+def in_panel(
+    device_id: str,
+    metric: str,
+    at: datetime,
+    *,
+    environment: str = "demo",
+    device_class: str = "synthetic-host",
+    simulated: bool = False,
+    actual: str = "",
+    variant: str = "",
+) -> PanelHour:
+    """Keep a device's own value of a metric as the panel would."""
+    return PanelHour.objects.create(
+        environment=environment,
+        hour_at=at.replace(minute=0, second=0, microsecond=0),
+        device_id=device_id,
+        device_class=device_class,
+        simulated=simulated,
+        metric=metric,
+        backend_actual=actual,
+        variant=variant,
+        count=1,
+        total=1.0,
+        low=1.0,
+        high=1.0,
     )
 
 
