@@ -16,7 +16,7 @@ from hawkops.core.templatetags.look import number
 from hawkops.core.verdicts import Verdict
 from monitoring.charts.words import scale_of
 from monitoring.domain import criteria, metrics
-from monitoring.domain.criteria import Comparator, Criterion
+from monitoring.domain.criteria import Comparator, Criterion, Purpose
 from monitoring.domain.metrics import Kind, Metric
 from monitoring.domain.targets import Profiles, Stage
 from monitoring.domain.windows import Window
@@ -77,6 +77,11 @@ class Asked:
         """The floors of device classes."""
         return profiles()
 
+    def has_floor(self, device_class: str, metric: str, backend: str) -> bool:
+        """Whether a profile says what a device class has to reach on a backend."""
+        profile = self.profiles.of(device_class, self.environment)
+        return profile is not None and profile.target(_stage(metric), backend) is not None
+
     @property
     def steps(self) -> Steps:
         """Where the steps of the window begin."""
@@ -118,7 +123,12 @@ class Drawer:
 
 def arm_word(arm: str, among: Iterable[str]) -> str:
     """Name a side of the comparison; devices that don't say theirs are "all" while nobody does."""
-    return arm or ("all" if set(among) == {""} else "side not said")
+    return arm or ("side not said" if {"treatment", "control"} & set(among) else "all")
+
+
+def limit_word(one: Criterion) -> str:
+    """Say what kind of limit a criterion is."""
+    return {Purpose.ALERT: "alert", Purpose.GATE: "gate", Purpose.SECURITY: "limit"}.get(one.purpose, "target")
 
 
 def small(title: str) -> str:
@@ -221,7 +231,7 @@ def limits(
     for one in asked.chosen(keys):
         found = asked.judged.get(one.key)
         for threshold, missed in _thresholds(asked, one, found, classes):
-            name = one.purpose.value if one.purpose.value in ("alert", "gate") else "target"
+            name = limit_word(one)
             far = one.comparator is not Comparator.AT_LEAST and threshold > highest * FAR
             label = f"{name} {criteria.shown(threshold, one)}"
             made.append(charts.Target(threshold * scale, label, missed, far))
@@ -240,9 +250,12 @@ def _thresholds(
     if floors:
         return [(threshold, _missed(verdicts)) for threshold, verdicts in sorted(floors.items())]
     shared = asked.profiles.common(classes, asked.environment)
-    stage = Stage.PREFILL if one.over.metric == metrics.PREFILL else Stage.DECODE
-    target = shared.target(stage, one.over.backends[0]) if shared and one.over.backends else None
+    target = shared.target(_stage(one.over.metric), one.over.backends[0]) if shared and one.over.backends else None
     return [(target.threshold, None)] if target else []
+
+
+def _stage(metric: str) -> Stage:
+    return Stage.PREFILL if metric == metrics.PREFILL else Stage.DECODE
 
 
 def _missed(verdicts: Sequence[Verdict]) -> bool | None:

@@ -162,7 +162,7 @@ SECURITY = Board(
         Panel("audit", "Audit log gaps", "The longest time without an entry; the history writes one each half minute.",
               gaps(key="security-audit-gaps")),
         Panel("suspicious", "Suspicious processing patterns",
-              "Every security.suspicious_events that a device reports counts as one; log lines count by the rules under",
+              "Each event that a device reports as security.suspicious_events counts as one.",
               running("security.suspicious_events", title="Suspicious processing patterns", key="security-suspicious"),
               link="patterns"),
         Panel("suspicious-kinds", "Suspicious events by pattern", "In each step, by the pattern that the device names.",

@@ -33,6 +33,9 @@ BANDS_MOST = 12
 GOOD = ("", "ok", "match")
 BURST, SUSTAINED = "burst", "sustained"
 CONTROL = "control"
+ARMS = ("treatment", CONTROL)
+# device classes that no profile speaks of
+AIMLESS = "classes without target"
 
 
 def by_arm(series: Series) -> str:
@@ -67,12 +70,14 @@ def percentiles(name: str, *, by: str = "arm", backend: str = "", keys: tuple[st
     """Draw the guaranteed percentile thick and the median thin, by "arm" or by "backend" that really ran.
 
     By arm, what the criteria leave out (an answer from the cloud, say) is drawn for control only: it is no reading of
-    theirs, and what control is compared by.
+    theirs, and what control is compared by. Where profiles judge, classes without a floor are lines of their own.
     """
     metric = metrics.CATALOGUE[name]
 
     def draw(asked: Asked) -> Figure:
-        judged = {one for criterion in asked.chosen(keys) for one in criterion.over.backends}
+        wanted = asked.chosen(keys)
+        judged = {one for criterion in wanted for one in criterion.over.backends}
+        by_profile = any(criterion.threshold is None for criterion in wanted)
 
         def group(series: Series) -> str | None:
             if series.metric != name or (backend and series.backend_actual != backend):
@@ -80,6 +85,8 @@ def percentiles(name: str, *, by: str = "arm", backend: str = "", keys: tuple[st
             if by == "backend":
                 return series.backend_actual
             side = by_arm(series)
+            if by_profile and side != CONTROL and not asked.has_floor(series.device_class, name, backend):
+                return AIMLESS
             return side if side == CONTROL or not judged or series.backend_actual in judged else None
 
         found = asked.lines(group)
@@ -87,10 +94,12 @@ def percentiles(name: str, *, by: str = "arm", backend: str = "", keys: tuple[st
             found.pop("", None)
         if not found:
             return empty(asked, did or f"reported its {small(metric.title)}", name)
-        found = _ordered(found, (*BACKENDS, "") if by == "backend" else ARM_ORDER)
+        if set(found) == {AIMLESS}:
+            found = {"": found[AIMLESS]}
+        found = _ordered(found, (*BACKENDS, "") if by == "backend" else (*ARM_ORDER, AIMLESS))
         names = BACKEND_WORDS if by == "backend" else {one: arm_word(one, found) for one in found}
-        styles = {one: backend if backend and one != CONTROL else one for one in found}
-        return _pairs(asked, metric, found, names, styles, keys)
+        styles = {one: backend if backend and one not in (CONTROL, AIMLESS) else one for one in found}
+        return _pairs(asked, metric, found, names, {**styles, AIMLESS: "series-5"}, keys)
 
     return Drawer((name,), draw, keys)
 
@@ -113,7 +122,7 @@ def _pairs(
     said: list[str] = []
     for key, line in found.items():
         guaranteed, median = asked.drawn(line.grid.quantiles(q), scale), asked.drawn(line.grid.quantiles(0.5), scale)
-        prefix = "" if alone and key != CONTROL else f"{names[key]} "
+        prefix = "" if alone and key not in ARMS else f"{names[key]} "
         if alone and not asked.simulated:
             traces += _bands(asked, guaranteed, median, styles[key])
         traces.append(trace(asked, median, name=f"{prefix}p50", style=styles[key], thin=True))
@@ -294,7 +303,7 @@ def counts(name: str, *, bad_only: bool = False) -> Drawer:
             if everything:
                 total = sum(line.whole.total for line in everything.values())
                 sentence = f"None of {words(total, '')} {metric.title.lower()} failed in this window."
-                return empty(asked, "", name, sentence=sentence)
+                return empty(asked, "", name, sentence=sentence, brings="The first that fails is drawn.")
             return empty(asked, f"reported {small(metric.title)}", name)
         named = {
             (key or small(metric.title)) + (", control" if control else ""): line

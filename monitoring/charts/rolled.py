@@ -79,6 +79,8 @@ def _drawn(
         side: [value for value in rolled[side].values if value is not None] for side in ARM_ORDER if side in rolled
     }
     known = {side: values for side, values in known.items() if values}
+    if len(known) > 1 and not rolled.get("", Rolled([])).total:
+        known.pop("", None)  # of devices whose side is not said, only what they counted is news
     if not known:
         return empty(asked, "reported")
     highest = max(max(values) for values in known.values())

@@ -11,12 +11,12 @@ from django.urls import reverse
 from hawkops.core import clock
 from hawkops.core.charts import Figure
 from hawkops.core.verdicts import Verdict
-from monitoring.charts.asked import Asked
+from monitoring.charts.asked import Asked, limit_word
 from monitoring.charts.boards import BOARDS, Board, Panel, declared
 from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
 from monitoring.domain import criteria, windows
-from monitoring.domain.criteria import Criterion, Purpose
+from monitoring.domain.criteria import Criterion
 from monitoring.selectors import criteria as criteria_selectors
 from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.cells import Cells, cell_devices
@@ -401,9 +401,8 @@ def _past(text: str, now: datetime) -> datetime | None:
 
 def _limit(one: Criterion) -> str:
     """Say a limit: `alert p95 < 5 s over 5 min`."""
-    name = one.purpose.value if one.purpose in (Purpose.ALERT, Purpose.GATE) else "target"
     wanted = "the class's profile" if one.threshold is None else criteria.shown(one.threshold, one)
-    return f"{name} {one.aggregate.label} {one.comparator.value} {wanted} over {criteria.spoken(one.window)}"
+    return f"{limit_word(one)} {one.aggregate.label} {one.comparator.value} {wanted} over {criteria.spoken(one.window)}"
 
 
 def _parted(text: str) -> tuple[str, str, str]:

@@ -104,10 +104,10 @@ def test_clock_change__the_axis_stays_the_servers_and_news_still_come(page: Page
     assert found["range"][0].startswith("2026-11-26 18:00")
 
 
-def foot(*, age: float, due: float | None = 120.0, **more: Any) -> dict[str, Any]:
+def foot(*, age: float) -> dict[str, Any]:
     """What stands under a chart, as the server says it."""
-    seconds = {"age": timedelta(seconds=age), "due": None if due is None else timedelta(seconds=due)}
-    under = charts.Foot(sample="4 812 observations", data_at=SINCE, **seconds, **more)
+    seconds = timedelta(seconds=age)
+    under = charts.Foot(sample="4 812 observations", data_at=SINCE, age=seconds, due=timedelta(minutes=2))
     chart = charts.Chart(
         sentence=f"aged {age:g}",
         unit="s",

@@ -104,7 +104,7 @@ def test_a_dashboard_opens_in_the_same_queries_however_much_was_reported(
     for address in DASHBOARDS.values():
         with django_assert_max_num_queries(45):
             assert client.get(f"/demo/{address}?window=48h").status_code == 200
-        with django_assert_max_num_queries(30):
+        with django_assert_max_num_queries(36):
             client.get(f"/demo/{address}/charts.json?window=48h")
 
 
