@@ -93,6 +93,14 @@ class Evaluation:
         part.left_out = {one.over.metric for one in self.wanted} if not part.series and simulated else set()
         return part.all()
 
+    def of_population(self, population: Population) -> list[Evaluated]:
+        """Evaluate every criterion on a part of the population, from what was read before."""
+        part = copy(self)
+        part.population = population
+        part.series = [one for one in self.series if population.holds(one)]
+        part.left_out = set() if population.simulated is False else self.left_out
+        return part.all()
+
     def all(self) -> list[Evaluated]:
         """Evaluate every criterion."""
         return [self._one(one) for one in self.wanted]

@@ -229,9 +229,18 @@ class BoardPage:
         return {one.criterion.key: one for one in look.all()}
 
     @cached_property
+    def _look(self) -> Evaluation:
+        """One read for tiles and table: of every device on the side shown."""
+        wanted = self._chosen((*self.board.tiles, *self.board.columns))
+        return Evaluation(
+            self.environment, wanted, population=Population("", "", arm=self.population.arm), now=self.now
+        )
+
+    @cached_property
     def evaluated(self) -> list[Evaluated]:
         """The criteria of the tiles, judged on the population shown."""
-        return list(self.judge(self.board.tiles).values())
+        found = {one.criterion.key: one for one in self._look.of_population(self.population)}
+        return [found[key] for key in self.board.tiles if key in found]
 
     @cached_property
     def tiles(self) -> list[Tile]:
@@ -272,12 +281,15 @@ class BoardPage:
     def classes(self) -> list[ClassRow]:
         """The table of device classes."""
         side = self.population.arm
-        look = Evaluation(self.environment, self.columns, population=Population("", "", arm=side), now=self.now)
         behind = cell_devices(self.environment, self.columns, self.device_classes, side=side, now=self.now)
         return [
-            ClassRow(one, [_cell(found, one, behind) for found in look.of_class(one.name, simulated=one.simulated)])
+            ClassRow(one, [_cell(found[key], one, behind) for key in self.board.columns if key in found])
             for one in self.device_classes
+            for found in [self._of_class(one)]
         ]
+
+    def _of_class(self, one: DeviceClass) -> dict[str, Evaluated]:
+        return {found.criterion.key: found for found in self._look.of_class(one.name, simulated=one.simulated)}
 
     # --- the answer ---
 
