@@ -177,12 +177,14 @@ def newest(lines: Iterable[Line[G]]) -> datetime | None:
     return max((line.last_at for line in lines if line.last_at), default=None)
 
 
-def empty(asked: Asked, what: str, metric: str = "", *, sentence: str = "", brings: str = "") -> Figure:
+def empty(
+    asked: Asked, what: str, metric: str = "", *, backend: str = "", sentence: str = "", brings: str = ""
+) -> Figure:
     """Say that nobody did that in this window, when it was last done, and how soon a report would show."""
     who = "simulated device" if asked.simulated else "device"
     within = 4 + asked.renew.total_seconds()
     usual = f"It appears within {within:.0f}\u202fs of a device's report, without reloading." if asked.live else ""
-    last_at = asked.observed.ever(metric) if metric and asked.live else None
+    last_at = asked.observed.ever(metric, backend=backend) if metric and asked.live else None
     return charts.empty(
         sentence or f"No {who} {what} in this window.",
         brings=brings or usual,

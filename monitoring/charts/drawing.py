@@ -93,7 +93,7 @@ def percentiles(name: str, *, by: str = "arm", backend: str = "", keys: tuple[st
         if by == "backend" and name in (metrics.PREFILL, metrics.DECODE):
             found.pop("", None)
         if not found:
-            return empty(asked, did or f"reported its {small(metric.title)}", name)
+            return empty(asked, did or f"reported its {small(metric.title)}", name, backend=backend)
         if set(found) == {AIMLESS}:
             found = {"": found[AIMLESS]}
         found = _ordered(found, (*BACKENDS, "") if by == "backend" else (*ARM_ORDER, AIMLESS))

@@ -113,9 +113,13 @@ class Observations:
         """When each series was measured last, whether in the window or before."""
         return rollups.newest(self._series)
 
-    def ever(self, metric: str) -> datetime | None:
+    def ever(self, metric: str, *, backend: str = "") -> datetime | None:
         """Return when a metric was measured last, in the window or before it; None if never. One query for all."""
-        return max((at for pk, at in self._ever.items() if self._series[pk].metric == metric), default=None)
+        return max((at for pk, at in self._ever.items() if self._is(pk, metric, backend)), default=None)
+
+    def _is(self, pk: int, metric: str, backend: str) -> bool:
+        series = self._series[pk]
+        return series.metric == metric and backend in ("", series.backend_actual)
 
     def lines(self, group: Callable[[Series], G | None]) -> dict[G, Line[G]]:
         """Merge what was read into lines; `group` names a series' line, None leaves it out."""

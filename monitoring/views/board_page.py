@@ -22,7 +22,7 @@ from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.cells import Cells, cell_devices
 from monitoring.selectors.criteria import Evaluated, Evaluation
 from monitoring.selectors.profiles import profiles
-from monitoring.selectors.telemetry import Arm, BackendUse, DeviceClass, Population, Reading
+from monitoring.selectors.telemetry import SIMULATED, Arm, BackendUse, DeviceClass, Population, Reading
 
 # Fewer devices than this say little: their cell is never green.
 SMALL = 20
@@ -194,8 +194,11 @@ class BoardPage:
 
     @cached_property
     def offered(self) -> list[Population]:
-        """What the page can be narrowed to."""
-        return selectors.populations(self.device_classes)
+        """What the page can be narrowed to. Who reported long ago is forgotten before what was reported."""
+        found = selectors.populations(self.device_classes)
+        if not self.live and not self.device_classes:
+            found.append(Population(SIMULATED, "Simulated devices", simulated=True))
+        return found
 
     @cached_property
     def population(self) -> Population:

@@ -77,13 +77,16 @@
 
   const legend = (plot, figure) => {
     const shown = figure.data.filter((trace) => trace.name && !trace.meta?.silent);
+    const END = ", simulated"; // said once where it is true of every line
+    const all = shown.length > 1 && shown.every((trace) => trace.name.endsWith(END));
     beside(plot, "plot-legend", plot.closest("figure") ? "figcaption" : "p").replaceChildren(...shown.map((trace) => {
       const { style = "", thin = false, bar = false } = trace.meta ?? {};
       const sample = bar
         ? make("rect", { class: `bar ${style}`, x: 6, width: 8, height: 8, rx: 1 })
         : make("path", { class: `ln ${style} ${thin ? "thin" : ""}`, d: "M0 4h20" });
-      return make("span", {}, make("svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, sample), trace.name);
-    }));
+      const name = all ? trace.name.slice(0, -END.length) : trace.name;
+      return make("span", {}, make("svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, sample), name);
+    }), ...(all ? [make("span", {}, "all simulated")] : []));
   };
 
   const marks = (plot, figure) => {

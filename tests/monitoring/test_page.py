@@ -361,6 +361,7 @@ def test_an_empty_chart_knows_the_changes_too(client: Any) -> None:
     assert figure["empty"]
     assert [mark["text"] for mark in figure["marks"]] == ["alert-latency: threshold 5000 ms to 4000 ms, test: Tighter"]
     assert figure["foot"]["age"] == pytest.approx(7_200, abs=60)
+    assert "foot" not in client.get(f"{PAGE}/charts/prefill-gpu.json").json()
     assert "alert p95 &lt; 4" in client.get(PAGE).text.lower()
 
 
