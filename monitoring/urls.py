@@ -29,6 +29,7 @@ def _dashboard(key: str, address: str) -> list[URLPattern]:
 
 urlpatterns = [
     *(one for key, address in DASHBOARDS.items() for one in _dashboard(key, address)),
+    path("monitoring/dashboards/links", dashboards.links, name="dashboard_links"),
     path("metrics", prometheus.metrics, name="metrics"),
     path("monitoring/throughput.json", dashboards.overview_chart, name="throughput_chart"),
     path("monitoring/health", health.health, name="health"),

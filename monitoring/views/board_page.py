@@ -21,6 +21,7 @@ from monitoring.selectors import criteria as criteria_selectors
 from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.cells import Cells, cell_devices
 from monitoring.selectors.criteria import Evaluated, Evaluation
+from monitoring.selectors.links import dashboard_links
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import SIMULATED, Arm, BackendUse, DeviceClass, Population, Reading
 
@@ -161,6 +162,20 @@ class BoardPage:
     def board_links(self) -> list[dict[str, object]]:
         """The four dashboards, over the same window and devices."""
         return [{"label": one.title, "url": self._address(one), "on": one is self.board} for one in BOARDS.values()]
+
+    @cached_property
+    def runbook_links(self) -> list[dict[str, object]]:
+        """Where the runbook's reader finds each dashboard: here, or where somebody said."""
+        elsewhere = dashboard_links(self.environment)
+        return [
+            {
+                "key": one.key,
+                "title": one.title,
+                "here": reverse(f"monitoring:{one.key}", kwargs={"environment": self.environment}),
+                "url": elsewhere.get(one.key, ""),
+            }
+            for one in BOARDS.values()
+        ]
 
     @cached_property
     def window_links(self) -> list[dict[str, object]]:

@@ -1,15 +1,21 @@
 """The four dashboards over HTTP: the page, its charts, one chart, its numbers."""
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core import charts
-from hawkops.core.access import requires
+from hawkops.core.access import Role, can, requires
+from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
+from hawkops.history.actors import Actor
 from monitoring.charts.boards import BOARDS, OVERVIEW, Panel
+from monitoring.services.links import dashboard_links_save
 from monitoring.views.board_page import BoardPage
 from monitoring.views.exports import as_csv, as_json, table
+
+MAY_LINK = (Role.APPROVER, Role.RELEASER)
 
 
 def _page(request: HttpRequest, environment: str, key: str) -> BoardPage:
@@ -35,7 +41,11 @@ def _panel(page: BoardPage, name: str) -> Panel:
 @requires()
 def board(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """A dashboard."""
-    return render_page(request, "monitoring/board.html", {"page": _page(request, environment, key)})
+    context = {
+        "page": _page(request, environment, key),
+        "may_link": key == "production" and can(request.user, environment, *MAY_LINK),
+    }
+    return render_page(request, "monitoring/board.html", context)
 
 
 @require_safe
@@ -82,3 +92,24 @@ def chart_table(request: HttpRequest, environment: str, key: str, name: str) -> 
     figure = page.figures([panel])[panel.name]
     context = {"page": page, "shown": page.shown(panel), "figure": figure, "table": table(page, figure)}
     return render(request, "monitoring/chart.html", context)
+
+
+@require_POST
+@requires(*MAY_LINK)
+def links(request: HttpRequest, environment: str) -> HttpResponse:
+    """Say where the runbook's reader finds the dashboards."""
+    try:
+        dashboard_links_save(
+            environment=environment,
+            links={key: request.POST.get(key, "") for key in BOARDS},
+            actor=Actor.person(request.user),
+            reason=request.POST.get("reason", ""),
+            request_id=str(getattr(request, "request_id", "")),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+    else:
+        messages.success(request, "The addresses of the dashboards are saved.")
+    response = redirect("monitoring:production", environment=environment)
+    response.status_code = 303
+    return response
