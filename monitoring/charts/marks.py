@@ -14,19 +14,23 @@ from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 
 # what moves readings or the targets they are held against: flags, releases and their phases, models, incidents, limits
-PREFIXES = (
-    "flag.", "release.", "phase.", "rollback.", "lockdown.", "incident.", "criterion.", "profile.",
-    "alert.fired",
-)  # fmt: skip
+PREFIXES = ("flag.", "release.", "phase.", "rollback.", "lockdown.", "incident.", "criterion.", "profile.")
+# what followed: a storm of alerts must not take the letter of the change that caused it
+EFFECTS = ("alert.fired",)
 
 
 def change_marks(environment: str, *, since: datetime, until: datetime | None = None) -> list[Mark]:
-    """Return a mark for every such change in that time, the newest that there are letters for, oldest first. One query."""
-    entries = history.entries(environment=environment, verb_prefixes=PREFIXES, since=since, until=until)
-    found = entries[: charts.MARKS_MOST]
+    """Return a mark for every such change in that time, the newest that there are letters for, oldest first.
+
+    Alerts that fired get the letters that changes leave. Two queries.
+    """
+    found: list[HistoryEntry] = []
+    for prefixes in (PREFIXES, EFFECTS):
+        entries = history.entries(environment=environment, verb_prefixes=prefixes, since=since, until=until)
+        found += entries[: charts.MARKS_MOST - len(found)]
     return [
         Mark(entry.at, _said(entry), reverse("history:entry", kwargs={"environment": environment, "seq": entry.seq}))
-        for entry in reversed(list(found))
+        for entry in sorted(found, key=lambda entry: entry.seq)
     ]
 
 

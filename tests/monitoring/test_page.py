@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from plotly.graph_objects import Figure
 
+from hawkops.core.charts import themed
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from monitoring.charts.boards import BOARDS
@@ -89,6 +91,8 @@ def test_one_request_brings_every_chart_of_a_dashboard_in_every_window(
         assert set(figures) == {panel.name for panel in BOARDS[key].panels}
         for figure in figures.values():
             assert figure.get("empty") or figure["data"]
+            if "data" in figure:
+                assert Figure(themed(figure), skip_invalid=False).data
             for trace in figure.get("data", ()):
                 assert trace["dx"] > 0
                 assert len(trace["y"]) > 1
@@ -145,6 +149,17 @@ def test_every_flag_change_is_a_lettered_mark(client: Any, reporting: datetime) 
     assert marks[1]["text"].startswith("litert_gpu_backend 5\u202f% to 25\u202f%")
     assert marks[0]["url"].startswith("/demo/history/")
     assert "LiteRT killed" in client.get(PAGE).text
+
+
+def test_a_storm_of_alerts_leaves_the_change_its_letter(client: Any) -> None:
+    with change(actor=Actor.rule("test"), environment="demo") as this:
+        this.record("flag.killed", subject="flag:litert_enabled", before={}, after={})
+        for number in range(40):
+            this.record("alert.fired", subject=f"alert:{number}", after={"title": f"Latency {number}"})
+    marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
+    assert len(marks) == 26
+    assert marks[0]["text"].startswith("LiteRT killed")
+    assert marks[-1]["text"] == "Alert Latency 39 fires, test"
 
 
 def test_simulated_devices_are_marked_and_dotted(client: Any) -> None:
