@@ -190,9 +190,12 @@ class Evaluation:
         return rollups.window_of(ids, since=self.now - window, until=until, now=max(self.now, clock.now()))
 
     def _summed(self, window: timedelta) -> dict[int, Sketch]:
-        """Return what each series observed within a window, without buckets."""
+        """Return what each series observed within a window, without buckets, of the metrics whose sums are wanted."""
         if window not in self.sums:
-            self.sums[window] = rollups.sums(self._span(self.ids, window))
+            wanted = [c for c in self.wanted if c.aggregate.quantile is None and c.window == window]
+            metrics = {INFERENCES, *(one.metric for c in wanted for one in (c.over, c.of) if one is not None)}
+            ids = [series.pk for series in self.everything if series.metric in metrics]
+            self.sums[window] = rollups.sums(self._span(ids, window))
         return self.sums[window]
 
     def _sketched(self, window: timedelta) -> dict[int, Rows]:
