@@ -31,7 +31,8 @@ STYLES: dict[str, dict[str, str]] = {
     "series-6": {"color": "series-6", "dash": "4px,2px", "symbol": "x"},
 }
 PLAIN = STYLES["treatment"]
-DOTTED = "1px,3px"
+# simulated lines are dotted, those of control sparsely: no reading needs colour alone
+DOTTED, DOTTED_CONTROL = "1px,3px", "2px,7px"
 WIDTH, THIN = 1.75, 1
 # Day and month as everywhere on the pages, at whatever scale the axis has.
 TICKS = [
@@ -122,7 +123,8 @@ def line(
     the median, simulated is dotted, with open symbols, and named so; `markers` shows single results, one per run."""
     look = STYLES.get(style.lower(), PLAIN)
     if simulated:
-        look = {**look, "dash": DOTTED, "symbol": f"{look['symbol'].removesuffix('-open')}-open"}
+        dash = DOTTED_CONTROL if style.lower() == "control" else DOTTED
+        look = {**look, "dash": dash, "symbol": f"{look['symbol'].removesuffix('-open')}-open"}
     trace: Trace = {
         "type": "scatter",
         "mode": "lines+markers" if markers else "lines",

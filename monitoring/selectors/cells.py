@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Count, Q
+from django.contrib.postgres.aggregates import BoolOr
+from django.db.models import Q
 
 from monitoring.domain import metrics, panel
 from monitoring.domain.criteria import Aggregate, Criterion
@@ -39,10 +40,14 @@ def cell_devices(
     )
     if side is not None:
         rows = rows.filter(variant__in=variants_of(side))
-    counts = {name: Count("device_id", distinct=True, filter=_held(one)) for name, one in asked.items()}
-    grouped = rows.values("device_class", "simulated").annotate(**counts)
-    for device_class, simulated, *many in grouped.values_list("device_class", "simulated", *asked):
-        found |= {(device_class, simulated, one.key): part for one, part in zip(asked.values(), many, strict=True)}
+    # a row for each device, counted here: a distinct count for each criterion would sort all rows as often
+    stands = {name: BoolOr(_held(one)) for name, one in asked.items()}
+    devices = rows.values("device_class", "simulated", "device_id").annotate(**stands)
+    for device_class, simulated, *held in devices.values_list("device_class", "simulated", *asked):
+        for one, stood in zip(asked.values(), held, strict=True):
+            if stood:
+                place = (device_class, simulated, one.key)
+                found[place] = (found.get(place) or 0) + 1
     return found
 
 

@@ -170,3 +170,12 @@ def test_patterns__a_chart_with_that_topic__is_asked_again(page: Page, stage: St
     stage.chart = figure(1.0, 9.0)
     stage.say("patterns")
     says(page, "ends at 9")
+
+
+def test_legend__of_simulated_lines_only__says_so_once(page: Page, stage: Stage) -> None:
+    steps = charts.Steps(SINCE, timedelta(minutes=1))
+    lines = [charts.line(steps, [1.0, 2.0], name=name, simulated=True) for name in ("p50", "p95")]
+    stage.chart = charts.figure(charts.Chart(sentence="two", unit="s", traces=lines))
+    stage.say("telemetry")
+    says(page, "two")
+    expect(page.locator(".plot-legend span")).to_have_text(["p50", "p95", "all simulated"])

@@ -39,6 +39,18 @@ def test_windows_hold_now_in_their_last_step() -> None:
     assert earlier.index(NOW) == earlier.steps - 1
 
 
+@pytest.mark.parametrize(
+    ("key", "days", "step_seconds"),
+    [("15m", 0.05, 10), ("15m", 1, 60), ("1h", 10, 600), ("6h", 10, 600), ("7d", 10, 3_600), ("15m", 60, 3_600)],
+)
+def test_a_window_that_ended_has_the_steps_that_are_kept_of_it(key: str, days: float, step_seconds: int) -> None:
+    until = NOW - timedelta(days=days)
+    window = windows.ended(windows.chosen(key), until, NOW)
+    assert window.step == timedelta(seconds=step_seconds)
+    assert window.span >= windows.chosen(key).span
+    assert window.index(until) == window.steps - 1
+
+
 def test_lines_merge_partial_rows_of_one_bucket_in_three_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
