@@ -59,13 +59,15 @@ class Steps:
 class Target:
     """A line to stay above (`at_least`) or below. `missed` is None while nothing can be judged.
 
-    A `far` one would flatten everything measured: it is said at the upper edge instead of drawn.
+    A `far` one would flatten everything measured: it is said at the upper edge instead of drawn. One that is no height
+    on this axis (how something stands to its control) is not `drawn`, and colours the chart all the same.
     """
 
     value: float
     label: str
     missed: bool | None = None
     far: bool = False
+    drawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,10 @@ def figure(chart: Chart) -> Figure:
         "layout": {
             "xaxis": xaxis,
             "yaxis": {"rangemode": "tozero" if chart.zero_based else "normal"},
-            "shapes": [*(_target_line(one) for one in chart.targets if not one.far), *map(_mark_line, marks)],
+            "shapes": [
+                *(_target_line(one) for one in chart.targets if one.drawn and not one.far),
+                *map(_mark_line, marks),
+            ],
             "annotations": [_unit_label(chart.unit), *_target_labels(chart.targets), *map(_mark_flag, marks)],
             "showlegend": False,
         },
@@ -301,8 +306,8 @@ def _target_line(target: Target) -> dict[str, Any]:
 
 def _target_labels(targets: Sequence[Target]) -> list[dict[str, Any]]:
     """Label every line; of two that are close each second label stands at the other end. Far ones share the edge."""
-    near = [one for one in targets if not one.far]
-    far = [one for one in targets if one.far]
+    near = [one for one in targets if one.drawn and not one.far]
+    far = [one for one in targets if one.drawn and one.far]
     labels = [_target_label(target, right=place % 2 == 1) for place, target in enumerate(near)]
     if far:
         missed = any(one.missed for one in far)

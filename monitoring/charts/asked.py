@@ -34,6 +34,8 @@ ARM_ORDER = ("treatment", "control", "")
 DUE_LEAST = timedelta(minutes=2)
 FLOWS = 3
 NO_TARGET = "no absolute target"
+# aggregates that are heights on an axis of the metric; every other one compares, and stands in words
+HEIGHTS = frozenset(("p5", "p50", "p95", "p99", "mean", "max", "count", "ratio", "per device"))
 G = TypeVar("G", bound=Hashable)
 
 
@@ -116,6 +118,13 @@ class Drawer:
     names: tuple[str, ...]
     draw: Callable[[Asked], Figure]
     keys: tuple[str, ...] = ()
+    # which criteria it takes instead of `keys` as soon as there are such
+    own: Callable[[Criterion], bool] | None = None
+
+    def keys_among(self, known: Mapping[str, Criterion]) -> tuple[str, ...]:
+        """Return the criteria whose limits it draws, of those that there are."""
+        found = tuple(key for key, one in known.items() if self.own is not None and self.own(one))
+        return found or tuple(key for key in self.keys if key in known)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -151,6 +160,11 @@ def many(count: float, what: str) -> str:
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def aimless(targets: Iterable[charts.Target]) -> bool:
+    """Say whether no line is drawn to stay above or below."""
+    return not any(one.drawn for one in targets)
 
 
 def foot(asked: Asked, text: str, last_at: datetime | None, filled: Sequence[int], *, aimless: bool) -> Foot:
@@ -223,9 +237,15 @@ def trace(asked: Asked, values: Sequence[float | None], *, name: str, style: str
 
 
 def limits(
-    asked: Asked, keys: Sequence[str], *, scale: float, highest: float, classes: Iterable[str] = ()
+    asked: Asked,
+    keys: Sequence[str],
+    *,
+    scale: float,
+    highest: float,
+    classes: Iterable[str] = (),
+    compares: bool = False,
 ) -> list[charts.Target]:
-    """Return the lines of some criteria, missed where their own judgement says so.
+    """Return the lines of some criteria, missed where their own judgement says so; `compares` draws comparisons too.
 
     A criterion of the profile has a line for each floor that judged somebody, else the floor that all classes share.
     """
@@ -236,7 +256,8 @@ def limits(
             name = limit_word(one)
             far = one.comparator is not Comparator.AT_LEAST and threshold > highest * FAR
             label = f"{name} {criteria.shown(threshold, one)}"
-            made.append(charts.Target(threshold * scale, label, missed, far))
+            height = compares or one.aggregate.value in HEIGHTS
+            made.append(charts.Target(threshold * scale, label, missed, far and height, height))
     return made
 
 

@@ -10,6 +10,7 @@ from monitoring.charts.asked import (
     ARM_ORDER,
     Asked,
     Drawer,
+    aimless,
     arm_word,
     empty,
     figure,
@@ -24,6 +25,7 @@ from monitoring.charts.asked import (
 )
 from monitoring.charts.words import words
 from monitoring.domain import metrics
+from monitoring.domain.criteria import Criterion
 from monitoring.domain.metrics import Metric
 from monitoring.models import Series
 from monitoring.selectors import telemetry as selectors
@@ -132,7 +134,7 @@ def _pairs(
             f"p50 {words(line.whole.quantile(0.5), metric.unit)}"
         )
     lines = limits(asked, keys, scale=scale, highest=highest, classes=_classes(found))
-    under = _under(asked, metric, found, aimless=not lines)
+    under = _under(asked, metric, found, aimless=aimless(lines))
     return figure(asked, f"{metric.title}: {'; '.join(said)}", unit, traces, under, lines)
 
 
@@ -167,21 +169,21 @@ def burst_and_sustained(backend: str) -> Drawer:
                 name = f"{state} {'p50' if thin else 'p5'}"
                 traces.append(trace(asked, asked.drawn(line.grid.quantiles(q)), name=name, style=style, thin=thin))
             said.append(f"{state} p5 {words(line.whole.quantile(metric.guaranteed), metric.unit)}")
-        # each is judged apart as soon as a criterion wants that outcome of this backend
-        keys = [
-            one.key
-            for one in asked.criteria.values()
-            if one.over.metric == metric.name and one.over.outcomes and one.over.backends == (backend,)
-        ]
         highest = max(line.whole.high for line in found.values())
-        keys = keys or [f"alert-{backend}-throughput"]
+        keys = drawer.keys_among(asked.criteria)
         lines = limits(asked, keys, scale=1.0, highest=highest, classes=_classes(found))
-        under = _under(asked, metric, found, aimless=not lines)
+        under = _under(asked, metric, found, aimless=aimless(lines))
         return figure(
             asked, f"{BACKEND_WORDS[backend]} prefill: {', '.join(said)}", metric.unit, traces, under, lines
         )  # fmt: skip
 
-    return Drawer((metrics.PREFILL,), draw, (f"alert-{backend}-throughput",))
+    def own(one: Criterion) -> bool:
+        """Each is judged apart as soon as a criterion wants that outcome of this backend."""
+        over = one.over
+        return over.metric == metric.name and bool(over.outcomes) and over.backends == (backend,)
+
+    drawer = Drawer((metrics.PREFILL,), draw, (f"alert-{backend}-throughput",), own)
+    return drawer
 
 
 def levels(name: str, *, keys: tuple[str, ...] = (), highs: bool = False, also: tuple[str, ...] = ()) -> Drawer:
@@ -208,7 +210,7 @@ def levels(name: str, *, keys: tuple[str, ...] = (), highs: bool = False, also: 
                 f"{word} {label} {words(value, metric.unit)}, p50 {words(line.whole.quantile(0.5), metric.unit)}"
             )
         lines = limits(asked, keys, scale=scale, highest=highest, classes=_classes(found))
-        under = _under(asked, metric, found, aimless=not lines)
+        under = _under(asked, metric, found, aimless=aimless(lines))
         return figure(asked, f"{metric.title}: {'; '.join(said)}", unit, traces, under, lines)
 
     return Drawer((name, *also), draw, keys)
@@ -230,12 +232,12 @@ def quotient(name: str, *, keys: tuple[str, ...] = ()) -> Drawer:
         if not any(y) or not above or not below:
             return empty(asked, "of both sides reported at the same time", name)
         both = {"treatment": treatment, CONTROL: control}
-        lines = limits(asked, keys, scale=1.0, highest=float("inf"))
+        lines = limits(asked, keys, scale=1.0, highest=float("inf"), compares=True)
         said = (
             f"{above / below:.2f} times: control p50 {words(above, metric.unit)}, "
             f"treatment p50 {words(below, metric.unit)}"
         )
-        under = _under(asked, metric, both, aimless=not lines)
+        under = _under(asked, metric, both, aimless=aimless(lines))
         line = trace(asked, asked.drawn(y), name="control ÷ treatment, p50", style="treatment")
         return figure(asked, f"Improvement: {said}", "×", [line], under, lines)
 
@@ -283,7 +285,7 @@ def ratio(part: str, whole: str, *, title: str, failed: bool = False, keys: tupl
             highest = max(highest, *(value for value in y if value is not None), 0.0)
         lines = limits(asked, keys, scale=percent, highest=highest)
         text = many(of, metrics.CATALOGUE[whole].unit.strip("{}"))
-        under = foot(asked, text, newest(found.values()), filled(found.values()), aimless=not lines)
+        under = foot(asked, text, newest(found.values()), filled(found.values()), aimless=aimless(lines))
         return figure(asked, f"{title}: {', '.join(said)}", unit, traces, under, lines)
 
     return Drawer((part, whole), draw, keys)
@@ -305,8 +307,9 @@ def counts(name: str, *, bad_only: bool = False) -> Drawer:
                 sentence = f"None of {words(total, '')} {metric.title.lower()} failed in this window."
                 return empty(asked, "", name, sentence=sentence, brings="The first that fails is drawn.")
             return empty(asked, f"reported {small(metric.title)}", name)
+        mark = ", simulated" if asked.simulated else ""
         named = {
-            (key or small(metric.title)) + (", control" if control else ""): line
+            (key or small(metric.title)) + (", control" if control else "") + mark: line
             for (key, control), line in sorted(found.items())
         }
         styles = ("", "series-5", "series-6", "gpu", "npu", "cpu", "cloud")

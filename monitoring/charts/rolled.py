@@ -11,6 +11,7 @@ from monitoring.charts.asked import (
     ARM_ORDER,
     Asked,
     Drawer,
+    aimless,
     arm_word,
     empty,
     figure,
@@ -90,7 +91,7 @@ def _drawn(
     text = f"{many(sum(rolled[side].total for side in known), sample)} in this window"
     last_at = max((one.last_at for one in rolled.values() if one.last_at), default=None)
     steps = sorted({n for one in rolled.values() for n, value in enumerate(one.values) if value is not None})
-    under = foot(asked, text, last_at, steps, aimless=not lines)
+    under = foot(asked, text, last_at, steps, aimless=aimless(lines))
     return figure(asked, f"{title}: {said}; at most {words(highest, '')}", unit, traces, under, lines)
 
 
@@ -104,7 +105,9 @@ def gaps(*, key: str) -> Drawer:
             return empty(asked, "", sentence="The history has no entry up to the end of this window.")
         lines = limits(asked, (key,), scale=1.0, highest=float("inf"))
         said = f"Silence of the history: at most {words(max(known), 's')}"
-        under = foot(asked, many(found.entries, "history entry"), found.last_at, range(len(known)), aimless=not lines)
+        under = foot(
+            asked, many(found.entries, "history entry"), found.last_at, range(len(known)), aimless=aimless(lines)
+        )
         line = trace(asked, asked.drawn(found.longest), name="longest silence", style="")
         return figure(asked, said, "s", [line], under, lines)
 

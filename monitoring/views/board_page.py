@@ -374,7 +374,7 @@ class BoardPage:
 
     def shown(self, panel: Panel) -> ShownPanel:
         """Return a panel with its limits in words."""
-        limits = [Limit(one.key, _limit(one)) for one in self._chosen(panel.drawer.keys)]
+        limits = [Limit(one.key, _limit(one)) for one in self._chosen(panel.drawer.keys_among(self.criteria))]
         return ShownPanel(panel, limits, self.address("chart_table", name=panel.name))
 
     @cached_property
@@ -396,7 +396,7 @@ class BoardPage:
 
     def asking(self, panels: Sequence[Panel], *, exact: bool = False) -> Asked:
         """Return what some charts are asked for: one read and one judgement for all of them."""
-        keys = {key for panel in panels for key in panel.drawer.keys}
+        keys = {key for panel in panels for key in panel.drawer.keys_among(self.criteria)}
         return Asked(
             environment=self.environment,
             window=self.window,

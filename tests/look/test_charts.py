@@ -94,3 +94,12 @@ def test_target__far_above__is_said_at_the_edge_and_draws_no_line() -> None:
     assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [3.0]
     (edge,) = [note for note in figure["layout"]["annotations"] if note["text"] == "alert 50 s ↑"]
     assert (edge["yref"], edge["y"], edge["font"]["color"]) == ("paper", 1, "target")
+
+
+def test_target__that_compares__has_no_height_and_colours_the_chart() -> None:
+    line = charts.line(TIMES[:2], [1.0, 2.0], name="p5")
+    change = charts.Target(-0.05, "target -5 %", missed=True, drawn=False)
+    figure = charts.figure(charts.Chart(sentence="", unit="s", traces=[line], targets=[change]))
+    assert figure["missed"]
+    assert not figure["layout"]["shapes"]
+    assert all(note["name"] == "unit" for note in figure["layout"]["annotations"])

@@ -252,6 +252,27 @@ def test_burst_and_sustained_throughput_stand_apart(client: Any) -> None:
     assert client.get(f"{PAGE}/charts/burst-gpu.json").json()["empty"]
 
 
+def test_a_burst_is_judged_by_its_own_criterion_as_soon_as_there_is_one(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 20):
+        stored(metrics.PREFILL, [1_400.0, 1_410.0], moment, outcome="burst")
+    assert not client.get(f"{PAGE}/charts/burst-cpu.json").json()["missed"]
+    document = StoredCriterion.objects.get(key="alert-cpu-throughput").document
+    burst = {
+        **document,
+        "key": "alert-cpu-burst",
+        "title": "CPU burst",
+        "outcomes": ["burst"],
+        "threshold": "1500 tok/s",
+    }
+    criterion_save(document=burst, actor=Actor.rule("test"), reason="Apart")
+    figure = client.get(f"{PAGE}/charts/burst-cpu.json").json()
+    assert figure["missed"]
+    assert [shape["y0"] for shape in figure["layout"]["shapes"] if shape["name"] == "target"] == [1_500]
+    assert "/demo/criteria/alert-cpu-burst" in client.get(PAGE).text
+
+
 def test_the_numbers_can_be_taken_along(client: Any, reporting: datetime) -> None:
     answer = client.get(f"{PAGE}/numbers.csv?window=15m")
     assert answer["Content-Type"].startswith("text/csv")
