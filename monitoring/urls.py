@@ -21,6 +21,7 @@ def _dashboard(key: str, address: str) -> list[URLPattern]:
         path(address, dashboards.board, named, name=key),
         path(f"{address}/charts.json", dashboards.board_charts, named, name=f"{key}_charts"),
         path(f"{address}/charts/<slug:name>.json", dashboards.chart, named, name=f"{key}_chart"),
+        path(f"{address}/charts/<slug:name>", dashboards.chart_table, named, name=f"{key}_chart_table"),
         path(f"{address}/numbers.csv", dashboards.board_numbers, {**named, "form": "csv"}, name=f"{key}_csv"),
         path(f"{address}/numbers.json", dashboards.board_numbers, {**named, "form": "json"}, name=f"{key}_json"),
     ]
@@ -28,6 +29,7 @@ def _dashboard(key: str, address: str) -> list[URLPattern]:
 
 urlpatterns = [
     *(one for key, address in DASHBOARDS.items() for one in _dashboard(key, address)),
+    path("monitoring/dashboards/links", dashboards.links, name="dashboard_links"),
     path("metrics", prometheus.metrics, name="metrics"),
     path("monitoring/throughput.json", dashboards.overview_chart, name="throughput_chart"),
     path("monitoring/health", health.health, name="health"),

@@ -26,7 +26,7 @@ from monitoring.models import Series
 from monitoring.selectors import telemetry
 from monitoring.selectors.criteria import criteria, evaluate
 from monitoring.services.telemetry import device_hours_sum
-from monitoring.views.dashboards import BoardPage
+from monitoring.views.board_page import BoardPage
 
 ENVIRONMENT, METRIC = "bench", "litert.prefill.throughput"
 LINES, SERIES_PER_LINE = 6, 5
@@ -127,7 +127,7 @@ def _evaluate(environment: str) -> None:
 
 
 def _draw(environment: str) -> None:
-    page = BoardPage(environment, BOARDS["litert"], window="48h", devices="", cohort="")
+    page = BoardPage(environment, BOARDS["litert"], window="48h", devices="", cohort="", until="")
     if not (page.tiles and page.figures()):
         raise AssertionError("the board was empty")
 

@@ -31,7 +31,8 @@ STYLES: dict[str, dict[str, str]] = {
     "series-6": {"color": "series-6", "dash": "4px,2px", "symbol": "x"},
 }
 PLAIN = STYLES["treatment"]
-DOTTED = "1px,3px"
+# simulated lines are dotted, those of control sparsely: no reading needs colour alone
+DOTTED, DOTTED_CONTROL = "1px,3px", "2px,7px"
 WIDTH, THIN = 1.75, 1
 # Day and month as everywhere on the pages, at whatever scale the axis has.
 TICKS = [
@@ -56,11 +57,17 @@ class Steps:
 
 @dataclass(frozen=True)
 class Target:
-    """A line to stay above (`at_least`) or below. `missed` is None while nothing can be judged."""
+    """A line to stay above (`at_least`) or below. `missed` is None while nothing can be judged.
+
+    A `far` one would flatten everything measured: it is said at the upper edge instead of drawn. One that is no height
+    on this axis (how something stands to its control) is not `drawn`, and colours the chart all the same.
+    """
 
     value: float
     label: str
     missed: bool | None = None
+    far: bool = False
+    drawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,20 @@ class Mark:
     at: datetime
     text: str
     url: str = ""
+
+
+@dataclass(frozen=True)
+class Foot:
+    """What stands under a chart: on how much it rests, how old that is, and how old it may usually get.
+
+    `age` is None in a window that has ended; the browser lets it grow by its own stopwatch, never by its clock.
+    """
+
+    sample: str = ""
+    data_at: datetime | None = None
+    age: timedelta | None = None
+    due: timedelta | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +105,7 @@ class Chart:
     targets: Sequence[Target] = ()
     marks: Sequence[Mark] = ()
     data_at: datetime | None = None
+    foot: Foot | None = None
     categories: bool = False
     zero_based: bool = False
 
@@ -103,7 +125,8 @@ def line(
     the median, simulated is dotted, with open symbols, and named so; `markers` shows single results, one per run."""
     look = STYLES.get(style.lower(), PLAIN)
     if simulated:
-        look = {**look, "dash": DOTTED, "symbol": f"{look['symbol'].removesuffix('-open')}-open"}
+        dash = DOTTED_CONTROL if style.lower() == "control" else DOTTED
+        look = {**look, "dash": dash, "symbol": f"{look['symbol'].removesuffix('-open')}-open"}
     trace: Trace = {
         "type": "scatter",
         "mode": "lines+markers" if markers else "lines",
@@ -157,7 +180,7 @@ def bars(
 
 def figure(chart: Chart) -> Figure:
     """Build what Plotly draws (`data`, `layout`) and what the page says beside it."""
-    marks = _lettered(chart)
+    marks = _lettered(chart.marks, since=chart.since)
     hover = f"%{{y:,.4~g}} {chart.unit}".rstrip()
     xaxis: dict[str, Any] = {"type": "category"} if chart.categories else {"type": "date", "tickformatstops": TICKS}
     if chart.since and chart.until:
@@ -167,7 +190,10 @@ def figure(chart: Chart) -> Figure:
         "layout": {
             "xaxis": xaxis,
             "yaxis": {"rangemode": "tozero" if chart.zero_based else "normal"},
-            "shapes": [*map(_target_line, chart.targets), *map(_mark_line, marks)],
+            "shapes": [
+                *(_target_line(one) for one in chart.targets if one.drawn and not one.far),
+                *map(_mark_line, marks),
+            ],
             "annotations": [_unit_label(chart.unit), *_target_labels(chart.targets), *map(_mark_flag, marks)],
             "showlegend": False,
         },
@@ -176,12 +202,32 @@ def figure(chart: Chart) -> Figure:
         "sentence": chart.sentence,
         "missed": any(target.missed for target in chart.targets),
         "data_at": chart.data_at.isoformat(timespec="seconds") if chart.data_at else None,
+        **({"foot": _foot(chart.foot)} if chart.foot else {}),
     }
 
 
-def empty(sentence: str, *, brings: str = "") -> Figure:
-    """Say what is missing and what would bring it, instead of drawing an empty plane."""
-    return {"empty": sentence, "brings": brings}
+def empty(sentence: str, *, brings: str = "", marks: Sequence[Mark] | None = None, foot: Foot | None = None) -> Figure:
+    """Say what is missing and what would bring it, instead of drawing an empty plane.
+
+    The changes are said all the same where the page lists them: `marks` None leaves its list as it is.
+    """
+    return {
+        "empty": sentence,
+        "brings": brings,
+        **({} if marks is None else {"marks": _lettered(marks)}),
+        **({"foot": _foot(foot)} if foot else {}),
+    }
+
+
+def _foot(foot: Foot) -> dict[str, Any]:
+    return {
+        "sample": foot.sample,
+        "at": foot.data_at.isoformat(timespec="seconds") if foot.data_at else None,
+        "said_at": f"{foot.data_at:%a %d %b %Y, %H:%M:%S} UTC" if foot.data_at else "",
+        "age": foot.age.total_seconds() if foot.age is not None else None,
+        "due": foot.due.total_seconds() if foot.due is not None else None,
+        "note": foot.note,
+    }
 
 
 def respond(content: Figure) -> HttpResponse:
@@ -233,9 +279,9 @@ def _rgba(value: str) -> str:
     return f"rgba({red},{green},{blue},{(alpha[0] if alpha else 255) / 255:.2f})"
 
 
-def _lettered(chart: Chart) -> list[dict[str, Any]]:
+def _lettered(marks: Sequence[Mark], *, since: datetime | None = None) -> list[dict[str, Any]]:
     """Give the newest changes in view their letters, oldest first."""
-    seen = [mark for mark in chart.marks if not chart.since or mark.at >= chart.since]
+    seen = [mark for mark in marks if not since or mark.at >= since]
     newest = sorted(seen, key=lambda mark: mark.at)[-MARKS_MOST:]
     return [
         {"letter": letter, "at": _moment(mark.at), "text": mark.text, "url": mark.url}
@@ -259,8 +305,14 @@ def _target_line(target: Target) -> dict[str, Any]:
 
 
 def _target_labels(targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """Label every line; of two that are close each second label stands at the other end."""
-    return [_target_label(target, right=place % 2 == 1) for place, target in enumerate(targets)]
+    """Label every line; of two that are close each second label stands at the other end. Far ones share the edge."""
+    near = [one for one in targets if one.drawn and not one.far]
+    far = [one for one in targets if one.drawn and one.far]
+    labels = [_target_label(target, right=place % 2 == 1) for place, target in enumerate(near)]
+    if far:
+        missed = any(one.missed for one in far)
+        labels.append(_edge_label(", ".join(f"{one.label} ↑" for one in far), missed=missed))
+    return labels
 
 
 def _target_label(target: Target, *, right: bool) -> dict[str, Any]:
@@ -275,6 +327,22 @@ def _target_label(target: Target, *, right: bool) -> dict[str, Any]:
         "yanchor": "bottom",
         "showarrow": False,
         "font": {"color": "target" if target.missed else "mark", "size": 11.5, "weight": 600},
+    }
+
+
+def _edge_label(text: str, *, missed: bool) -> dict[str, Any]:
+    """Say at the upper edge what lies above it."""
+    return {
+        "name": "target",
+        "text": text,
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "yref": "paper",
+        "y": 1,
+        "yanchor": "top",
+        "showarrow": False,
+        "font": {"color": "target" if missed else "mark", "size": 11.5, "weight": 600},
     }
 
 

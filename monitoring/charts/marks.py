@@ -3,6 +3,7 @@
 import string
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.urls import reverse
 
@@ -12,16 +13,24 @@ from hawkops.core.templatetags.look import percent
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 
-# what moves readings: flags, releases and their phases, models, incidents
-PREFIXES = ("flag.", "release.", "phase.", "rollback.", "lockdown.", "incident.")
+# what moves readings or the targets they are held against: flags, releases and their phases, models, incidents, limits
+PREFIXES = ("flag.", "release.", "phase.", "rollback.", "lockdown.", "incident.", "criterion.", "profile.")
+# what followed: a storm of alerts must not take the letter of the change that caused it
+EFFECTS = ("alert.fired",)
 
 
-def change_marks(environment: str, *, since: datetime) -> list[Mark]:
-    """Return a mark for every such change since then, the newest that there are letters for, oldest first. One query."""
-    found = history.entries(environment=environment, verb_prefixes=PREFIXES, since=since)[: charts.MARKS_MOST]
+def change_marks(environment: str, *, since: datetime, until: datetime | None = None) -> list[Mark]:
+    """Return a mark for every such change in that time, the newest that there are letters for, oldest first.
+
+    Alerts that fired get the letters that changes leave. Two queries.
+    """
+    found: list[HistoryEntry] = []
+    for prefixes in (PREFIXES, EFFECTS):
+        entries = history.entries(environment=environment, verb_prefixes=prefixes, since=since, until=until)
+        found += entries[: charts.MARKS_MOST - len(found)]
     return [
         Mark(entry.at, _said(entry), reverse("history:entry", kwargs={"environment": environment, "seq": entry.seq}))
-        for entry in reversed(list(found))
+        for entry in sorted(found, key=lambda entry: entry.seq)
     ]
 
 
@@ -50,9 +59,27 @@ def _said(entry: HistoryEntry) -> str:
         what = f"{key} forced {override['variant']}" if isinstance(override, dict) else f"{key} overridden"
     elif entry.verb == "flag.percentage_set" and {"percentage"} <= set(before) & set(after):
         what = f"{key} {percent(before['percentage'])} to {percent(after['percentage'])}"
+    elif (
+        entry.verb in ("criterion.changed", "profile.changed") and isinstance(before, dict) and isinstance(after, dict)
+    ):
+        what = f"{key}: {_differing(before, after)}"
+    elif entry.verb == "alert.fired" and isinstance(after, dict):
+        what = f"Alert {after.get('title') or key} fires"
     elif entry.verb.startswith("flag."):
         what = f"{key}: {entry.verb.removeprefix('flag.').replace('_', ' ')}"
     else:
         what = f"{entry.subject.replace(':', ' ')}: {entry.verb.partition('.')[2].replace('_', ' ')}"
     why = f": {entry.reason}" if entry.reason else ""
     return f"{what}, {entry.actor_label}{why}"
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Say what of a document changed: `threshold 5000 ms to 3000 ms`."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return ", ".join(f"{name} {_short(before.get(name))} to {_short(after.get(name))}" for name in names[:3])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(part)}" for name, part in value.items())
+    return "none" if value in (None, "", []) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

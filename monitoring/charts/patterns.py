@@ -1,11 +1,11 @@
 """The chart of a log pattern: matches in each step, the limit where it fits, a mark for every change. Draws nothing."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.urls import reverse
 
-from hawkops.core import charts
-from hawkops.core.charts import Chart, Figure, Mark, Target
+from hawkops.core import charts, clock
+from hawkops.core.charts import Chart, Figure, Foot, Mark, Target
 from hawkops.core.templatetags.look import number, spoken
 from hawkops.history import selectors as history
 from monitoring.charts.marks import change_marks
@@ -62,6 +62,13 @@ def matches(row: StoredPattern, one: Pattern, environment: str, window: Window) 
             targets=targets,
             marks=pattern_marks(row, environment, since=window.since),
             data_at=read_at,
+            foot=Foot(
+                sample="1 line matched" if total == 1 else f"{number(total)} lines matched",
+                data_at=read_at,
+                age=max(clock.now() - read_at, timedelta()) if read_at else None,
+                due=selectors.LATE,
+                note="" if one.limit is not None else "no limit",
+            ),
             zero_based=True,
         )
     )

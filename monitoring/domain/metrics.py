@@ -107,3 +107,9 @@ CATALOGUE: dict[str, Metric] = {
 def known(name: str) -> bool:
     """Say whether a metric is accepted; a team declares its own under `business.`."""
     return (name in CATALOGUE and name not in MEASURED) or (name.startswith(BUSINESS_PREFIX) and len(name) <= 80)
+
+
+def declared(name: str) -> Metric:
+    """Describe a metric that a team declared: its name says what there is to say."""
+    title = name.removeprefix(BUSINESS_PREFIX).replace("_", " ").replace(".", " ").capitalize()
+    return Metric(name, title, "", D, ANY, "business metrics")

@@ -1,4 +1,4 @@
-"""Target profiles: which number a device class, on a model, in a stage, on a backend has to reach; and what a reading says.
+"""Target profiles: which number a device class, on a model, in a stage, on a backend has to reach.
 
 The numbers stand in `production-thresholds.yaml`. A class without a profile has no absolute target. The profile of the
 generated model on this kind of host is synthetic and holds in the environment demo only.
@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Any
 
 from hawkops.core.environments import Environment
-from hawkops.core.verdicts import Verdict
 from monitoring.domain.criteria import KEY, Path, Unfit, writable
 
 
@@ -21,24 +20,11 @@ class Stage(StrEnum):
     DECODE = "decode"
 
 
-class Comparator(StrEnum):
-    """How a reading must stand to its threshold."""
-
-    AT_LEAST = "≥"
-    BELOW = "<"
-
-    def holds(self, value: float, threshold: float) -> bool:
-        """Whether the value meets the threshold."""
-        return value >= threshold if self is Comparator.AT_LEAST else value < threshold
-
-
 @dataclass(frozen=True)
 class Target:
-    """A threshold in the metric's own unit, and what it is called on the page."""
+    """The floor that 95 % of readings have to reach, in tokens a second."""
 
     threshold: float
-    comparator: Comparator
-    label: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +45,7 @@ class Profile:
     def target(self, stage: Stage, backend: str) -> Target | None:
         """Return the floor on the 5th percentile of tokens per second, None when the profile has none."""
         threshold = self.throughput.get((stage, backend))
-        return None if threshold is None else Target(threshold, Comparator.AT_LEAST, "target")
+        return None if threshold is None else Target(threshold)
 
 
 FLOOR_MOST = 1e6
@@ -139,10 +125,6 @@ def _texts(data: Mapping[str, Any], name: str, path: Path) -> list[str]:
     return [one.strip() for one in value]
 
 
-MINIMUM_SAMPLE = 30
-STALE_AFTER_SECONDS = 300.0
-
-
 class Profiles:
     """The profiles in force."""
 
@@ -162,52 +144,3 @@ class Profiles:
     def synthetic_classes(self) -> frozenset[str]:
         """The device classes that only a synthetic profile speaks of."""
         return frozenset(name for p in self.all if p.synthetic for name in p.device_classes)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A verdict and the sentence with its numbers."""
-
-    verdict: Verdict
-    sentence: str
-
-
-def distance(value: float, threshold: float) -> str:
-    """Say how far a value lies from its threshold: `10.0 % below`."""
-    share = abs(value / threshold - 1) * 100
-    return f"{share:.1f}\u202f% {'above' if value >= threshold else 'below'}"
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f}\u202fs"
-    return f"{seconds / 60:.0f}\u202fmin" if seconds < 5_400 else f"{seconds / 3_600:.1f}\u202fh"
-
-
-def judge(
-    *,
-    value: float | None,
-    count: int,
-    age_seconds: float | None,
-    target: Target | None,
-    minimum_sample: int = MINIMUM_SAMPLE,
-    allowed: bool = True,
-) -> Judgement:
-    """Judge a reading. Too old and too few say so instead of passing; without a target nothing is judged.
-
-    `allowed` is false for a subject that may not count here, such as simulated devices outside demo.
-    """
-    if age_seconds is None:
-        return Judgement(Verdict.NO_DATA, "nothing has reported yet")
-    if value is None or count == 0:
-        return Judgement(Verdict.STALE, f"no data for {_spoken(age_seconds)}")
-    if not allowed:
-        return Judgement(Verdict.NO_DATA, "wrong subject: simulated devices, not judged here")
-    if target is None:
-        return Judgement(Verdict.NO_DATA, "no absolute target for these devices")
-    if age_seconds > STALE_AFTER_SECONDS:
-        return Judgement(Verdict.STALE, f"the last reading is {_spoken(age_seconds)} old")
-    if count < minimum_sample:
-        return Judgement(Verdict.INSUFFICIENT, f"{count} of {minimum_sample} samples")
-    met = target.comparator.holds(value, target.threshold)
-    return Judgement(Verdict.PASS if met else Verdict.FAIL, distance(value, target.threshold))

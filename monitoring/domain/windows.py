@@ -1,7 +1,9 @@
 """Windows of time on a page: how long, in which steps, and where the steps begin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+
+from monitoring.domain.tiers import HOUR, TIERS
 
 
 @dataclass(frozen=True)
@@ -68,3 +70,10 @@ def window(choice: Choice, now: datetime) -> Window:
     seconds = choice.step.total_seconds()
     end = datetime.fromtimestamp((now.timestamp() // seconds + 1) * seconds, tz=UTC)
     return Window(end - choice.span, choice.span // choice.step, choice.step)
+
+
+def ended(choice: Choice, until: datetime, now: datetime) -> Window:
+    """Lay a window that ended at a moment, in steps no finer than what is still kept of that time."""
+    kept = next((tier for tier in TIERS if until - choice.span >= now - tier.keep), HOUR)
+    step = -(-choice.step // kept.step) * kept.step
+    return window(replace(choice, step=step, span=max(choice.span, step)), until)

@@ -3,6 +3,7 @@
 from monitoring.models.alert import Alert, Evaluation, Silence
 from monitoring.models.criteria import StoredCriterion, StoredProfile, StoredSection
 from monitoring.models.health import HealthResult
+from monitoring.models.links import DashboardLink
 from monitoring.models.logs import LogLine
 from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
 from monitoring.models.streams import CumulativeStream, DeviceNote, DoorTotal
@@ -21,6 +22,7 @@ from monitoring.models.telemetry import (
 __all__ = [
     "Alert",
     "CumulativeStream",
+    "DashboardLink",
     "DeviceHour",
     "DeviceHourCount",
     "DeviceNote",

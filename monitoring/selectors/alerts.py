@@ -86,15 +86,6 @@ def resolved_alerts(environment: str, *, limit: int = 30) -> list[Alert]:
     )
 
 
-def firing_by_severity(environment: str) -> dict[str, int]:
-    """Count the alerts that fire or are acknowledged, by severity; every severity is there."""
-    counts = dict.fromkeys(GRAVITY, 0)
-    rows = Alert.objects.filter(environment=environment, state__in=(State.FIRING.value, State.ACKNOWLEDGED.value))
-    for severity in rows.values_list("severity", flat=True):
-        counts[severity] = counts.get(severity, 0) + 1
-    return counts
-
-
 def firing_count(environment: str) -> int:
     """Count the alerts that somebody must act on."""
     return sum(one.loud for one in open_alerts(environment))

@@ -120,6 +120,14 @@ class Evaluation:
         part.left_out = {one.over.metric for one in self.wanted} if not part.series and simulated else set()
         return part.all()
 
+    def of_population(self, population: Population) -> list[Evaluated]:
+        """Evaluate every criterion on a part of the population, from what was read before."""
+        part = copy(self)
+        part.population = population
+        part.series = [one for one in self.series if population.holds(one)]
+        part.left_out = set() if population.simulated is False else self.left_out
+        return part.all()
+
     def all(self) -> list[Evaluated]:
         """Evaluate every criterion."""
         return [self._one(one) for one in self.wanted]
@@ -327,12 +335,16 @@ class Evaluation:
 
     def _span(self, ids: list[int], window: timedelta) -> rollups.Span:
         until = self.now + timedelta(seconds=1)
-        return rollups.window_of(ids, since=self.now - window, until=until, now=self.now)
+        # what is still kept depends on the clock, also when somebody looks back
+        return rollups.window_of(ids, since=self.now - window, until=until, now=max(self.now, clock.now()))
 
     def _summed(self, window: timedelta) -> dict[int, Sketch]:
-        """Return what each series observed within a window, without buckets."""
+        """Return what each series observed within a window, without buckets, of the metrics whose sums are wanted."""
         if window not in self.sums:
-            self.sums[window] = rollups.sums(self._span(self.ids, window))
+            wanted = [c for c in self.wanted if c.aggregate.quantile is None and c.window == window]
+            metrics = {INFERENCES, *(one.metric for c in wanted for one in (c.over, c.of) if one is not None)}
+            ids = [series.pk for series in self.everything if series.metric in metrics]
+            self.sums[window] = rollups.sums(self._span(ids, window))
         return self.sums[window]
 
     def _sketched(self, window: timedelta) -> dict[int, Rows]:
@@ -380,7 +392,8 @@ class Evaluation:
         look = (max(window, HOUR), arm is not None or (self.population is not None and self.population.arm is not None))
         if look not in self.devices:
             counts = may_judge(self.environment, simulated=True)
-            found = shown_counts(self.environment, since=self.now - look[0], by_variant=look[1])
+            until = self.now.replace(minute=0, second=0, microsecond=0) + HOUR
+            found = shown_counts(self.environment, since=self.now - look[0], until=until, by_variant=look[1])
             self.devices[look] = [one for one in found if counts or not one.simulated]
         return sum(
             one.devices

@@ -108,12 +108,14 @@ def device_counts(
     ]
 
 
-def shown_counts(environment: str, *, since: datetime, by_variant: bool = False) -> list[DeviceCount]:
+def shown_counts(
+    environment: str, *, since: datetime, until: datetime | None = None, by_variant: bool = False
+) -> list[DeviceCount]:
     """Count devices by class as their series are named: of classes that were folded, as "other". One query.
 
     A class that had series before the environment had too many keeps its row; what it made later is in "other" too.
     """
-    rows = _rows(_SPAN + (_BY_VARIANT if by_variant else _BY_CLASS) + _OWN, environment, since, None)
+    rows = _rows(_SPAN + (_BY_VARIANT if by_variant else _BY_CLASS) + _OWN, environment, since, until)
     own = {(name, simulated) for _, name, simulated, variant, *_ in rows if variant is None}
     found: list[DeviceCount] = []
     folded: dict[tuple[bool, str], DeviceCount] = {}

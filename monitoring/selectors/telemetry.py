@@ -7,18 +7,18 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hawkops.core import clock
-from monitoring.domain import metrics, targets
+from monitoring.domain import metrics
+from monitoring.domain.arms import VARIANTS, arm_of
 from monitoring.domain.arms import Arm as Arm
-from monitoring.domain.arms import arm_of
-from monitoring.domain.grid import Distribution, Grid
-from monitoring.domain.targets import Judgement, Stage, Target
+from monitoring.domain.grid import Distribution, Grid, Rows
+from monitoring.domain.tiers import FINEST
 from monitoring.domain.windows import Window
 from monitoring.models import Series
 from monitoring.selectors import rollups
-from monitoring.selectors.devices import shown_counts
-from monitoring.selectors.profiles import profiles
+from monitoring.selectors.devices import DeviceCount, hourly_counts, shown_counts
 
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
 BACKEND_WORDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU", "cloud": "cloud", "": "unknown"}
@@ -74,11 +74,6 @@ class Line(Generic[G]):
         """Everything in the window."""
         return self.grid.merged()
 
-    @cached_property
-    def recent(self) -> Distribution:
-        """The newest full picture: the last three steps with data."""
-        return self.grid.merged(self.grid.filled[-3:])
-
 
 class Observations:
     """The rows of some metrics over a window, read once; lines are drawn from them in any grouping."""
@@ -88,12 +83,32 @@ class Observations:
         self._series = {one.pk: one for one in series}
         span = rollups.steps_of(self._series, since=window.since, until=window.until, step=window.step, now=now)
         self._rows = rollups.rows(span)
+        self._precise = span.tier is FINEST or window.until < now
+
+    @cached_property
+    def _last(self) -> dict[int, datetime]:
+        """When each series was measured last: wide rows say so to their width only."""
+        if self._precise:
+            return {pk: datetime.fromtimestamp(int(rows.starts.max()), tz=UTC) for pk, rows in self._rows.items()}
+        return self._ever
+
+    @cached_property
+    def _ever(self) -> dict[int, datetime]:
+        """When each series was measured last, whether in the window or before."""
+        return rollups.newest(self._series)
+
+    def ever(self, metric: str, *, backend: str = "") -> datetime | None:
+        """Return when a metric was measured last, in the window or before it; None if never. One query for all."""
+        return max((at for pk, at in self._ever.items() if self._is(pk, metric, backend)), default=None)
+
+    def _is(self, pk: int, metric: str, backend: str) -> bool:
+        series = self._series[pk]
+        return series.metric == metric and backend in ("", series.backend_actual)
 
     def lines(self, group: Callable[[Series], G | None]) -> dict[G, Line[G]]:
         """Merge what was read into lines; `group` names a series' line, None leaves it out."""
         begins, width = int(self.window.since.timestamp()), int(self.window.step.total_seconds())
         found: dict[G, Line[G]] = {}
-        newest: dict[G, int] = {}
         for pk, rows in self._rows.items():
             series = self._series[pk]
             name = group(series)
@@ -104,9 +119,8 @@ class Observations:
                 line = found[name] = Line(name, Grid(self.window.steps))
             line.device_classes.add(series.device_class)
             line.grid.add(np.maximum((rows.starts - begins) // width, 0), rows)
-            newest[name] = max(newest.get(name, 0), int(rows.starts.max()))
-        for name, line in found.items():
-            line.last_at = datetime.fromtimestamp(newest[name], tz=UTC)
+            if last_at := self._last.get(pk):
+                line.last_at = max(line.last_at or last_at, last_at)
         return found
 
 
@@ -151,7 +165,8 @@ class DeviceClass:
 
 def device_classes(environment: str, *, now: datetime | None = None) -> list[DeviceClass]:
     """Count the devices that reported in this hour or the one before, by class, real ones first. One query."""
-    found = shown_counts(environment, since=(now or clock.now()) - ACTIVE_SPAN)
+    hour = (now or clock.now()).replace(minute=0, second=0, microsecond=0)
+    found = shown_counts(environment, since=hour - ACTIVE_SPAN, until=hour + ACTIVE_SPAN)
     return [DeviceClass(one.device_class, one.devices, one.simulated, one.exact) for one in found]
 
 
@@ -182,38 +197,117 @@ def devices_in(classes: Sequence[DeviceClass], population: Population) -> int:
     )
 
 
+def declared(environment: str) -> list[str]:
+    """Return the business metrics that devices of an environment ever reported. One query."""
+    rows = Series.objects.filter(environment=environment, metric__startswith=metrics.BUSINESS_PREFIX)
+    return list(rows.order_by("metric").values_list("metric", flat=True).distinct())
+
+
+def variants_of(side: Arm) -> list[str]:
+    """Return the variants that put a device on a side of the comparison."""
+    return [variant for variant, one in VARIANTS.items() if one is side]
+
+
 def may_judge(environment: str, *, simulated: bool) -> bool:
     """Simulated devices count towards a verdict in demo only."""
     return not simulated or environment == "demo"
 
 
-def per_device_hour(
-    *, environment: str, metric: str, window: Window, population: Population, devices: int, now: datetime | None = None
-) -> tuple[list[float | None], datetime | None]:
-    """Return, for each step, a counter's growth in the hour up to it, per device; None while the population is silent.
+@dataclass
+class Rolled:
+    """A counter's growth in the time before each moment, for one line."""
 
-    Hours in which it did not grow are 0 as long as inferences came in.
+    values: list[float | None]
+    total: float = 0.0
+    last_at: datetime | None = None
+
+
+def rolling(
+    *, environment: str, names: Sequence[str], counts: Callable[[Series], bool], window: Window, span: timedelta,
+    population: Population, now: datetime,
+) -> dict[str, Rolled]:  # fmt: skip
+    """Return how much was counted in the span before each step's end, by side of the comparison.
+
+    0 while the side reports inferences, None while it is silent. What leaves does so to a fifteenth of the span.
     """
-    wider = window.earlier(ACTIVE_SPAN)
-    lead = wider.steps - window.steps
-    names = (metric, metrics.INFERENCES)
-    found = observe(environment=environment, names=names, window=wider, population=population, now=now).lines(
-        lambda series: series.metric
+    series = {
+        one.pk: one
+        for one in Series.objects.filter(environment=environment, metric__in={*names, metrics.INFERENCES})
+        if population.holds(one)
+    }
+    behind = rollups.window_of(series, since=window.since - span, until=window.since, now=now)
+    joint = datetime.fromtimestamp(int(window.since.timestamp()) // behind.tier.width * behind.tier.width, tz=UTC)
+    parts = [
+        rollups.rows(replace(behind, until=joint)),
+        rollups.rows(rollups.steps_of(series, since=joint, until=window.until, step=window.step, now=now)),
+    ]
+    counted: dict[str, list[Rows]] = {}
+    alive: dict[str, list[Rows]] = {}
+    for pk, rows in (item for part in parts for item in part.items()):
+        side = str(arm(series[pk]) or "")
+        alive.setdefault(side, []).append(rows)
+        if counts(series[pk]):
+            counted.setdefault(side, []).append(rows)
+    newest: dict[str, datetime] = {}
+    for pk, at in rollups.newest(series).items():
+        side = str(arm(series[pk]) or "")
+        newest[side] = max(newest.get(side, at), min(at, window.until))
+    ends = window.since.timestamp() + window.step.total_seconds() * np.arange(1, window.steps + 1)
+    begins = ends - span.total_seconds()
+    found: dict[str, Rolled] = {}
+    for side, rows_of in alive.items():
+        heard = _between(rows_of, begins, ends, of_total=False)
+        amounts = _between(counted.get(side, []), begins, ends, of_total=True)
+        values = [amount if many else None for amount, many in zip(amounts.tolist(), heard.tolist(), strict=True)]
+        inside = _between(counted.get(side, []), np.array([window.since.timestamp()]), ends[-1:])
+        found[side] = Rolled(values, float(inside[0]), newest.get(side))
+    return found
+
+
+def _between(
+    rows_of: Sequence[Rows], begins: NDArray[np.floating], ends: NDArray[np.floating], *, of_total: bool = True
+) -> NDArray[np.floating]:
+    """Add up, for each pair, the totals (or the counts) of buckets that began in between."""
+    if not rows_of:
+        return np.zeros(len(ends))
+    starts = np.concatenate([rows.starts for rows in rows_of])
+    order = np.argsort(starts)
+    amounts = np.concatenate([rows.summary[1 if of_total else 0] for rows in rows_of])[order]
+    sums = np.concatenate(([0.0], np.cumsum(amounts)))
+    edges = starts[order]
+    return np.asarray(sums[np.searchsorted(edges, ends)] - sums[np.searchsorted(edges, begins)])
+
+
+def per_device_hour(
+    *, environment: str, metric: str, window: Window, population: Population, now: datetime
+) -> dict[str, Rolled]:
+    """Return a counter's growth in the hour up to each step, per device that reported in that hour or began it.
+
+    By side of the comparison where devices say which; hours in which it did not grow are 0 while inferences come in.
+    """
+    rolled = rolling(
+        environment=environment, names=(metric,), counts=lambda series: series.metric == metric, window=window,
+        span=ACTIVE_SPAN, population=population, now=now,
+    )  # fmt: skip
+    first = window.since.replace(minute=0, second=0, microsecond=0) - ACTIVE_SPAN
+    sides = set(rolled) != {""}
+    counts = hourly_counts(environment, since=first, until=window.until, by_variant=sides)
+    for side, one in rolled.items():
+        devices = {hour: _devices_of(found, population, side) for hour, found in counts.items()}
+        for place, value in enumerate(one.values):
+            last = window.since + place * window.step
+            hour = last.replace(minute=0, second=0, microsecond=0)
+            many = max(devices.get(hour, 0), devices.get(hour - ACTIVE_SPAN, 0))
+            one.values[place] = value / many if value is not None and many else None
+    return rolled
+
+
+def _devices_of(counts: Iterable[DeviceCount], population: Population, side: str) -> int:
+    return sum(
+        one.devices
+        for one in counts
+        if population.counts(one.device_class, simulated=one.simulated) and (arm_of(one.variant) or "") == side
     )
-    if not found or not devices:
-        return [None] * window.steps, None
-    amounts, reported = [0.0] * wider.steps, [False] * wider.steps
-    for line in found.values():
-        for step in line.grid.filled:
-            reported[step] = True
-    if metric in found:
-        amounts = [total or 0.0 for total in found[metric].grid.totals()]
-    hour = max(1, ACTIVE_SPAN // window.step)
-    values: list[float | None] = []
-    for step in range(lead, wider.steps):
-        first = max(0, step - hour + 1)
-        values.append(sum(amounts[first : step + 1]) / devices if any(reported[first : step + 1]) else None)
-    return values, max((line.last_at for line in found.values() if line.last_at), default=None)
 
 
 @dataclass(frozen=True)
@@ -242,15 +336,16 @@ class BackendUse:
         return bool(self.requested) and self.requested != self.actual
 
 
-def backend_use(*, environment: str, window: Window, population: Population) -> list[BackendUse]:
+def backend_use(
+    *, environment: str, window: Window, population: Population, now: datetime | None = None
+) -> list[BackendUse]:
     """Return requested against actual backends over a window, most asked first."""
 
-    def group(series: Series) -> tuple[str, str, bool] | None:
-        if not population.holds(series):
-            return None
+    def group(series: Series) -> tuple[str, str, bool]:
         return series.backend_requested, series.backend_actual, series.outcome not in ("", "ok")
 
-    found = observe(environment=environment, names=(metrics.INFERENCES,), window=window).lines(group)
+    names = (metrics.INFERENCES,)
+    found = observe(environment=environment, names=names, window=window, population=population, now=now).lines(group)
     amounts: dict[tuple[str, str], list[float]] = {}
     asked: dict[str, float] = {}
     for (requested, actual, failed), line in found.items():
@@ -267,73 +362,29 @@ def backend_use(*, environment: str, window: Window, population: Population) -> 
 
 @dataclass(frozen=True)
 class Reading:
-    """The latest throughput of a backend: over the last five minutes, else NO DATA or STALE with its age."""
+    """The latest throughput of a backend, over the last five minutes. Whether it is enough, its criterion says."""
 
     backend: str
     value: float | None
     median: float | None
     count: int
     at: datetime | None
-    target: Target | None
-    judgement: Judgement
-    simulated: bool
 
 
 def throughputs(*, environment: str, population: Population, now: datetime | None = None) -> dict[str, Reading]:
-    """Return the prefill reading of each backend that ever ran: the guaranteed percentile over the last five minutes."""
+    """Return the prefill reading of each backend that ran: the guaranteed percentile over the last five minutes."""
     now = now or clock.now()
     window = Window(now - READING_SPAN, 1, READING_SPAN + timedelta(seconds=10))
     guaranteed = metrics.CATALOGUE[metrics.PREFILL].guaranteed
-    names = (metrics.PREFILL,)
-
-    def group(series: Series) -> str | None:
-        return series.backend_actual if population.holds(series) else None
-
-    found = lines(environment=environment, names=names, window=window, group=group, now=now)
-    seen = _last_by(environment, names, group)
-    simulated = bool(population.simulated)
-    known = profiles()
-    result: dict[str, Reading] = {}
-    for backend in {*found, *seen}:
-        line = found.get(backend)
-        whole = line.whole if line else Distribution()
-        at, classes = seen.get(backend, (line.last_at if line else None, frozenset[str]()))
-        classes = frozenset(line.device_classes) if line else classes
-        profile = known.common(classes, environment)
-        target = profile.target(Stage.PREFILL, backend) if profile else None
-        value = whole.quantile(guaranteed)
-        judgement = targets.judge(
-            value=value,
-            count=whole.count,
-            age_seconds=(now - at).total_seconds() if at else None,
-            target=target,
-            allowed=may_judge(environment, simulated=simulated),
+    found = observe(
+        environment=environment, names=(metrics.PREFILL,), window=window, population=population, now=now
+    ).lines(lambda series: series.backend_actual)
+    return {
+        backend: Reading(
+            backend, line.whole.quantile(guaranteed), line.whole.quantile(0.5), line.whole.count, line.last_at
         )
-        result[backend] = Reading(
-            backend=backend,
-            value=value,
-            median=whole.quantile(0.5),
-            count=whole.count,
-            at=at,
-            target=target,
-            judgement=judgement,
-            simulated=simulated,
-        )
-    return result
-
-
-def _last_by(
-    environment: str, names: Sequence[str], group: Callable[[Series], str | None]
-) -> dict[str, tuple[datetime, frozenset[str]]]:
-    series = {one.pk: one for one in Series.objects.filter(environment=environment, metric__in=names)}
-    found: dict[str, tuple[datetime, frozenset[str]]] = {}
-    for pk, newest in rollups.newest(series).items():
-        key = group(series[pk])
-        if key is None:
-            continue
-        at, classes = found.get(key, (newest, frozenset()))
-        found[key] = max(at, newest), classes | {series[pk].device_class}
-    return found
+        for backend, line in found.items()
+    }
 
 
 def throughput_now(environment: str) -> Reading | None:
@@ -344,4 +395,4 @@ def throughput_now(environment: str) -> Reading | None:
     population = populations(device_classes(environment))[0]
     found = throughputs(environment=environment, population=population)
     live = [found[backend] for backend in BACKENDS if backend in found]
-    return max((one for one in live if one.count), key=lambda one: one.count, default=None)
+    return max(live, key=lambda one: one.count, default=None)

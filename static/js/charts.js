@@ -8,8 +8,9 @@
 
 (() => {
   const own = document.currentScript;
-  const TOPICS = ["telemetry", "history", "census", "run"];
+  const TOPICS = ["telemetry", "history", "census", "run", "patterns"];
   const EVERY = 1000; // ms: a chart asks at most once in this time; data-every says otherwise
+  const ANYWAY = 30_000; // ms: without any event, so that a chart of a dead stream grows old instead of looking healthy
   const states = new WeakMap(); // .plot → { figure, drawn }
   const stateOf = (plot) => states.get(plot) ?? states.set(plot, {}).get(plot);
   const sources = new Map(); // address → { running, again, timer, last }
@@ -76,23 +77,56 @@
 
   const legend = (plot, figure) => {
     const shown = figure.data.filter((trace) => trace.name && !trace.meta?.silent);
+    const END = ", simulated"; // said once where it is true of every line
+    const all = shown.length > 1 && shown.every((trace) => trace.name.endsWith(END));
     beside(plot, "plot-legend", plot.closest("figure") ? "figcaption" : "p").replaceChildren(...shown.map((trace) => {
       const { style = "", thin = false, bar = false } = trace.meta ?? {};
       const sample = bar
         ? make("rect", { class: `bar ${style}`, x: 6, width: 8, height: 8, rx: 1 })
         : make("path", { class: `ln ${style} ${thin ? "thin" : ""}`, d: "M0 4h20" });
-      return make("span", {}, make("svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, sample), trace.name);
-    }));
+      const name = all ? trace.name.slice(0, -END.length) : trace.name;
+      return make("span", {}, make("svg", { viewBox: "0 0 20 8", "aria-hidden": "true" }, sample), name);
+    }), ...(all ? [make("span", {}, "all simulated")] : []));
   };
 
   const marks = (plot, figure) => {
     const list = plot.dataset.marks && document.querySelector(plot.dataset.marks);
-    if (!list) return;
-    list.replaceChildren(...(figure.marks ?? []).map((mark) => make(
+    if (!list || !figure.marks) return; // a figure that doesn't know the changes leaves the list alone
+    list.replaceChildren(...figure.marks.map((mark) => make(
       "li", {}, make("b", {}, mark.letter),
       mark.url ? make("a", { href: mark.url }, mark.text) : make("span", {}, mark.text),
     )));
-    list.hidden = !figure.marks?.length;
+    list.hidden = !figure.marks.length;
+  };
+
+  // On how much it rests and how old that is. The server says the age, a stopwatch lets it grow: clocks may be wrong.
+
+  const THIN = "\u202f";
+  const spoken = (total) => {
+    const seconds = Math.max(0, Math.floor(total));
+    const minutes = Math.floor(seconds / 60);
+    const hours = Math.floor(minutes / 60);
+    if (minutes < 1) return `${seconds}${THIN}s`;
+    if (hours < 1) return `${minutes}${THIN}min${minutes < 10 && seconds % 60 ? ` ${seconds % 60}${THIN}s` : ""}`;
+    return hours < 48 ? `${hours}${THIN}h${minutes % 60 ? ` ${minutes % 60}${THIN}min` : ""}` : `${Math.floor(hours / 24)}${THIN}d`;
+  };
+  const grow = (plot) => {
+    const { figure, heardAt } = stateOf(plot);
+    const { at, said_at: exact, age, due, sample, note } = figure?.foot ?? {};
+    const line = beside(plot, "plot-foot", "p");
+    line.hidden = !figure?.foot;
+    if (line.hidden) return;
+    const old = age == null ? null : age + (performance.now() - heardAt) / 1000;
+    const late = old != null && due != null && old > due;
+    const time = at && make("time", { datetime: at, title: exact }, old == null ? exact : `${spoken(old)} ago`);
+    const words = [figure.empty ? "Last reported " : late ? "No news: as of " : "As of ", time ?? "no data"];
+    if (late) words.push(`, expected within ${spoken(due)}`);
+    for (const more of [sample, note]) if (more) words.push(` · ${more}`);
+    const said = words.map((part) => part.textContent ?? part).join("");
+    line.classList.toggle("late", late);
+    if (line.textContent.trim() === said) return;
+    const icon = late ? [make("svg", { class: "ico", "aria-hidden": "true" }, make("use", { href: `${own.dataset.icons}#stale` }))] : [];
+    line.replaceChildren(...icon, ...words);
   };
 
   // The same readings as a table, built only when somebody opens it.
@@ -148,6 +182,7 @@
     const frame = plot.closest(".chart") ?? plot;
     state.figure = figure;
     nothing(plot, figure);
+    grow(plot);
     plot.hidden = Boolean(figure.empty);
     marks(plot, figure);
     if (figure.empty) {
@@ -200,7 +235,9 @@
       const answer = await fetch(src, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) });
       if (!answer.ok || answer.redirected) throw new Error(answer.redirected ? "you are signed out" : `status ${answer.status}`);
       const told = await answer.json();
+      const heardAt = performance.now();
       await each(async (plot) => {
+        stateOf(plot).heardAt = heardAt;
         await draw(plot, spread(plot.dataset.figure ? told[plot.dataset.figure] : told));
         complain(plot, "");
       });
@@ -226,13 +263,16 @@
   const all = () => plots().forEach(later);
   const recolour = () => plots().forEach((plot) => { if (stateOf(plot).drawn) draw(plot, stateOf(plot).figure); });
 
+  const live = (plot) => Boolean(plot.dataset.topics);
+  setInterval(() => { if (!document.hidden) plots().filter(live).forEach(later); }, ANYWAY);
+  setInterval(() => { if (!document.hidden) plots().filter((plot) => states.get(plot)?.figure).forEach(grow); }, 1000);
   for (const topic of TOPICS) {
     document.addEventListener(`live:${topic}`, () => {
       plots().filter((plot) => (plot.dataset.topics ?? "").split(" ").includes(topic)).forEach(later);
     });
   }
-  document.addEventListener("live:resync", all);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) all(); });
+  document.addEventListener("live:resync", () => plots().filter(live).forEach(later));
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) plots().filter((plot) => live(plot) || !stateOf(plot).figure).forEach(later); });
   document.addEventListener("htmx:afterSettle", () => plots().filter((plot) => !states.has(plot)).forEach(later));
   document.addEventListener("theme:chosen", recolour);
   darkness.addEventListener("change", recolour);

@@ -18,7 +18,7 @@
       if (document.getElementById(id)?.getAttribute("hx-trigger")?.includes(event.type)) asking.set(id, true);
     }
   };
-  for (const topic of ["history", "telemetry", "census", "run", "evidence", "alerts", "health", "resync"]) {
+  for (const topic of ["history", "telemetry", "census", "run", "evidence", "alerts", "health", "patterns", "resync"]) {
     document.addEventListener(`live:${topic}`, note, { capture: true }); // before htmx hears it and asks
   }
   document.addEventListener("htmx:afterRequest", (event) => {

@@ -76,3 +76,30 @@ def test_themed__tokens_and_template__say_the_same() -> None:
         assert charts._rgba(layout["font"]["color"]) == charts.tokens()[mode]["ink-2"]
         assert charts._rgba(layout["hoverlabel"]["bgcolor"]) == charts.tokens()[mode]["raised"]
         assert charts._rgba(layout["yaxis"]["gridcolor"]) == charts.tokens()[mode]["grid"]
+
+
+def test_line__simulated_control__differs_from_treatment_without_colour() -> None:
+    made = [charts.line(TIMES[:2], [1.0, 2.0], name=s, style=s, simulated=True) for s in ("treatment", "control")]
+    assert len({one["line"]["dash"] for one in made}) == 2
+
+
+def test_target__far_above__is_said_at_the_edge_and_draws_no_line() -> None:
+    chart = charts.Chart(
+        sentence="",
+        unit="s",
+        traces=[charts.line(TIMES[:2], [1.0, 2.0], name="p95")],
+        targets=[charts.Target(3.0, "target 3 s"), charts.Target(50.0, "alert 50 s", missed=True, far=True)],
+    )
+    figure = charts.figure(chart)
+    assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [3.0]
+    (edge,) = [note for note in figure["layout"]["annotations"] if note["text"] == "alert 50 s ↑"]
+    assert (edge["yref"], edge["y"], edge["font"]["color"]) == ("paper", 1, "target")
+
+
+def test_target__that_compares__has_no_height_and_colours_the_chart() -> None:
+    line = charts.line(TIMES[:2], [1.0, 2.0], name="p5")
+    change = charts.Target(-0.05, "target -5 %", missed=True, drawn=False)
+    figure = charts.figure(charts.Chart(sentence="", unit="s", traces=[line], targets=[change]))
+    assert figure["missed"]
+    assert not figure["layout"]["shapes"]
+    assert all(note["name"] == "unit" for note in figure["layout"]["annotations"])

@@ -102,3 +102,80 @@ def test_clock_change__the_axis_stays_the_servers_and_news_still_come(page: Page
     found = drawn(page)
     assert found["x"] == ["2026-11-26T18:00:00.000Z", "2026-11-26T18:01:00.000Z"]
     assert found["range"][0].startswith("2026-11-26 18:00")
+
+
+def foot(*, age: float) -> dict[str, Any]:
+    """What stands under a chart, as the server says it."""
+    seconds = timedelta(seconds=age)
+    under = charts.Foot(sample="4 812 observations", data_at=SINCE, age=seconds, due=timedelta(minutes=2))
+    chart = charts.Chart(
+        sentence=f"aged {age:g}",
+        unit="s",
+        traces=[charts.line(charts.Steps(SINCE, timedelta(minutes=1)), [1.0, 2.0], name="p95")],
+        foot=under,
+    )
+    return charts.figure(chart)
+
+
+def test_age__under_a_chart__grows_by_itself_and_warns_when_older_than_expected(page: Page, stage: Stage) -> None:
+    line = page.locator(".plot-foot")
+    stage.chart = foot(age=12)
+    stage.say("telemetry")
+    expect(line).to_contain_text("As of 1", timeout=8_000)
+    expect(line).to_contain_text("ago · 4 812 observations")
+    expect(line).not_to_have_class("plot-foot late")
+    first = line.inner_text()
+    expect(line).not_to_have_text(first, timeout=4_000)
+    stage.chart = foot(age=119)
+    stage.say("telemetry")
+    expect(line).to_contain_text("No news", timeout=8_000)  # nobody says anything any more: it crosses 120 s alone
+    expect(line).to_contain_text("expected within 2\u202fmin")
+    expect(line).to_have_class("plot-foot late")
+
+
+def test_age__with_no_event_at_all__the_chart_asks_again_each_half_minute(page: Page, stage: Stage) -> None:
+    page.clock.install()
+    page.reload()
+    says(page, "ends at 2")
+    stage.chart = figure(1.0, 7.0)
+    page.clock.fast_forward(31_000)
+    page.clock.run_for(2_000)
+    says(page, "ends at 7")
+
+
+def test_marks__an_empty_chart__keeps_the_list_or_says_it_anew(page: Page, stage: Stage) -> None:
+    marks = page.locator("#marks li")
+    changed = charts.Mark(SINCE, "LiteRT killed")
+    drawn_one = charts.Chart(
+        sentence="killed",
+        unit="s",
+        traces=[charts.line(charts.Steps(SINCE, timedelta(minutes=1)), [1.0], name="p95")],
+        since=SINCE,
+        marks=[changed],
+    )
+    stage.chart = charts.figure(drawn_one)
+    stage.say("history")
+    expect(marks).to_have_text(["ALiteRT killed"], timeout=8_000)
+    stage.chart = charts.empty("No device reported its latency in this window.")
+    stage.say("telemetry")
+    expect(page.locator(".plot-empty")).to_be_visible(timeout=8_000)
+    expect(marks).to_have_count(1)
+    stage.chart = charts.empty("No device reported.", marks=[changed, charts.Mark(SINCE, "Fallback forced")])
+    stage.say("telemetry")
+    expect(marks).to_have_count(2, timeout=8_000)
+
+
+def test_patterns__a_chart_with_that_topic__is_asked_again(page: Page, stage: Stage) -> None:
+    page.evaluate("document.querySelector('#gpu').dataset.topics = 'patterns'")
+    stage.chart = figure(1.0, 9.0)
+    stage.say("patterns")
+    says(page, "ends at 9")
+
+
+def test_legend__of_simulated_lines_only__says_so_once(page: Page, stage: Stage) -> None:
+    steps = charts.Steps(SINCE, timedelta(minutes=1))
+    lines = [charts.line(steps, [1.0, 2.0], name=name, simulated=True) for name in ("p50", "p95")]
+    stage.chart = charts.figure(charts.Chart(sentence="two", unit="s", traces=lines))
+    stage.say("telemetry")
+    says(page, "two")
+    expect(page.locator(".plot-legend span")).to_have_text(["p50", "p95", "all simulated"])

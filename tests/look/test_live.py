@@ -135,6 +135,23 @@ def test_change__while_the_answer_is_under_way__is_asked_for_again(tab: Tab, sta
     expect(page.locator("#count")).to_have_text("2")
 
 
+def test_patterns__counted_while_the_answer_is_under_way__are_asked_for_again(tab: Tab, stage: Stage) -> None:
+    page = tab()
+    page.wait_for_timeout(900)
+    page.evaluate("""() => {
+      const part = document.getElementById("census");
+      part.setAttribute("hx-trigger", "live:patterns from:body");
+      window.htmx.process(part);
+    }""")
+    stage.slow_seconds = 1.5
+    stage.count = 1
+    stage.say("patterns")
+    page.wait_for_timeout(800)  # the answer with 1 is under way
+    stage.count = 2
+    stage.say("patterns")
+    expect(page.locator("#count")).to_have_text("2")
+
+
 def test_part__what_it_says__is_told_to_screen_readers_once(tab: Tab, stage: Stage) -> None:
     page = tab()
     change(stage, 21)

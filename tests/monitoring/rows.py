@@ -79,6 +79,34 @@ def seen(
     )
 
 
+def in_panel(
+    device_id: str,
+    metric: str,
+    at: datetime,
+    *,
+    environment: str = "demo",
+    device_class: str = "synthetic-host",
+    simulated: bool = False,
+    actual: str = "",
+    variant: str = "",
+) -> PanelHour:
+    """Keep a device's own value of a metric as the panel would."""
+    return PanelHour.objects.create(
+        environment=environment,
+        hour_at=at.replace(minute=0, second=0, microsecond=0),
+        device_id=device_id,
+        device_class=device_class,
+        simulated=simulated,
+        metric=metric,
+        backend_actual=actual,
+        variant=variant,
+        count=1,
+        total=1.0,
+        low=1.0,
+        high=1.0,
+    )
+
+
 def steps(end: datetime, count: int, seconds: int = 10) -> list[datetime]:
     """Return moments before the end, oldest first."""
     return [end - timedelta(seconds=seconds * step) for step in reversed(range(count))]

@@ -2,19 +2,23 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from plotly.graph_objects import Figure
 
+from hawkops.core.charts import themed
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from monitoring.charts.boards import BOARDS
 from monitoring.domain import metrics
-from monitoring.services.criteria import criteria_seed
+from monitoring.models import StoredCriterion
+from monitoring.services.criteria import criteria_seed, criterion_save
 from monitoring.urls import DASHBOARDS
-from tests.monitoring.rows import seen, steps, stored
+from tests.monitoring.rows import in_panel, seen, steps, stored
 
 pytestmark = pytest.mark.django_db
 CHARTS = [panel.name for panel in BOARDS["litert"].panels]
@@ -87,12 +91,14 @@ def test_one_request_brings_every_chart_of_a_dashboard_in_every_window(
         assert set(figures) == {panel.name for panel in BOARDS[key].panels}
         for figure in figures.values():
             assert figure.get("empty") or figure["data"]
+            if "data" in figure:
+                assert Figure(themed(figure), skip_invalid=False).data
             for trace in figure.get("data", ()):
                 assert trace["dx"] > 0
                 assert len(trace["y"]) > 1
     figures = client.get(f"{PAGE}/charts.json?window={window}").json()
     drawn = {name for name, figure in figures.items() if "data" in figure}
-    assert drawn == {"prefill-cpu", "decode", "latency", "memory", "switches"}
+    assert drawn == {"prefill-cpu", "decode", "latency", "memory", "memory-peak", "switches"}
     assert all(figures[name]["sentence"] and figures[name]["data_at"] for name in drawn)
 
 
@@ -102,7 +108,7 @@ def test_a_dashboard_opens_in_the_same_queries_however_much_was_reported(
     for address in DASHBOARDS.values():
         with django_assert_max_num_queries(48):
             assert client.get(f"/demo/{address}?window=48h").status_code == 200
-        with django_assert_max_num_queries(16):
+        with django_assert_max_num_queries(36):
             client.get(f"/demo/{address}/charts.json?window=48h")
 
 
@@ -143,6 +149,17 @@ def test_every_flag_change_is_a_lettered_mark(client: Any, reporting: datetime) 
     assert marks[1]["text"].startswith("litert_gpu_backend 5\u202f% to 25\u202f%")
     assert marks[0]["url"].startswith("/demo/history/")
     assert "LiteRT killed" in client.get(PAGE).text
+
+
+def test_a_storm_of_alerts_leaves_the_change_its_letter(client: Any) -> None:
+    with change(actor=Actor.rule("test"), environment="demo") as this:
+        this.record("flag.killed", subject="flag:litert_enabled", before={}, after={})
+        for number in range(40):
+            this.record("alert.fired", subject=f"alert:{number}", after={"title": f"Latency {number}"})
+    marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
+    assert len(marks) == 26
+    assert marks[0]["text"].startswith("LiteRT killed")
+    assert marks[-1]["text"] == "Alert Latency 39 fires, test"
 
 
 def test_simulated_devices_are_marked_and_dotted(client: Any) -> None:
@@ -229,10 +246,33 @@ def test_burst_and_sustained_throughput_stand_apart(client: Any) -> None:
     for moment in steps(now, 20):
         stored(metrics.PREFILL, [400.0], moment, outcome="burst")
         stored(metrics.PREFILL, [300.0], moment, outcome="sustained")
-    figure = client.get(f"{PAGE}/charts/burst.json").json()
+    figure = client.get(f"{PAGE}/charts/burst-cpu.json").json()
     last = {trace["name"]: known(trace["y"])[-1] for trace in figure["data"]}
     assert last["burst p5"] == pytest.approx(400, rel=0.011)
     assert last["sustained p5"] == pytest.approx(300, rel=0.011)
+    assert set(last) == {"burst p5", "burst p50", "sustained p5", "sustained p50"}
+    assert client.get(f"{PAGE}/charts/burst-gpu.json").json()["empty"]
+
+
+def test_a_burst_is_judged_by_its_own_criterion_as_soon_as_there_is_one(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 20):
+        stored(metrics.PREFILL, [1_400.0, 1_410.0], moment, outcome="burst")
+    assert not client.get(f"{PAGE}/charts/burst-cpu.json").json()["missed"]
+    document = StoredCriterion.objects.get(key="alert-cpu-throughput").document
+    burst = {
+        **document,
+        "key": "alert-cpu-burst",
+        "title": "CPU burst",
+        "outcomes": ["burst"],
+        "threshold": "1500 tok/s",
+    }
+    criterion_save(document=burst, actor=Actor.rule("test"), reason="Apart")
+    figure = client.get(f"{PAGE}/charts/burst-cpu.json").json()
+    assert figure["missed"]
+    assert [shape["y0"] for shape in figure["layout"]["shapes"] if shape["name"] == "target"] == [1_500]
+    assert "/demo/criteria/alert-cpu-burst" in client.get(PAGE).text
 
 
 def test_the_numbers_can_be_taken_along(client: Any, reporting: datetime) -> None:
@@ -244,19 +284,199 @@ def test_the_numbers_can_be_taken_along(client: Any, reporting: datetime) -> Non
     assert float(cpu[0]["value"]) == pytest.approx(31_000, rel=0.05)
     assert datetime.fromisoformat(cpu[0]["time"]) <= reporting
     told = client.get(f"{PAGE}/numbers.json?window=15m").json()
-    assert len(told["points"]) == len(rows)
+    assert len(told["points"]) == sum(row["kind"] == "point" for row in rows)
     verdicts = {one["criterion"]: one["verdict"] for one in told["criteria"]}
     assert verdicts["alert-cpu-throughput"] == "PASS"
 
 
-def test_a_small_class_is_never_green_and_a_large_one_is(client: Any, reporting: datetime) -> None:
+def cells(client: Any, device_class: str, query: str = "") -> dict[str, str]:
+    """Return the tint of each cell of a device class by the title of its criterion."""
+    table = client.get(f"{PAGE}?part=classes&{query}").text
+    titles = re.findall(r'href="[^"]*/criteria/([^"]+)"', table)
+    row = table[table.index(f">{device_class}<") :].partition("</tr>")[0]
+    return dict(zip(titles, re.findall(r'class="num cell (\w*)"', row), strict=True))
+
+
+def test_a_cell_is_green_for_the_devices_behind_it_not_for_those_of_its_class(client: Any, reporting: datetime) -> None:
     for number in range(25):
-        seen(f"big-{number}", reporting, device_class="snapdragon-8-gen3")
+        name = f"big-{number}"
+        seen(name, reporting, device_class="snapdragon-8-gen3")
+        variant = "on" if number < 21 else "safe"
+        ran = [(metrics.PREFILL, "cpu"), (metrics.INFERENCES, "cpu"), *([(metrics.PREFILL, "npu")] * (number < 3))]
+        for metric, actual in ran:
+            in_panel(name, metric, reporting, device_class="snapdragon-8-gen3", actual=actual, variant=variant)
     for moment in steps(reporting, 20):
-        stored(metrics.PREFILL, [260.0, 270.0], moment, device_class="snapdragon-8-gen3")
-    table = client.get(f"{PAGE}?part=classes").text
-    large = table[table.index("snapdragon-8-gen3") :].partition("</tr>")[0]
-    assert 'class="num cell pass"' in large
-    small = table[table.index("synthetic-host") :].partition("</tr>")[0]
-    assert 'class="num cell pass"' not in small
-    assert 'class="num cell small"' in small
+        for variant in ("on", "safe"):
+            stored(metrics.PREFILL, [260.0, 270.0], moment, device_class="snapdragon-8-gen3", variant=variant)
+        stored(metrics.PREFILL, [6_000.0] * 2, moment, device_class="snapdragon-8-gen3", actual="npu")
+        stored(metrics.INFERENCES, [1.0], moment, device_class="snapdragon-8-gen3", variant="safe")
+    found = cells(client, "snapdragon-8-gen3")
+    assert found["alert-cpu-throughput"] == "pass"
+    assert found["alert-npu-throughput"] == "small"  # three devices of twenty-five have one
+    assert found["alert-switches"] == "pass"
+    control = cells(client, "snapdragon-8-gen3", "cohort=control")
+    assert control["alert-cpu-throughput"] == "small"
+    assert control["alert-switches"] == "small"
+    treatment = cells(client, "snapdragon-8-gen3", "cohort=treatment")
+    assert treatment["alert-cpu-throughput"] == "pass"
+    small = cells(client, "synthetic-host")
+    assert small["alert-cpu-throughput"] == "small"
+
+
+def test_every_chart_says_its_sample_and_the_age_of_its_data(client: Any, reporting: datetime) -> None:
+    figures = client.get(f"{PAGE}/charts.json").json()
+    foot = figures["prefill-cpu"]["foot"]
+    assert foot["sample"] == "40 observations"
+    assert 0 <= foot["age"] < 30
+    assert foot["due"] == 120
+    assert figures["latency"]["foot"]["sample"] == "20 observations"
+    assert figures["decode"]["foot"]["note"] == "no absolute target"
+    assert figures["latency"]["foot"]["note"] == ""
+    for name, figure in figures.items():
+        assert "data" not in figure or figure["foot"]["sample"], name
+    table = client.get(f"{PAGE}/charts/prefill-cpu")
+    assert "40 observations" in table.text
+    assert "As of" in table.text
+    assert table.text.count("<tr>") == 21
+
+
+def test_a_chart_is_missed_when_its_criterion_fails_and_not_by_a_single_step(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    stored(metrics.OPERATION, [60.0], now)
+    figure = client.get(f"{PAGE}/charts/latency.json").json()
+    assert figure["data"]
+    assert not figure["missed"]  # one of thirty observations: the tile says INSUFFICIENT
+    for moment in steps(now, 20):
+        stored(metrics.OPERATION, [60.0, 61.0], moment, actual="cloud")
+    assert not client.get(f"{PAGE}/charts/latency.json").json()["missed"]
+    for moment in steps(now, 20):
+        stored(metrics.OPERATION, [60.0, 61.0], moment)
+    assert client.get(f"{PAGE}/charts/latency.json").json()["missed"]
+
+
+def test_a_chart_draws_what_its_criterion_judges_and_control_beside_it(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 20):
+        stored(metrics.OPERATION, [0.5], moment, variant="on")
+        stored(metrics.OPERATION, [9.0], moment, variant="on", actual="cloud")
+        stored(metrics.OPERATION, [1.5], moment, variant="safe", actual="cloud")
+    production = "/demo/monitoring/production/charts"
+    last = {one["name"]: known(one["y"])[-1] for one in client.get(f"{production}/latency.json").json()["data"]}
+    assert last["treatment p95"] == pytest.approx(0.5, rel=0.02)
+    assert last["control p95"] == pytest.approx(1.5, rel=0.02)
+    improvement = client.get(f"{PAGE}/charts/improvement.json").json()
+    assert known(improvement["data"][0]["y"])[-1] == pytest.approx(1.5 / 0.5, rel=0.3)
+    assert "control p50" in improvement["sentence"]
+
+
+def test_memory_has_a_judgement_for_each_limit_and_far_ones_stand_at_the_edge(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 20):
+        stored(metrics.MEMORY, [4e8, 4e8], moment)
+        stored(metrics.MEMORY_PEAK, [5e8, 2.2e9], moment)
+    figures = client.get(f"{PAGE}/charts.json").json()
+    assert not figures["memory"]["missed"]
+    assert not any(shape["name"] == "target" for shape in figures["memory"]["layout"]["shapes"])
+    edge = [note for note in figures["memory"]["layout"]["annotations"] if note["name"] == "target"]
+    assert [(note["text"], note["yref"]) for note in edge] == [("target 1.80\u202fGB ↑", "paper")]
+    peak = figures["memory-peak"]
+    assert peak["missed"]
+    lines = {note["text"]: note["font"]["color"] for note in peak["layout"]["annotations"] if note["name"] == "target"}
+    assert lines == {"alert 1.80\u202fGB": "mark", "gate 2.00\u202fGB": "target"}
+    assert {trace["name"] for trace in peak["data"]} == {"p50", "highest"}
+
+
+def test_an_empty_chart_knows_the_changes_too(client: Any) -> None:
+    stored(metrics.PREFILL, [250.0], datetime.now(tz=UTC) - timedelta(hours=2))
+    document = StoredCriterion.objects.get(key="alert-latency").document
+    criterion_save(
+        document={**document, "threshold": "4000 ms"}, actor=Actor.rule("test"), reason="Tighter", expected_revision=1
+    )
+    figure = client.get(f"{PAGE}/charts/prefill-cpu.json").json()
+    assert figure["empty"]
+    assert [mark["text"] for mark in figure["marks"]] == ["alert-latency: threshold 5000 ms to 4000 ms, test: Tighter"]
+    assert figure["foot"]["age"] == pytest.approx(7_200, abs=60)
+    assert "foot" not in client.get(f"{PAGE}/charts/prefill-gpu.json").json()
+    assert "alert p95 &lt; 4" in client.get(PAGE).text.lower()
+
+
+@pytest.mark.parametrize(("window", "promised"), [("15m", "5"), ("48h", "10"), ("7d", "19")])
+def test_what_an_empty_chart_promises_is_true_for_its_window(client: Any, window: str, promised: str) -> None:
+    figure = client.get(f"{PAGE}/charts/decode.json?window={window}").json()
+    assert f"within {promised}\u202fs" in figure["brings"]
+
+
+def test_security_counts_over_the_criterions_window_with_its_limit(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 30):
+        stored(metrics.INFERENCES, [1.0], moment)
+    stored("litert.model.validations", [3.0], now - timedelta(minutes=40), outcome="failed", actual="")
+    stored("litert.model.validations", [3.0], now, outcome="failed", actual="")
+    figures = client.get("/demo/security/production/charts.json?window=15m").json()
+    validations = figures["validations"]
+    assert known(validations["data"][0]["y"])[-1] == 6
+    assert validations["missed"]
+    assert any(shape["y0"] == 5 for shape in validations["layout"]["shapes"])
+    assert known(figures["encryption"]["data"][0]["y"])[-1] == 0
+    assert not figures["encryption"]["missed"]
+    audit = figures["audit"]
+    assert any(shape["y0"] == 60 for shape in audit["layout"]["shapes"])
+    assert known(audit["data"][0]["y"])
+    page = client.get("/demo/security/production").text
+    assert "Audit log gaps" in page
+    assert "/demo/monitoring/patterns" in page
+
+
+def test_a_declared_metric_gets_a_chart(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 5):
+        stored("business.orders.value", [10.0, 30.0], moment, variant="on")
+    figures = client.get("/demo/analytics/production/charts.json").json()
+    figure = figures["business-orders-value-1"]
+    assert {trace["name"] for trace in figure["data"]} == {"treatment p50", "treatment mean"}
+    assert "Orders value" in client.get("/demo/analytics/production").text
+
+
+def test_a_window_that_ended_shows_what_was_then(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    then = now - timedelta(days=2)
+    seen("dev-1", then)
+    seen("dev-2", now)
+    for moment in steps(then, 20, seconds=60):
+        stored(metrics.OPERATION, [60.0, 60.0], moment, width=60)
+    stored(metrics.OPERATION, [0.1] * 40, now)
+    until = then.strftime("%Y-%m-%dT%H:%M:%SZ")
+    page = client.get(f"{PAGE}?until={until}").text
+    assert "Ended at" in page
+    assert "hx-trigger" not in page.partition("<main")[2].partition("</main")[0]
+    assert "data-topics" not in page
+    assert f"until={until.replace(':', '%3A')}" in page
+    figure = client.get(f"{PAGE}/charts/latency.json?until={until}").json()
+    assert figure["foot"]["age"] is None
+    assert known(figure["data"][0]["y"])[-1] == pytest.approx(60, rel=0.011)
+    assert figure["data"][0]["dx"] == 60_000  # minutes are what is kept of that time
+    assert figure["missed"]
+    for wish in ("tomorrow", "2999-01-01T00:00"):
+        assert "Ended at" not in client.get(f"{PAGE}?until={wish}").text
+
+
+def test_exports_carry_base_units_and_no_formula(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    device_class = '=HYPERLINK("http://example.org")'
+    seen("dev-1", now, device_class=device_class)
+    value = 0.123456789
+    stored(metrics.OPERATION, [value], now, device_class=device_class)
+    stored("security.suspicious_events", [1.0], now, outcome="@SUM(A1)", actual="")
+    rows = list(csv.DictReader(io.StringIO(client.get("/demo/security/production/numbers.csv").text)))
+    assert {row["line"][0] for row in rows if row["chart"] == "suspicious-kinds"} == {"'"}
+    rows = list(csv.DictReader(io.StringIO(client.get("/demo/monitoring/production/numbers.csv").text)))
+    (latency,) = [row for row in rows if row["chart"] == "latency" and row["line"] == "p50"]
+    assert (float(latency["value"]), latency["unit"]) == (value, "s")
+    assert {row["kind"] for row in rows} == {"point", "criterion", "device class"}
+    assert all(row["line"].startswith("'=") for row in rows if row["kind"] == "device class")
+    assert {row["chart"] for row in rows if row["kind"] == "criterion"} == set(BOARDS["production"].tiles)

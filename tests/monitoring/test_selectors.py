@@ -5,13 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from hawkops.core.verdicts import Verdict
+from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
+from hawkops.history.services import change
 from monitoring.domain import metrics, windows
+from monitoring.domain.windows import Window
 from monitoring.models import DeviceHour, PayloadDigest, Series
 from monitoring.selectors import telemetry as selectors
-from monitoring.selectors.telemetry import REAL, SIMULATED, Population
+from monitoring.selectors.silences import silences
+from monitoring.selectors.telemetry import REAL, SIMULATED, Population, Rolled
 from monitoring.services import telemetry as services
-from tests.monitoring.rows import seen, steps, stored
+from tests.monitoring.rows import in_panel, seen, steps, stored
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 24, 12, 30, 4, tzinfo=UTC)
@@ -33,6 +37,18 @@ def test_windows_hold_now_in_their_last_step() -> None:
     assert windows.chosen("nonsense").key == "15m"
     earlier = windows.window(windows.CHOICES[0], NOW).earlier(timedelta(hours=1))
     assert earlier.index(NOW) == earlier.steps - 1
+
+
+@pytest.mark.parametrize(
+    ("key", "days", "step_seconds"),
+    [("15m", 0.05, 10), ("15m", 1, 60), ("1h", 10, 600), ("6h", 10, 600), ("7d", 10, 3_600), ("15m", 60, 3_600)],
+)
+def test_a_window_that_ended_has_the_steps_that_are_kept_of_it(key: str, days: float, step_seconds: int) -> None:
+    until = NOW - timedelta(days=days)
+    window = windows.ended(windows.chosen(key), until, NOW)
+    assert window.step == timedelta(seconds=step_seconds)
+    assert window.span >= windows.chosen(key).span
+    assert window.index(until) == window.steps - 1
 
 
 def test_lines_merge_partial_rows_of_one_bucket_in_three_queries(
@@ -75,63 +91,92 @@ def test_real_devices_come_first_and_simulated_ones_stand_apart() -> None:
     assert selectors.device_classes("production", now=NOW) == []
 
 
-def test_throughput_carries_value_sample_age_target_and_verdict() -> None:
+def test_throughput_carries_value_sample_and_age() -> None:
     for moment in steps(NOW - timedelta(seconds=10), 20):
         stored(metrics.PREFILL, [30_000.0, 32_000.0, 31_000.0], moment)
     stored(metrics.PREFILL, [5_000.0], NOW - timedelta(minutes=20), actual="gpu")
     found = selectors.throughputs(environment="demo", population=REAL_DEVICES, now=NOW)
+    assert set(found) == {"cpu"}  # nothing ran on the GPU in five minutes
     prefill = found["cpu"]
     assert prefill.value == pytest.approx(30_000, rel=0.011)
     assert prefill.median == pytest.approx(31_000, rel=0.011)
     assert prefill.count == 60
-    assert prefill.target is not None
-    assert prefill.judgement.verdict is Verdict.PASS
     assert prefill.at is not None and NOW - prefill.at < timedelta(seconds=20)
-    assert (found["gpu"].value, found["gpu"].judgement.verdict) == (None, Verdict.STALE)
-    # the same numbers in staging have no profile, so nothing passes
     assert selectors.throughputs(environment="staging", population=REAL_DEVICES, now=NOW) == {}
+    assert selectors.throughputs(environment="demo", population=SIMULATED_DEVICES, now=NOW) == {}
 
 
-@pytest.mark.parametrize(("environment", "verdict"), [("demo", Verdict.PASS), ("staging", Verdict.NO_DATA)])
-def test_simulated_devices_count_in_demo_only(environment: str, verdict: Verdict) -> None:
-    for moment in steps(NOW, 20):
-        stored(
-            metrics.PREFILL,
-            [250.0, 260.0],
-            moment,
-            environment=environment,
-            device_class="snapdragon-8-gen3",
-            simulated=True,
-        )
-    found = selectors.throughputs(environment=environment, population=SIMULATED_DEVICES, now=NOW)
-    assert found["cpu"].judgement.verdict is verdict
-    assert selectors.throughputs(environment=environment, population=REAL_DEVICES, now=NOW) == {}
+def switches(window: Window, population: Population = REAL_DEVICES) -> dict[str, Rolled]:
+    return selectors.per_device_hour(
+        environment="demo", metric=metrics.SWITCHES, window=window, population=population, now=NOW
+    )
 
 
 def test_switches_are_counted_per_device_over_the_hour_before() -> None:
-    seen("a", NOW)
-    seen("b", NOW)
+    for moment in (NOW, NOW - timedelta(hours=1)):
+        seen("a", moment)
+        seen("b", moment)
     for minutes in (50, 40, 2):
         stored(metrics.SWITCHES, [2.0], NOW - timedelta(minutes=minutes))
     stored(metrics.SWITCHES, [8.0], NOW - timedelta(minutes=70))
     stored(metrics.INFERENCES, [5.0], NOW)
+    found = switches(windows.window(windows.CHOICES[0], NOW))[""]
+    assert found.values[-1] == 3.0
+    assert found.values[0] == 6.0  # 15 minutes ago the early eight still count
+    assert found.total == 2.0
+    assert found.last_at is not None
+    assert switches(windows.window(windows.CHOICES[0], NOW), SIMULATED_DEVICES) == {}
+
+
+def test_switches_of_an_hour_are_divided_by_the_devices_of_that_hour() -> None:
+    for number in range(10):
+        seen(f"early-{number}", NOW - timedelta(hours=5))
+    seen("a", NOW)
+    stored(metrics.SWITCHES, [20.0], NOW - timedelta(hours=5))
+    stored(metrics.SWITCHES, [4.0], NOW)
+    window = windows.window(windows.chosen("6h"), NOW)
+    found = switches(window)[""]
+    assert found.values[window.index(NOW - timedelta(hours=5))] == 2.0
+    assert found.values[-1] == 4.0
+
+
+def test_switches_of_each_side_are_divided_by_its_own_devices() -> None:
+    for name, variant in (("a", "on"), ("b", "on"), ("c", "safe")):
+        seen(name, NOW)
+        in_panel(name, metrics.INFERENCES, NOW, variant=variant)
+        stored(metrics.INFERENCES, [5.0], NOW, variant=variant)
+    stored(metrics.SWITCHES, [6.0], NOW, variant="on")
+    stored(metrics.SWITCHES, [5.0], NOW, variant="safe")
+    found = switches(windows.window(windows.CHOICES[0], NOW))
+    assert {side: one.values[-1] for side, one in found.items()} == {"treatment": 3.0, "control": 5.0}
+
+
+def test_a_counter_is_added_up_over_its_own_window_whatever_the_page_shows() -> None:
+    failed = "litert.model.validations"
+    for hours, many in ((23, 3.0), (5, 2.0), (30, 9.0)):
+        stored(failed, [many], NOW - timedelta(hours=hours), outcome="failed", width=10)
+    stored(metrics.INFERENCES, [5.0], NOW)
     window = windows.window(windows.CHOICES[0], NOW)
+    found = selectors.rolling(
+        environment="demo", names=(failed,), counts=lambda series: series.metric == failed, window=window,
+        span=timedelta(hours=24), population=REAL_DEVICES, now=NOW,
+    )  # fmt: skip
+    assert found[""].values[-1] == 5.0
+    assert found[""].total == 0.0
 
-    def switches(population: Population, devices: int) -> tuple[list[float | None], datetime | None]:
-        return selectors.per_device_hour(
-            environment="demo",
-            metric=metrics.SWITCHES,
-            window=window,
-            population=population,
-            devices=devices,
-            now=NOW,
-        )
 
-    values, last_at = switches(REAL_DEVICES, 2)
-    assert values[-1] == 3.0
-    assert values[0] == 6.0  # 15 minutes ago the early eight still count
-    assert last_at is not None
-    assert switches(SIMULATED_DEVICES, 0) == ([None] * window.steps, None)
+def test_silences_of_the_history_end_or_last_in_their_step() -> None:
+    now = datetime.now(tz=UTC)
+    window = windows.window(windows.CHOICES[0], now)
+    with change(actor=Actor.system("test"), environment="demo") as this:
+        this.record("test.happened", subject="test:1")
+    last = HistoryEntry.objects.order_by("-seq")[0].at
+    found = silences(window=window, now=now + timedelta(seconds=1))
+    assert found.entries >= 1
+    later = windows.window(windows.CHOICES[0], last + timedelta(seconds=90))
+    longest = silences(window=later, now=last + timedelta(seconds=90)).longest
+    assert longest[-1] == pytest.approx(90, abs=10)
+    assert [value for value in longest if value is not None][-6] < 60
 
 
 def test_backends_asked_and_used() -> None:

@@ -76,6 +76,8 @@ def test_matches__are_counted_sampled_charted_and_alert(console: Client, app_log
     figure = console.get(f"{PAGE}/memory-warning/chart.json?window=6h").json()
     assert sum(figure["data"][0]["y"]) == 12
     assert (figure["missed"], figure["data_at"] is not None) == (True, True)
+    assert (figure["foot"]["sample"], figure["foot"]["due"]) == ("12 lines matched", 60)
+    assert 0 <= figure["foot"]["age"] < 30
     simulated = console.get(f"{PAGE}/backend-switch/chart.json").json()["data"][1]
     assert (sum(simulated["y"]), simulated["name"]) == (1, "matches, simulated")
     alert = read(console.get("/production/alerts"))

@@ -14,10 +14,13 @@ from hawkops.history.models import HistoryEntry
 from hawkops.history.selectors import longest_silence
 from hawkops.history.services import change
 from monitoring.domain import metrics
+from monitoring.domain.health import KINDS
 from monitoring.models import Alert
 from monitoring.selectors.criteria import criteria, evaluate
 from monitoring.services.alerts import alerts_evaluate
 from monitoring.services.criteria import criteria_seed
+from monitoring.services.patterns import patterns_seed
+from monitoring.services.silences import silence_create
 from tests.monitoring.rows import seen, steps, stored
 
 pytestmark = pytest.mark.django_db
@@ -41,6 +44,14 @@ def test_metrics__a_scrape__says_what_the_pages_say(client: Client, settings: An
         stored(metrics.OPERATION, [6.0, 7.0], moment)
     alerts_evaluate(environments=("demo",))
     Alert.objects.filter(key="alert-latency").update(state="firing")
+    alert = Alert.objects.get(key="alert-latency")
+    for key, severity, inhibited_by in (("quiet-one", "warning", ""), ("explained", "critical", "a kill is in force")):
+        alert.pk, alert.key, alert.severity, alert.inhibited_by = None, key, severity, inhibited_by
+        alert.save(force_insert=True)
+    silence_create(
+        environment="demo", pattern="quiet-*", span=timedelta(hours=1), actor=Actor.system("test"), reason="Known"
+    )
+    patterns_seed(actor=Actor.system("test"))
     for accept, parse in (("", plain), ("application/openmetrics-text; version=1.0.0", openmetrics)):
         answer = client.get("/demo/metrics", headers={"Authorization": f"Bearer {TOKEN}", "Accept": accept})
         assert answer.status_code == 200
@@ -50,10 +61,20 @@ def test_metrics__a_scrape__says_what_the_pages_say(client: Client, settings: An
             for sample in family.samples
         }
         latency = (("criterion", "alert-latency"), ("environment", "demo"))
-        assert found["hawkops_criterion_value", *latency, ("severity", "warning")] == pytest.approx(7.0, rel=0.011)
+        assert found["hawkops_criterion_value", *latency] == pytest.approx(7.0, rel=0.011)
+        assert found["hawkops_criterion_threshold", *latency] == 5
+        assert found["hawkops_criterion_observations", *latency] == 40
+        about = [key for key in found if key[0] == "hawkops_criterion_info" and ("criterion", "alert-latency") in key]
+        assert len(about) == 1
+        assert ("severity", "warning") in about[0]
         assert found["hawkops_criterion_verdict", *latency, ("verdict", "FAIL")] == 1
         assert found["hawkops_criterion_verdict", *latency, ("verdict", "PASS")] == 0
-        assert found["hawkops_alerts_firing", ("environment", "demo"), ("severity", "warning")] >= 1
+        here = ("environment", "demo")
+        assert found["hawkops_alerts", here, ("severity", "warning"), ("state", "firing")] == 1
+        assert found["hawkops_alerts", here, ("severity", "warning"), ("state", "silenced")] == 1
+        assert found["hawkops_alerts", here, ("severity", "critical"), ("state", "inhibited")] == 1
+        assert found["hawkops_health_verdict", ("check", KINDS[0].key), here, ("verdict", "NO_DATA")] in (0, 1)
+        assert found["hawkops_pattern_matches", here, ("pattern", "backend-switch")] == 0
         assert found["hawkops_age_seconds", ("environment", "demo"), ("of", "telemetry")] < 30
         assert ("hawkops_age_seconds", ("environment", "demo"), ("of", "evaluation")) in found
 
