@@ -105,7 +105,8 @@ class Evaluation:
         self.left_out = {one.metric for one in held if one.simulated and not simulated_counts}
         self.everything = self.series
         self.ids = [one.pk for one in self.series]
-        self.last = rollups.newest(self.ids)
+        # of a look at the past: what came later is none of its business
+        self.last = {pk: min(at, now) for pk, at in rollups.newest(self.ids).items()}
         self.sums: dict[timedelta, dict[int, Sketch]] = {}
         self.sketches: dict[timedelta, dict[int, Rows]] = {}
         self.before: dict[timedelta, dict[int, Sketch]] = {}

@@ -56,26 +56,16 @@ def seen(
     environment: str = "demo",
     device_class: str = "synthetic-host",
     simulated: bool = False,
-    variant: str | None = None,
+    variant: str = "",
 ) -> DeviceHour:
-    """Note a device as the door would; with a variant, that it inferred once as a member of the panel."""
-    hour = at.replace(minute=0, second=0, microsecond=0)
-    if variant is not None:
-        PanelHour.objects.create(
-            environment=environment,
-            hour_at=hour,
-            device_id=device_id,
-            device_class=device_class,
-            simulated=simulated,
-            metric="litert.inferences",
-            variant=variant,
-            count=1,
-            total=1,
-            low=1,
-            high=1,
-        )
+    """Note a device as the door would."""
     return DeviceHour.objects.create(
-        environment=environment, hour_at=hour, device_id=device_id, device_class=device_class, simulated=simulated
+        environment=environment,
+        hour_at=at.replace(minute=0, second=0, microsecond=0),
+        device_id=device_id,
+        device_class=device_class,
+        simulated=simulated,
+        variant=variant,
     )
 
 

@@ -5,7 +5,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -125,17 +124,3 @@ def test_a_loop_that_lags_sends_away_until_it_is_fast_again() -> None:
         return said
 
     assert asyncio.run(story()) == [False, True, False]
-
-
-@pytest.mark.fresh_database
-def test_a_slow_body_is_asked_for_again(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitoring.otlp.door.BODY_SECONDS", 0.3)
-    at = urlsplit(door.url)
-    with socket.create_connection((at.hostname, at.port), timeout=10) as line:
-        line.sendall(
-            b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer hk_demo_good\r\n"
-            b"Content-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\nhalf"
-        )
-        said = line.recv(4_096).lower()
-    assert said.startswith(b"http/1.1 503")
-    assert b"retry-after: 5" in said

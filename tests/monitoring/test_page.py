@@ -300,16 +300,16 @@ def cells(client: Any, device_class: str, query: str = "") -> dict[str, str]:
 def test_a_cell_is_green_for_the_devices_behind_it_not_for_those_of_its_class(client: Any, reporting: datetime) -> None:
     for number in range(25):
         name = f"big-{number}"
-        seen(name, reporting, device_class="snapdragon-8-gen3")
         variant = "on" if number < 21 else "safe"
+        seen(name, reporting, device_class="snapdragon-8-gen3", variant=variant)
         ran = [(metrics.PREFILL, "cpu"), (metrics.INFERENCES, "cpu"), *([(metrics.PREFILL, "npu")] * (number < 3))]
         for metric, actual in ran:
             in_panel(name, metric, reporting, device_class="snapdragon-8-gen3", actual=actual, variant=variant)
     for moment in steps(reporting, 20):
         for variant in ("on", "safe"):
             stored(metrics.PREFILL, [260.0, 270.0], moment, device_class="snapdragon-8-gen3", variant=variant)
+            stored(metrics.INFERENCES, [1.0], moment, device_class="snapdragon-8-gen3", variant=variant)
         stored(metrics.PREFILL, [6_000.0] * 2, moment, device_class="snapdragon-8-gen3", actual="npu")
-        stored(metrics.INFERENCES, [1.0], moment, device_class="snapdragon-8-gen3", variant="safe")
     found = cells(client, "snapdragon-8-gen3")
     assert found["alert-cpu-throughput"] == "pass"
     assert found["alert-npu-throughput"] == "small"  # three devices of twenty-five have one
@@ -448,7 +448,7 @@ def test_a_window_that_ended_shows_what_was_then(client: Any) -> None:
     seen("dev-1", then)
     seen("dev-2", now)
     for moment in steps(then, 20, seconds=60):
-        stored(metrics.OPERATION, [60.0, 60.0], moment, width=60)
+        stored(metrics.OPERATION, [60.0] * 6, moment, width=60)
     stored(metrics.OPERATION, [0.1] * 40, now)
     until = then.strftime("%Y-%m-%dT%H:%M:%SZ")
     page = client.get(f"{PAGE}?until={until}").text

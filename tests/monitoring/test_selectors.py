@@ -15,7 +15,7 @@ from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.silences import silences
 from monitoring.selectors.telemetry import REAL, SIMULATED, Population, Rolled
 from monitoring.services import telemetry as services
-from tests.monitoring.rows import in_panel, seen, steps, stored
+from tests.monitoring.rows import seen, steps, stored
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 24, 12, 30, 4, tzinfo=UTC)
@@ -142,8 +142,7 @@ def test_switches_of_an_hour_are_divided_by_the_devices_of_that_hour() -> None:
 
 def test_switches_of_each_side_are_divided_by_its_own_devices() -> None:
     for name, variant in (("a", "on"), ("b", "on"), ("c", "safe")):
-        seen(name, NOW)
-        in_panel(name, metrics.INFERENCES, NOW, variant=variant)
+        seen(name, NOW, variant=variant)
         stored(metrics.INFERENCES, [5.0], NOW, variant=variant)
     stored(metrics.SWITCHES, [6.0], NOW, variant="on")
     stored(metrics.SWITCHES, [5.0], NOW, variant="safe")
