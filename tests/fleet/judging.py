@@ -10,6 +10,7 @@ import yaml
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from hawkops.core.verdicts import Verdict
+from hawkops.fleet.otlp import METRICS_PATH
 from hawkops.fleet.stepping import Sent
 from monitoring.domain import criteria
 from monitoring.domain.criteria import Aggregate, Criterion, Reading, Selection
@@ -39,6 +40,8 @@ class Judge:
         self._devices: list[tuple[float, str]] = []
 
     def take(self, sent: Sent) -> None:
+        if sent.path != METRICS_PATH:
+            return
         arrived = datetime.fromtimestamp(sent.moment, UTC)
         found = decode(parsed(sent.payload), environment="demo", now=arrived)
         assert not found.reasons, found.reasons
