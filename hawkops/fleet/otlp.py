@@ -1,17 +1,21 @@
-"""Builds OTLP metric payloads for simulated devices, without an SDK per device: delta sums and exponential histograms."""
+"""Builds OTLP payloads for simulated devices without an SDK for each: delta sums, exponential histograms, crash events."""
 
 import gzip
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, ExponentialHistogramDataPoint, Metric
 
 SCALE = 5  # bucket bounds are powers of 2^(1/32): relative error of at most 1.1 %
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+METRICS_PATH, LOGS_PATH = "/v1/metrics", "/v1/logs"
+CRASH_EVENT = "device.crash"  # as opentelemetry-android names it
 Attributes = Mapping[str, str | bool]
 
 
@@ -37,6 +41,22 @@ def _fill(point: ExponentialHistogramDataPoint, values: Sequence[float]) -> None
         first, last = min(counts), max(counts)
         point.positive.offset = first
         point.positive.bucket_counts.extend(counts.get(index, 0) for index in range(first, last + 1))
+
+
+class Recorder(Protocol):
+    """Who is told what a device observed: a payload for the wire, or whoever adds it up on the spot."""
+
+    def histogram(self, name: str, unit: str, values: Sequence[float], attributes: Attributes) -> None:
+        """Take values; none adds nothing."""
+        ...
+
+    def count(self, name: str, unit: str, number: int, attributes: Attributes) -> None:
+        """Take what a counter grew by; zero adds nothing."""
+        ...
+
+    def gauge(self, name: str, unit: str, value: int | float, attributes: Attributes) -> None:
+        """Take a value of now."""
+        ...
 
 
 class Payload:
@@ -77,9 +97,10 @@ class Payload:
         point.attributes.extend(pairs(attributes))
         point.as_int = number
 
-    def gauge(self, name: str, unit: str, value: int | float) -> None:
+    def gauge(self, name: str, unit: str, value: int | float, attributes: Attributes) -> None:
         """Add a value of now."""
         point = self._metric(name, unit).gauge.data_points.add(time_unix_nano=self._times["time_unix_nano"])
+        point.attributes.extend(pairs(attributes))
         if isinstance(value, int):
             point.as_int = value
         else:
@@ -87,7 +108,24 @@ class Payload:
 
     def compressed(self) -> bytes:
         """Serialise for the wire."""
-        return gzip.compress(self._request.SerializeToString(), compresslevel=1, mtime=0)
+        return _compressed(self._request)
+
+
+def crash_events(resource: Attributes, moments: Iterable[float], attributes: Attributes) -> bytes:
+    """Build an export of crash events, one for each moment, in seconds since 1970."""
+    request = ExportLogsServiceRequest()
+    described = request.resource_logs.add()
+    described.resource.attributes.extend(pairs(resource))
+    scope = described.scope_logs.add()
+    scope.scope.name = "io.opentelemetry.crash"
+    for moment in moments:
+        record = scope.log_records.add(time_unix_nano=int(moment * 1e9), event_name=CRASH_EVENT)
+        record.attributes.extend(pairs(attributes))
+    return _compressed(request)
+
+
+def _compressed(request: ExportMetricsServiceRequest | ExportLogsServiceRequest) -> bytes:
+    return gzip.compress(request.SerializeToString(), compresslevel=1, mtime=0)
 
 
 def wall_clock() -> float:

@@ -7,11 +7,12 @@ import random
 import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from hawkops.fleet.classes import CLASSES, Activity, Body, Sample
 from hawkops.fleet.identity import Identity
 from hawkops.fleet.orders import SAFE, Orders
-from hawkops.fleet.otlp import Attributes, Payload
+from hawkops.fleet.otlp import LOGS_PATH, METRICS_PATH, Attributes, Payload, Recorder, crash_events
 from hawkops.fleet.scenarios import Injection, arrivals, hits
 from hawkops.fleet.usage import HOUR, Usage
 
@@ -23,19 +24,33 @@ COMPLETED_SHARE, PARITY_SHARE = 0.98, 0.2
 RATED_SHARE, TICKETS_PER_SESSION = 0.1, 0.0005
 RATINGS, RATING_SHARES = (5.0, 4.0, 3.0, 2.0, 1.0), (0.74, 0.19, 0.05, 0.015, 0.005)
 EVENTS_PER_TASK = 2.0
+CRASH: Attributes = {
+    "exception.type": "java.lang.IllegalStateException",
+    "exception.message": "The photograph was closed before it was read.",
+    "exception.stacktrace": "java.lang.IllegalStateException: The photograph was closed before it was read.\n"
+    "\tat com.hazardhawk.camera.Photograph.read(Photograph.kt:118)\n"
+    "\tat com.hazardhawk.analysis.AnalysisWorker.run(AnalysisWorker.kt:64)",
+}
+
+
+class Export(NamedTuple):
+    """One request to the gateway: a gzipped OTLP payload, and the address that takes it."""
+
+    payload: bytes
+    path: str = METRICS_PATH
 
 
 class Outbox:
     """Exports that wait for the network, oldest first. What is older than an hour is given up."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._waiting: deque[tuple[float, Export]] = deque()
 
-    def put(self, payload: bytes, *, at: float) -> None:
+    def put(self, export: Export, *, at: float) -> None:
         """Keep an export that was made at a moment."""
-        self._waiting.append((at, payload))
+        self._waiting.append((at, export))
 
-    def waiting(self, now: float) -> bytes | None:
+    def waiting(self, now: float) -> Export | None:
         """Return the oldest export that is still worth sending, None when there is none."""
         while self._waiting and self._waiting[0][0] < now - KEPT_SECONDS:
             self._waiting.popleft()
@@ -45,11 +60,11 @@ class Outbox:
         """Forget the oldest export."""
         self._waiting.popleft()
 
-    def taken(self, now: float) -> Iterator[bytes]:
+    def taken(self, now: float) -> Iterator[Export]:
         """Yield and forget everything that is still worth sending."""
-        while (payload := self.waiting(now)) is not None:
+        while (export := self.waiting(now)) is not None:
             self.sent()
-            yield payload
+            yield export
 
 
 class SimulatedDevice:
@@ -74,14 +89,27 @@ class SimulatedDevice:
             old.litert_enabled and orders.litert_enabled and old.backend_requested != orders.backend_requested
         )
 
-    def report(self, *, begins_at: float, ends_at: float) -> bytes:
-        """Live through a span of time, in seconds since 1970, and return the export about it."""
+    def report(self, *, begins_at: float, ends_at: float) -> list[Export]:
+        """Live through a span of time, in seconds since 1970, and return the exports about it, in their order.
+
+        The metrics go first: they count the crashes, so that the gateway knows not to count the events behind them again.
+        """
+        resource = self.identity.resource()
+        payload = Payload(resource, begins_at=begins_at, ends_at=ends_at)
+        activity = self.tell(payload, begins_at=begins_at, ends_at=ends_at)
+        exports = [Export(payload.compressed())]
+        if activity.crashes:
+            moments = sorted(self._trouble.uniform(begins_at, ends_at) for _ in range(activity.crashes))
+            exports.append(Export(crash_events(resource, moments, CRASH), LOGS_PATH))
+        return exports
+
+    def tell(self, recorder: Recorder, *, begins_at: float, ends_at: float) -> Activity:
+        """Live through a span of time, tell a recorder what was observed, and return what was done."""
         activity = self.live(begins_at=begins_at, ends_at=ends_at)
-        payload = Payload(self.identity.resource(), begins_at=begins_at, ends_at=ends_at)
-        self._tell_inferences(payload, activity)
-        self._tell_app(payload, activity)
-        self._tell_state(payload, at=ends_at)
-        return payload.compressed()
+        self._tell_inferences(recorder, activity)
+        self._tell_app(recorder, activity)
+        self._tell_state(recorder, at=ends_at)
+        return activity
 
     def live(self, *, begins_at: float, ends_at: float) -> Activity:
         """Simulate what the device does in a span of time."""
@@ -117,84 +145,89 @@ class SimulatedDevice:
         elif orders.ai_fallback_to_cloud:
             yield self.body.ask_cloud(requested)
 
+    def _arm(self) -> Attributes:
+        """Say which side of the comparison the device is on; it stands on everything that the device reports."""
+        return {"feature_flag.result.variant": self.variants.get("litert_enabled", "safe")}
+
     def _attributes(self, requested: str, actual: str) -> Attributes:
         return {
             "litert.backend.requested": requested,
             "litert.backend.actual": actual,
             "gen_ai.request.model": self.body.device_class.ai_model,
-            "feature_flag.result.variant": self.variants.get("litert_enabled", "safe"),
+            **self._arm(),
         }
 
-    def _tell_inferences(self, payload: Payload, activity: Activity) -> None:
+    def _tell_inferences(self, recorder: Recorder, activity: Activity) -> None:
         groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         for sample in activity.samples:
             groups[sample.requested, sample.actual].append(sample)
         for (requested, actual), group in groups.items():
             attributes = self._attributes(requested, actual)
             done = [sample for sample in group if not sample.error]
-            payload.count("litert.inferences", "{inference}", len(done), attributes)
+            recorder.count("litert.inferences", "{inference}", len(done), attributes)
             errors = Counter(sample.error for sample in group if sample.error)
             for error, number in errors.items():
-                payload.count("litert.inferences", "{inference}", number, {**attributes, "error.type": error})
+                recorder.count("litert.inferences", "{inference}", number, {**attributes, "error.type": error})
             seconds = [sample.seconds for sample in done]
-            payload.histogram("gen_ai.client.operation.duration", "s", seconds, attributes)
+            recorder.histogram("gen_ai.client.operation.duration", "s", seconds, attributes)
             if actual == "cloud":
-                payload.histogram("litert.fallback.duration", "s", seconds, attributes)
-                payload.histogram("http.client.request.duration", "s", seconds, attributes)
+                recorder.histogram("litert.fallback.duration", "s", seconds, attributes)
+                recorder.histogram("http.client.request.duration", "s", seconds, attributes)
                 continue
             first = [sample.first_token_seconds for sample in done]
             memory = [sample.memory_bytes for sample in done]
-            payload.histogram("gen_ai.server.time_to_first_token", "s", first, attributes)
+            recorder.histogram("gen_ai.server.time_to_first_token", "s", first, attributes)
             for load, some in (
                 ("burst", [one for one in done if not one.warm]),
                 ("sustained", [one for one in done if one.warm]),
             ):
                 loaded = {**attributes, "litert.load": load}
-                payload.histogram("litert.prefill.throughput", "{token}/s", [one.prefill for one in some], loaded)
-                payload.histogram("litert.decode.throughput", "{token}/s", [one.decode for one in some], loaded)
-            payload.histogram("litert.memory.usage", "By", memory, attributes)
-            payload.histogram("litert.memory.peak", "By", memory, attributes)
-        self._tell_litert(payload, activity)
+                recorder.histogram("litert.prefill.throughput", "{token}/s", [one.prefill for one in some], loaded)
+                recorder.histogram("litert.decode.throughput", "{token}/s", [one.decode for one in some], loaded)
+            recorder.histogram("litert.memory.usage", "By", memory, attributes)
+            recorder.histogram("litert.memory.peak", "By", memory, attributes)
+        self._tell_litert(recorder, activity)
 
-    def _tell_litert(self, payload: Payload, activity: Activity) -> None:
+    def _tell_litert(self, recorder: Recorder, activity: Activity) -> None:
         chance, requested = self.body.chance, self.orders.backend_requested
         actual = activity.local[0].actual if activity.local else self.body.actual(requested)
         attributes = self._attributes(requested, actual)
-        payload.count("litert.backend.switches", "{switch}", activity.switches, attributes)
+        recorder.count("litert.backend.switches", "{switch}", activity.switches, attributes)
         times = [self._trouble.uniform(0.08, 0.3) for _ in range(activity.switches)]
-        payload.histogram("litert.backend.switch.duration", "s", times, attributes)
+        recorder.histogram("litert.backend.switch.duration", "s", times, attributes)
         matches = activity.parity_checks - activity.parity_mismatches
         for outcome, number in (("match", matches), ("mismatch", activity.parity_mismatches)):
-            payload.count("litert.parity.checks", "{check}", number, {**attributes, "outcome": outcome})
+            recorder.count("litert.parity.checks", "{check}", number, {**attributes, "outcome": outcome})
         if self.orders.litert_enabled:
-            model = {"gen_ai.request.model": self.body.device_class.ai_model, "outcome": "ok"}
-            payload.count("litert.model.validations", "{validation}", hits(chance, activity.sessions, 0.5), model)
+            model = {"gen_ai.request.model": self.body.device_class.ai_model, **self._arm(), "outcome": "ok"}
+            recorder.count("litert.model.validations", "{validation}", hits(chance, activity.sessions, 0.5), model)
 
-    def _tell_app(self, payload: Payload, activity: Activity) -> None:
-        chance = self.body.chance
+    def _tell_app(self, recorder: Recorder, activity: Activity) -> None:
+        chance, arm = self.body.chance, self._arm()
         tasks = sum(not sample.error for sample in activity.samples)
-        payload.count("app.tasks.started", "{task}", tasks, {})
-        payload.count("app.tasks.completed", "{task}", hits(chance, tasks, COMPLETED_SHARE), {})
-        payload.count("app.engagement.events", "{event}", arrivals(chance, EVENTS_PER_TASK * tasks), {})
-        payload.count("app.sessions", "{session}", activity.sessions, {})
-        payload.count("app.crashes", "{crash}", activity.crashes, {})
+        recorder.count("app.tasks.started", "{task}", tasks, arm)
+        recorder.count("app.tasks.completed", "{task}", hits(chance, tasks, COMPLETED_SHARE), arm)
+        recorder.count("app.engagement.events", "{event}", arrivals(chance, EVENTS_PER_TASK * tasks), arm)
+        recorder.count("app.sessions", "{session}", activity.sessions, arm)
+        recorder.count("app.crashes", "{crash}", activity.crashes, arm)
         lengths = [chance.lognormvariate(5.5, 0.6) for _ in range(activity.sessions)]
-        payload.histogram("app.session.duration", "s", lengths, {})
+        recorder.histogram("app.session.duration", "s", lengths, arm)
         ratings = chance.choices(RATINGS, RATING_SHARES, k=hits(chance, activity.sessions, RATED_SHARE))
-        payload.histogram("app.user.satisfaction", "1", ratings, {})
-        payload.count("app.support_tickets", "{ticket}", hits(chance, activity.sessions, TICKETS_PER_SESSION), {})
+        recorder.histogram("app.user.satisfaction", "1", ratings, arm)
+        recorder.count("app.support_tickets", "{ticket}", hits(chance, activity.sessions, TICKETS_PER_SESSION), arm)
         requests = [min(5.0, chance.lognormvariate(-1.2, 0.5)) for _ in range(activity.sessions)]
-        payload.histogram("http.client.request.duration", "s", requests, {})
+        recorder.histogram("http.client.request.duration", "s", requests, arm)
 
-    def _tell_state(self, payload: Payload, *, at: float) -> None:
-        chance, load, warm = self.body.chance, self.usage.load(at), self.body.warm(at)
+    def _tell_state(self, recorder: Recorder, *, at: float) -> None:
+        chance, arm = self.body.chance, self._arm()
+        load, warm = self.usage.load(at), self.body.warm(at)
         busy = load * (0.25 if self.orders.litert_enabled else 0.05)
-        payload.gauge("process.cpu.utilization", "1", min(1.0, 0.03 + busy * chance.uniform(0.7, 1.3)))
-        payload.gauge("device.battery.drain", "1", 0.015 + busy * chance.uniform(0.1, 0.2))
-        payload.gauge("device.storage.free", "By", self._free_bytes - chance.randrange(50_000_000))
-        payload.gauge("device.thermal.status", "1", hits(chance, 2, 0.4) if warm else 0)
+        recorder.gauge("process.cpu.utilization", "1", min(1.0, 0.03 + busy * chance.uniform(0.7, 1.3)), arm)
+        recorder.gauge("device.battery.drain", "1", 0.015 + busy * chance.uniform(0.1, 0.2), arm)
+        recorder.gauge("device.storage.free", "By", self._free_bytes - chance.randrange(50_000_000), arm)
+        recorder.gauge("device.thermal.status", "1", hits(chance, 2, 0.4) if warm else 0, arm)
         if self.revision is not None:
-            payload.gauge("hawkops.flags.revision", "", self.revision)
+            recorder.gauge("hawkops.flags.revision", "", self.revision, {})
 
 
 def population(

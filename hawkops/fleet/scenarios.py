@@ -131,18 +131,18 @@ SCENARIOS = MappingProxyType(
             Scenario(
                 "gpu-regression",
                 f"GPU driver {REGRESSED_DRIVER} on {REFERENCE.soc} reads prompts at {REGRESSED_PREFILL} of its speed: "
-                "breaks alert-gpu-throughput within 3 minutes.",
+                "breaks alert-gpu-throughput within 4 minutes.",
                 "alert-gpu-throughput",
-                180.0,
+                240.0,
                 ("litert_enabled", "litert_gpu_backend"),
                 sample=_slow_driver,
             ),
             Scenario(
                 "npu-on-cpu",
                 f"LiteRT on {REFERENCE.soc} does the NPU's work on the CPU and says so in its log only, so that "
-                f"app {OLD_APP} still calls it npu: breaks alert-npu-throughput within 3 minutes.",
+                f"app {OLD_APP} still calls it npu: breaks alert-npu-throughput within 4 minutes.",
                 "alert-npu-throughput",
-                180.0,
+                240.0,
                 ("litert_enabled", "litert_npu_backend"),
                 sample=_npu_on_cpu,
             ),

@@ -207,8 +207,11 @@ class ConnectedDevice:
         await asyncio.sleep(span * chance.random())
         while True:
             ends_at = wall_clock()
-            device.variants, device.revision = self.keeper.variants, self.keeper.revision
-            device.outbox.put(device.report(begins_at=begins_at, ends_at=ends_at), at=ends_at)
+            keeper = self.keeper  # whose lease ended has no revision, and obeys no variant any more
+            device.variants = keeper.variants if keeper.revision is not None else {}
+            device.revision = keeper.revision
+            for export in device.report(begins_at=begins_at, ends_at=ends_at):
+                device.outbox.put(export, at=ends_at)
             begins_at = ends_at
             hold_seconds = await self._send()
             if not self.online():
@@ -222,11 +225,11 @@ class ConnectedDevice:
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "gzip",
         }
-        address = f"{self._settings.gateway.rstrip('/')}/v1/metrics"
+        address = self._settings.gateway.rstrip("/")
         failures = 0
-        while (payload := self.device.outbox.waiting(wall_clock())) is not None:
+        while (export := self.device.outbox.waiting(wall_clock())) is not None:
             try:
-                answer = await self._http.post(address, payload, headers)
+                answer = await self._http.post(f"{address}{export.path}", export.payload, headers)
             except HttpError:
                 failures += 1
                 if failures > 1 or not self.online():

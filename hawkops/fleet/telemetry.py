@@ -138,21 +138,25 @@ class Telemetry:
             return [] if number is None else [Observation(number)]
 
         def used(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(processor.look())]
+            return [Observation(processor.look(), self._arm())]
 
         def free(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(shutil.disk_usage(storage).free)]
+            return [Observation(shutil.disk_usage(storage).free, self._arm())]
 
         meter.create_observable_gauge("hawkops.flags.revision", [obeyed])
         meter.create_observable_gauge("process.cpu.utilization", [used], "1")
         meter.create_observable_gauge("device.storage.free", [free], "By")
+
+    def _arm(self) -> dict[str, str]:
+        """Say which side of the comparison the device is on; it stands on everything that the device reports."""
+        return {"feature_flag.result.variant": self._variant()}
 
     def _attributes(self, requested: str, actual: str) -> dict[str, str]:
         return {
             "litert.backend.requested": requested,
             "litert.backend.actual": actual,
             "gen_ai.request.model": self._model,
-            "feature_flag.result.variant": self._variant(),
+            **self._arm(),
         }
 
     def inferred(self, requested: str, result: Inference, *, duration_seconds: float) -> None:
@@ -199,11 +203,12 @@ class Telemetry:
 
     def validated(self, *, intact: bool) -> None:
         """Report whether the model file was what it should be before it was loaded."""
-        self._validations.add(1, {"gen_ai.request.model": self._model, "outcome": "ok" if intact else "failed"})
+        outcome = "ok" if intact else "failed"
+        self._validations.add(1, {"gen_ai.request.model": self._model, **self._arm(), "outcome": outcome})
 
     def task(self, *, completed: bool) -> None:
         """Report a task of the app: once when it starts, once more when it got its answer."""
-        (self._tasks_completed if completed else self._tasks_started).add(1)
+        (self._tasks_completed if completed else self._tasks_started).add(1, self._arm())
 
     def close(self) -> None:
         """Send what is left and stop."""

@@ -3,6 +3,7 @@
 import gzip
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import yaml
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from hawkops.core.verdicts import Verdict
-from hawkops.fleet.stepping import Sent
+from hawkops.fleet.classes import CLASSES
+from hawkops.fleet.orders import Orders
+from hawkops.fleet.otlp import METRICS_PATH
+from hawkops.fleet.population import SimulatedDevice, population
+from hawkops.fleet.stepping import Sent, roll_out
 from monitoring.domain import criteria
 from monitoring.domain.criteria import Aggregate, Criterion, Reading, Selection
 from monitoring.domain.sketch import Sketch
@@ -27,6 +32,24 @@ ALERTS = [key for key in CRITERIA if key.startswith("alert-")]
 LEAST_DEVICE_SPAN = timedelta(hours=1)
 
 
+def mixed(devices: int, *, seed: int) -> list[SimulatedDevice]:
+    """Make a fleet split over the CPU, GPU, NPU and adaptive switching, each class over all of them, and a control."""
+    made = population(devices, seed=seed)
+    on = Orders(litert_enabled=True)
+    kinds = (
+        replace(on, litert_npu_backend=True),
+        replace(on, litert_gpu_backend=True),
+        on,
+        replace(on, litert_npu_backend=True, litert_adaptive_switching=True),
+        replace(on, litert_gpu_backend=True, litert_adaptive_switching=True),
+        replace(on, litert_adaptive_switching=True),
+        Orders(),
+    )
+    for number, device in enumerate(sorted(made, key=lambda one: one.body.device_class is not CLASSES[0])):
+        roll_out([device], kinds[number % len(kinds)])
+    return made
+
+
 def parsed(payload: bytes) -> ExportMetricsServiceRequest:
     return ExportMetricsServiceRequest.FromString(gzip.decompress(payload))
 
@@ -39,6 +62,8 @@ class Judge:
         self._devices: list[tuple[float, str]] = []
 
     def take(self, sent: Sent) -> None:
+        if sent.path != METRICS_PATH:
+            return
         arrived = datetime.fromtimestamp(sent.moment, UTC)
         found = decode(parsed(sent.payload), environment="demo", now=arrived)
         assert not found.reasons, found.reasons

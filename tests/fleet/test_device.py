@@ -88,6 +88,12 @@ def test_device__kill__ends_litert_and_asks_the_cloud(tmp_path: Path) -> None:
     prefill = [point for _, point in standin.points("litert.prefill.throughput")]
     assert all(point.scale <= 5 and point.sum / point.count > 100 for point in prefill)
     assert {attributes["outcome"] for attributes, _ in standin.points("litert.parity.checks")} == {"match"}
+    for name in ("app.tasks.started", "app.tasks.completed", "http.client.request.duration", "process.cpu.utilization"):
+        variants = {found.get("feature_flag.result.variant") for found, _ in standin.points(name)}
+        assert None not in variants
+        assert "off" in variants
+    tasks = {found["feature_flag.result.variant"] for found, _ in standin.points("app.tasks.completed")}
+    assert {"on", "off"} <= tasks
 
 
 def test_device__started_again__is_the_same_device(tmp_path: Path) -> None:

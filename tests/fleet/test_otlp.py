@@ -30,7 +30,7 @@ def test_payload__values__are_counted_once() -> None:
     payload.histogram("litert.prefill.throughput", "{token}/s", [], {})
     payload.count("litert.inferences", "{inference}", 3, {})
     payload.count("litert.backend.switches", "{switch}", 0, {})
-    payload.gauge("hawkops.flags.revision", "", 7)
+    payload.gauge("hawkops.flags.revision", "", 7, {})
     resource = read(payload).resource_metrics[0]
     assert {pair.key for pair in resource.resource.attributes} == {"device.id", "hawkops.simulated"}
     histogram, counter, gauge = resource.scope_metrics[0].metrics

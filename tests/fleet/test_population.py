@@ -1,16 +1,22 @@
 """The devices without a network: the same seed gives the same fleet, and each reports the whole table of metrics."""
 
+import gzip
 import statistics
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from hawkops.fleet.classes import CLASSES
 from hawkops.fleet.orders import Orders
-from hawkops.fleet.population import KEPT_SECONDS, Outbox, SimulatedDevice, population
+from hawkops.fleet.population import KEPT_SECONDS, Export, Outbox, SimulatedDevice, population
+from hawkops.fleet.scenarios import Injection, scenario
+from hawkops.fleet.stepping import roll_out
 from hawkops.fleet.usage import HOUR, Usage
 from monitoring.domain.metrics import CATALOGUE, MEASURED
+from monitoring.otlp.logs import decode_logs
 from tests.fleet.judging import parsed
 
 NOON = datetime(2026, 3, 4, 17, tzinfo=UTC).timestamp()
@@ -54,7 +60,9 @@ def test_report__many__hold_the_whole_table_in_its_proportions() -> None:
     for device in fleet():
         for number in range(40):
             begins_at = NOON + 600 * number
-            (resource,) = parsed(device.report(begins_at=begins_at, ends_at=begins_at + 600)).resource_metrics
+            (resource,) = parsed(
+                device.report(begins_at=begins_at, ends_at=begins_at + 600)[0].payload
+            ).resource_metrics
             assert {"device.gpu.driver", "hawkops.simulated"} <= {pair.key for pair in resource.resource.attributes}
             for metric in resource.scope_metrics[0].metrics:
                 kinds[metric.name] = metric.unit
@@ -78,7 +86,7 @@ def test_report__many__hold_the_whole_table_in_its_proportions() -> None:
 
 
 def test_report__gauges__are_plausible() -> None:
-    (resource,) = parsed(fleet(1)[0].report(begins_at=NOON, ends_at=NOON + 600)).resource_metrics
+    (resource,) = parsed(fleet(1)[0].report(begins_at=NOON, ends_at=NOON + 600)[0].payload).resource_metrics
     found = {
         metric.name: metric.gauge.data_points[0]
         for metric in resource.scope_metrics[0].metrics
@@ -98,6 +106,99 @@ def test_report__litert_off_without_cloud__tells_of_the_app_only() -> None:
     assert activity.sessions > 0
 
 
+def test_report__every_metric__says_which_arm_it_is_of() -> None:
+    devices = population(60, seed=3, steady=True)
+    roll_out(devices, ON, percentage=50)
+    seen: dict[str, set[str]] = defaultdict(set)
+    variants: Counter[str] = Counter()
+    for device in devices:
+        device.revision = 4
+        for moment in range(5):
+            span = {"begins_at": NOON + 600 * moment, "ends_at": NOON + 600 * (moment + 1)}
+            (resource,) = parsed(device.report(**span)[0].payload).resource_metrics
+            for metric in resource.scope_metrics[0].metrics:
+                for point in getattr(metric, metric.WhichOneof("data") or "gauge").data_points:
+                    said = {pair.key: pair.value.string_value for pair in point.attributes}
+                    seen[metric.name].add(said.get("feature_flag.result.variant", ""))
+        variants[device.variants["litert_enabled"]] += 1
+    assert variants["on"] == pytest.approx(30, abs=12)
+    both = {name for name in seen if name.startswith(("app.", "process.", "device.", "http.", "gen_ai.client."))}
+    assert {"app.sessions", "app.tasks.completed", "process.cpu.utilization", "device.battery.drain"} < both
+    assert {name: seen[name] for name in both - {"app.support_tickets"}} == {
+        name: {"on", "off"} for name in both - {"app.support_tickets"}
+    }
+    assert seen.pop("hawkops.flags.revision") == {""}
+    assert not any("" in found for found in seen.values())
+
+
+@pytest.mark.parametrize("flags", [{}, {"litert_gpu_backend": True}, {"litert_npu_backend": True}])
+def test_report__partly_rolled_out__control_asks_the_cloud_and_waits_three_times_as_long(
+    flags: dict[str, bool],
+) -> None:
+    devices = population(200, seed=3)
+    roll_out(devices, replace(Orders(litert_enabled=True), **flags), percentage=50)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    actual: dict[str, set[str]] = defaultdict(set)
+    for device in devices:
+        for sample in device.live(begins_at=NOON, ends_at=NOON + 100).samples:
+            if not sample.error:
+                seconds[device.variants["litert_enabled"]].append(sample.seconds)
+                actual[device.variants["litert_enabled"]].add(sample.actual)
+    assert actual["off"] == {"cloud"}
+    assert actual["on"] - {"cloud"} == {"cpu", *(name[7:10] for name in flags)}
+    treatment, control = statistics.median(seconds["on"]), statistics.median(seconds["off"])
+    assert control / treatment >= 3
+    assert statistics.quantiles(seconds["off"], n=20)[-1] < 2
+
+
+def test_report__warm_device__marks_sustained_work_and_does_it_slower() -> None:
+    """Each of the classes slows down by its own share once it has worked for a minute without a rest."""
+    for device_class in CLASSES:
+        found: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for device in fleet(120):
+            if device.body.device_class is not device_class:
+                continue
+            for minute in range(4):
+                begins_at = NOON + 60 * minute
+                report = parsed(device.report(begins_at=begins_at, ends_at=begins_at + 60)[0].payload)
+                for metric in report.resource_metrics[0].scope_metrics[0].metrics:
+                    if metric.name == "litert.prefill.throughput":
+                        for point in metric.exponential_histogram.data_points:
+                            said = {pair.key: pair.value.string_value for pair in point.attributes}
+                            if said["litert.backend.actual"] == device.body.actual("gpu"):
+                                speed = device_class.speeds[said["litert.backend.actual"]].prefill * device.body.pace
+                                found[said["litert.load"]].append((point.count, point.sum / speed))
+                    if metric.name == "device.thermal.status" and minute == 0:
+                        assert metric.gauge.data_points[0].as_int == 0
+        shares = {load: sum(total for _, total in f) / sum(count for count, _ in f) for load, f in found.items()}
+        assert shares["sustained"] / shares["burst"] == pytest.approx(device_class.sustained, rel=0.03)
+
+
+def test_report__crashes__are_counted_first_and_told_as_events_of_the_span() -> None:
+    device = population(1, seed=3, steady=True, injection=Injection(scenario("crash-wave"), NOON))[0]
+    device.variants = {"litert_enabled": "off"}
+    counted = told = 0
+    for hour in range(40):
+        begins_at = NOON + HOUR * hour
+        metrics, *logs = device.report(begins_at=begins_at, ends_at=begins_at + HOUR)
+        assert metrics.path == "/v1/metrics"
+        for metric in parsed(metrics.payload).resource_metrics[0].scope_metrics[0].metrics:
+            if metric.name == "app.crashes":
+                counted += metric.sum.data_points[0].as_int
+        for path, payload in ((one.path, one.payload) for one in logs):
+            assert path == "/v1/logs"
+            sent = ExportLogsServiceRequest.FromString(gzip.decompress(payload))
+            now = datetime.fromtimestamp(begins_at + HOUR, UTC)
+            decoded = decode_logs(sent, environment="demo", now=now)
+            assert not decoded.reasons
+            assert not decoded.moved_to_arrival
+            assert all(line.crash and line.device_id == device.identity.device_id for line in decoded.lines)
+            assert all(begins_at <= line.at.timestamp() <= begins_at + HOUR for line in decoded.lines)
+            assert {line.exception_type for line in decoded.lines} == {"java.lang.IllegalStateException"}
+            told += len(decoded.crashes)
+    assert counted == told > 3
+
+
 def test_obey__other_backend_while_running__is_one_switch() -> None:
     device = fleet(1, orders=Orders(litert_enabled=True))[0]
     device.obey(Orders(litert_enabled=True, litert_gpu_backend=True))
@@ -109,8 +210,8 @@ def test_obey__other_backend_while_running__is_one_switch() -> None:
 def test_outbox__older_than_an_hour__is_given_up() -> None:
     outbox = Outbox()
     for at in (0.0, 10.0, 20.0):
-        outbox.put(f"{at}".encode(), at=at)
-    assert list(outbox.taken(10.0 + KEPT_SECONDS)) == [b"10.0", b"20.0"]
+        outbox.put(Export(f"{at}".encode()), at=at)
+    assert list(outbox.taken(10.0 + KEPT_SECONDS)) == [Export(b"10.0"), Export(b"20.0")]
     assert outbox.waiting(0.0) is None
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from hawkops.fleet import simulate
-from hawkops.fleet.classes import CLASSES, WARM_SECONDS, Body
+from hawkops.fleet.classes import CLASSES, PUBLISHED, WARM_SECONDS, Body
 from hawkops.fleet.http import Client
 from hawkops.fleet.otlp import wall_clock
+from hawkops.fleet.population import population
 from hawkops.fleet.usage import Usage
 from tests.fleet.standin import KEY, StandIn, gateway, wait_for
 
@@ -31,6 +32,30 @@ def test_class__reference__keeps_the_runbooks_floors_though_warm() -> None:
     for backend, floor in (("cpu", 243), ("gpu", 1876), ("npu", 5836)):
         speeds = sorted(body.infer(backend, now=WARM_SECONDS + 1).prefill for body in bodies for _ in range(50))
         assert speeds[len(speeds) // 20] >= floor
+
+
+def test_class__published_phones__are_in_no_fleet_because_they_miss_the_floors_they_gave() -> None:
+    published = {(one.soc, backend): speed.prefill for one in PUBLISHED for backend, speed in one.speeds.items()}
+    assert published["snapdragon-8-gen3", "cpu"] == 243.24
+    assert published["snapdragon-8-gen3", "gpu"] == 1876.5
+    assert published["snapdragon-8-elite", "npu"] == 5836
+    for one in PUBLISHED:
+        for backend, floor in (("cpu", 243), ("gpu", 1876), ("npu", 5836)):
+            if backend in one.speeds:
+                bodies = [Body(one, random.Random(seed), memory_bytes=1e9) for seed in range(40)]
+                speeds = sorted(body.infer(backend, now=0.0).prefill for body in bodies for _ in range(50))
+                assert speeds[len(speeds) // 20] < floor
+    drawn = {device.identity.soc for device in population(500, seed=1)}
+    assert drawn == {one.soc for one in CLASSES}
+    assert not drawn & {one.soc for one in PUBLISHED}
+
+
+def test_class__reference__has_the_stated_ratio_to_the_published_speeds() -> None:
+    for backend, published in {**PUBLISHED[0].speeds, "npu": PUBLISHED[1].speeds["npu"]}.items():
+        assumed = CLASSES[0].speeds[backend]
+        assert assumed.prefill / published.prefill == pytest.approx(1.6, rel=0.01)
+        assert assumed.decode / published.decode == pytest.approx(1.4, rel=0.01)
+        assert assumed.source.startswith("assumed: 1.6 × prefill and 1.4 × decode of the Galaxy ")
 
 
 def test_class__slowest__answers_within_the_tightest_limit_though_warm() -> None:

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hawkops.fleet.scenarios import HEALTHY, SCENARIOS
 from hawkops.fleet.simulate import GATEWAY, Settings, WrongInput, run
+from hawkops.management.span import backfill, seconds_of, step_of
 
 
 class Command(BaseCommand):
@@ -30,6 +31,8 @@ class Command(BaseCommand):
         parser.add_argument("--steady", action="store_true", help="no night, nobody offline or in the background")
         parser.add_argument("--gateway", help=f"its address; by default HAWKOPS_GATEWAY, or {GATEWAY}")
         parser.add_argument("--key", help="a device key; by default HAWKOPS_DEVICE_KEY, or the one that `up` made")
+        parser.add_argument("--span", metavar="48h", help="write so long a past into demo, at once, and end")
+        parser.add_argument("--step", default="60", metavar="SECONDS", help="with --span: between two reports; 60")
         parser.add_argument("--list", action="store_true", help="say what can go wrong, and end")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,10 +43,12 @@ class Command(BaseCommand):
                 needed = f" Needs {' and '.join(one.flags)}." if one.flags else ""
                 self.stdout.write(f"{one.name:{width}}  {one.sentence}{needed}")
             return
+        span = options["span"]
         try:
+            key = options["key"] or os.environ.get("HAWKOPS_DEVICE_KEY")
             wanted = Settings.given(
                 gateway=options["gateway"] or os.environ.get("HAWKOPS_GATEWAY") or GATEWAY,
-                key=options["key"] or os.environ.get("HAWKOPS_DEVICE_KEY") or _key(settings.DATA / "device.key"),
+                key="" if span else key or _key(settings.DATA / "device.key"),
                 devices=options["devices"],
                 seed=options["seed"],
                 report_seconds=options["report"],
@@ -52,6 +57,13 @@ class Command(BaseCommand):
                 for_seconds=options["for_seconds"],
                 steady=options["steady"],
             )
+            if span:
+                seconds = seconds_of(span)
+                step = step_of(options["step"], seconds)
+                say = self.stdout.write
+                taken = asyncio.run(backfill(wanted, dsn=settings.DATABASE_URL, span=seconds, step=step, say=say))
+                say(f"{wanted.devices} simulated devices, the last {span}, in demo: {taken} exports taken.")
+                return
         except WrongInput as error:
             raise CommandError(str(error), returncode=2) from error
         asyncio.run(run(wanted))
