@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hawkops.fleet.http import Answer, Client, HttpError
+from tests import apart
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -41,7 +42,7 @@ def exchange(*answers: bytes, requests: int = 1, **options: float) -> tuple[list
             client.close()
             server.close()
 
-    return asyncio.run(story())
+    return apart.run(story())
 
 
 def test_post__content_length__keeps_the_connection() -> None:
@@ -87,9 +88,9 @@ def test_post__broken_answer__is_an_error(answer: bytes) -> None:
 
 def test_post__nobody_listens__is_an_error() -> None:
     with pytest.raises(HttpError):
-        asyncio.run(Client().post_json("http://127.0.0.1:9/", {}))
+        apart.run(Client().post_json("http://127.0.0.1:9/", {}))
     with pytest.raises(HttpError):
-        asyncio.run(Client().post_json("file:///etc/passwd", {}))
+        apart.run(Client().post_json("file:///etc/passwd", {}))
 
 
 def test_post__no_answer_in_time__is_an_error() -> None:
@@ -104,4 +105,4 @@ def test_post__no_answer_in_time__is_an_error() -> None:
             await client.post_json(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
         server.close()
 
-    asyncio.run(story())
+    apart.run(story())

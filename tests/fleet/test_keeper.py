@@ -10,6 +10,7 @@ from hawkops.fleet.http import Client
 from hawkops.fleet.keeper import FlagKeeper
 from hawkops.fleet.ofrep import FlagClient, stream_addresses
 from hawkops.fleet.orders import SAFE, Orders
+from tests import apart
 from tests.fleet.standin import KEY, StandIn, gateway
 
 ON = {"litert_enabled": True, "ai_fallback_to_cloud": True}
@@ -59,7 +60,7 @@ def test_keeper__changed_answer__is_obeyed_then_confirmed_by_304() -> None:
                 assert keeper.revision == 2
                 assert said[-1].startswith("revision 2: litert_enabled off, obeyed after ")
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__change_that_touches_nothing_here__is_confirmed_by_one_304() -> None:
@@ -73,7 +74,7 @@ def test_keeper__change_that_touches_nothing_here__is_confirmed_by_one_304() -> 
                 assert len(obeyed) == 1
                 assert "nothing changes here" in said[-1]
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__lease_not_renewed__falls_to_safe_values_and_comes_back() -> None:
@@ -92,7 +93,7 @@ def test_keeper__lease_not_renewed__falls_to_safe_values_and_comes_back() -> Non
                 await until(lambda: keeper.orders.litert_enabled)
                 assert keeper.revision == 1
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__short_lease__is_renewed_before_it_ends() -> None:
@@ -104,7 +105,7 @@ def test_keeper__short_lease__is_renewed_before_it_ends() -> None:
                 assert obeyed == [Orders(litert_enabled=True)]
                 assert standin.statuses().count(304) >= 3
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__gateway_grants_no_lease__stays_safe() -> None:
@@ -115,7 +116,7 @@ def test_keeper__gateway_grants_no_lease__stays_safe() -> None:
                 assert keeper.orders == SAFE
                 assert obeyed == []
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__no_stream_offered__polls() -> None:
@@ -127,7 +128,7 @@ def test_keeper__no_stream_offered__polls() -> None:
                 await until(lambda: not keeper.orders.litert_enabled, 2.0)
                 assert not standin.streams
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__stream_lost__asks_again_and_reconnects() -> None:
@@ -142,7 +143,7 @@ def test_keeper__stream_lost__asks_again_and_reconnects() -> None:
                 await until(lambda: not keeper.orders.litert_enabled, 3.0)
                 await until(lambda: standin.streams, 3.0)
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__many_events_at_once__make_few_requests() -> None:
@@ -155,7 +156,7 @@ def test_keeper__many_events_at_once__make_few_requests() -> None:
                 await until(lambda: keeper.revision == 51)
                 assert len(standin.evaluations) < 30
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_keeper__refused_key__is_said_once_and_changes_nothing() -> None:
@@ -167,7 +168,7 @@ def test_keeper__refused_key__is_said_once_and_changes_nothing() -> None:
                 assert obeyed == []
                 assert keeper.orders == SAFE
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_stream_addresses__all_forms__are_completed() -> None:

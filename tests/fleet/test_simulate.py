@@ -19,6 +19,7 @@ from hawkops.fleet.http import Client
 from hawkops.fleet.otlp import wall_clock
 from hawkops.fleet.population import population
 from hawkops.fleet.usage import Usage
+from tests import apart
 from tests.fleet.standin import KEY, StandIn, gateway, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +161,7 @@ def test_device__offline__reaches_nothing_and_sends_with_the_original_times_when
             await arrives(lambda: device.device.orders.litert_enabled, seconds=25)
 
     with gateway(flags={"litert_enabled": False}) as standin:
-        asyncio.run(story(standin))
+        apart.run(story(standin))
 
 
 def test_device__refused_for_now__sends_the_same_export_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +178,7 @@ def test_device__refused_for_now__sends_the_same_export_later(monkeypatch: pytes
             await arrives(lambda: any(closed_at < time / 1e9 < opened_at for time in ends(standin)))
 
     with gateway(flags={"litert_enabled": False}) as standin:
-        asyncio.run(story(standin))
+        apart.run(story(standin))
 
 
 async def arrives(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -23,6 +23,7 @@ from monitoring.selectors.looks import looks, rules
 from monitoring.services import alerts as services
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import patterns_scan, patterns_seed
+from tests import apart
 from tests.monitoring.rows import stored
 
 ME = Actor("person:1", "operator-1")
@@ -283,6 +284,6 @@ def test_watch__in_a_process_without_celery__tries_again_after_a_fault() -> None
                 break
         await watch.stop()
 
-    asyncio.run(run())
+    apart.run(run())
 
     assert standing() == [("production", "firing")]

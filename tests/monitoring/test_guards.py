@@ -14,6 +14,7 @@ from hawkops.history.actors import Actor
 from monitoring.models import DoorTotal, RollupPartial
 from monitoring.otlp.guards import Guards, Limits, free_percent
 from rollout.services.flags import flags_seed
+from tests import apart
 from tests.monitoring.conftest import JSON, Running, serving
 from tests.monitoring.payloads import Payload
 from tests.monitoring.test_killed import gateway
@@ -77,8 +78,8 @@ def test_of_a_database_elsewhere_this_disk_says_nothing() -> None:
         guards = Guards(Limits(HERE, free_disk_percent=100.0), dsn)
         return await guards._no_space() is not None
 
-    assert asyncio.run(look("postgresql://u@/db?host=/run/pg"))
-    assert not asyncio.run(look("postgresql://u@db.example/db"))
+    assert apart.run(look("postgresql://u@/db?host=/run/pg"))
+    assert not apart.run(look("postgresql://u@db.example/db"))
 
 
 def test_a_folder_that_is_not_there_yet_counts_as_its_parent() -> None:
@@ -123,4 +124,4 @@ def test_a_loop_that_lags_sends_away_until_it_is_fast_again() -> None:
             await guards.stop()
         return said
 
-    assert asyncio.run(story()) == [False, True, False]
+    assert apart.run(story()) == [False, True, False]
