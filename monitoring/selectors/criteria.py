@@ -218,7 +218,7 @@ class Evaluation:
             if any(self.last.get(x.pk, since) > since for x in self.series if x.metric == one.over.metric):
                 return ""
             did = f"reported {one.over.metric} in {domain.spoken(SOURCE_SCOPE)}"
-        devices = self._devices(BACKEND_SCOPE, one.over.arm)
+        devices = self._devices(HOUR, one.over.arm)
         return f"not in scope: 0 of {devices} devices {did}" if devices else ""
 
     def _used(self, one: Criterion, backends: Sequence[str], *, device_class: str = "") -> bool:
@@ -243,7 +243,9 @@ class Evaluation:
         if one.of is not None:
             whole, whole_at = self._merged(one, self._chosen(one.of))
             at = max(filter(None, (at, whole_at)), default=None)
-        devices = self._devices(one.window, one.over.arm)
+        # of long windows only what divides by it needs to know: counting a large fleet's days costs more than all else
+        counted = one.aggregate is Aggregate.PER_DEVICE or one.window <= HOUR
+        devices = self._devices(one.window, one.over.arm) if counted else 0
         if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not found.count:
             # a counter that never moved says nothing; that devices report at all makes it a zero
             flowing, flowing_at = self._merged(one, self._chosen(Selection(INFERENCES, arm=one.over.arm)))
