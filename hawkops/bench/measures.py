@@ -27,7 +27,7 @@ from hawkops.core.errors import NotFound
 SECONDS = 5.0
 CONNECTIONS = 32
 # A fleet is many connections that each wait for their own answer; with few of them a group commit has nobody to wait for.
-FLEET_CONNECTIONS = 256
+FLEET_CONNECTIONS = 512
 INGEST_PROMISED = 0.8
 TEMPLATES = 200
 DEVICES = 2_000

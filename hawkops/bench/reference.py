@@ -1,7 +1,7 @@
 """Bare loops to compare with: the same work on the same server without anything of ours around it.
 
 `python -m uvicorn hawkops.bench.reference:evaluate` parses a JSON context, hashes ten buckets and encodes ten answers;
-`…:walk` parses an OTLP payload with the stock parser and visits every point.
+`…:walk` parses an OTLP payload with the stock parser and reads every point, and keeps nothing.
 """
 
 from typing import Any
@@ -41,18 +41,28 @@ async def evaluate(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await _answer(send, orjson.dumps({"flags": flags}), b"application/json")
 
 
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return getattr(value, kind) if kind else None
+
+
 async def walk(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Visit every point of the payload in the body."""
+    """Read every point of the payload in the body: what it is called, when it was, and its numbers."""
     if scope["type"] != "http":
         return
     payload = ExportMetricsServiceRequest.FromString(await _body(receive))
-    total = 0.0
+    found: list[tuple[Any, ...]] = []
     for resource in payload.resource_metrics:
-        names = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+        device = {pair.key: _value(pair.value) for pair in resource.resource.attributes}
         for scoped in resource.scope_metrics:
             for metric in scoped.metrics:
-                points = getattr(metric, metric.WhichOneof("data") or "gauge").data_points
-                for point in points:
-                    names.update((attribute.key, attribute.value.string_value) for attribute in point.attributes)
-                    total += sum(point.positive.bucket_counts) if hasattr(point, "positive") else point.as_double
+                kind = metric.WhichOneof("data")
+                for point in getattr(metric, kind or "gauge").data_points:
+                    names = {pair.key: _value(pair.value) for pair in point.attributes}
+                    which = (device, metric.name, metric.unit, names, point.time_unix_nano)
+                    if kind == "exponential_histogram":
+                        counts = (point.zero_count, point.scale, point.positive.offset, [*point.positive.bucket_counts])
+                        found.append((*which, point.count, point.sum, point.min, point.max, *counts))
+                    else:
+                        found.append((*which, getattr(point, point.WhichOneof("value"))))
     await _answer(send, b"", b"application/x-protobuf")

@@ -103,8 +103,7 @@ class SeriesKey(NamedTuple):
     simulated: bool
 
 
-@dataclass(frozen=True)
-class DeviceReport:
+class DeviceReport(NamedTuple):
     """What the census wants to know of a payload."""
 
     environment: str
@@ -113,7 +112,7 @@ class DeviceReport:
     simulated: bool
     revision: int | None
     # of `litert_enabled`, as its points say; ("",) when none says
-    variants: tuple[str, ...] = field(default=("",), compare=False)
+    variants: tuple[str, ...] = ("",)
 
 
 class Ref:
@@ -151,7 +150,7 @@ class CumulativePoint(NamedTuple):
     point: cumulative.Point
 
 
-@dataclass
+@dataclass(slots=True)
 class Decoded:
     """One payload, understood: observations by series and time bucket, what was rejected and why."""
 

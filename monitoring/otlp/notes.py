@@ -45,12 +45,14 @@ class Notes:
 
     def take(self, decoded: Decoded, signal: str, message: Callable[[], Any], *, now: datetime) -> None:
         """Add a note on each of the payload's devices that is due; `message` is called once for the parsed payload."""
+        moment = time.monotonic()
+        if not decoded.reasons and int(moment) == self._second and self._spent[False] >= PER_SECOND:
+            return  # the usual payload of a busy fleet
         parts = decoded.parts or (decoded,)
         resources: dict[tuple[str, str, str], list[int]] = {}
         for place, part in enumerate(parts):
             for report in part.reports:
                 resources.setdefault((report.environment, report.device_id, signal), []).append(place)
-        moment = time.monotonic()
         payload = None
         for name, places in resources.items():
             own = [parts[place] for place in places]
