@@ -326,6 +326,7 @@ def _target_label(target: Target, *, right: bool) -> dict[str, Any]:
         "y": target.value,
         "yanchor": "bottom",
         "showarrow": False,
+        "bgcolor": "surface",
         "font": {"color": "target" if target.missed else "mark", "size": 11.5, "weight": 600},
     }
 
@@ -336,12 +337,13 @@ def _edge_label(text: str, *, missed: bool) -> dict[str, Any]:
         "name": "target",
         "text": text,
         "xref": "paper",
-        "x": 1,
-        "xanchor": "right",
+        "x": 0,
+        "xanchor": "left",
         "yref": "paper",
         "y": 1,
         "yanchor": "top",
         "showarrow": False,
+        "bgcolor": "surface",
         "font": {"color": "target" if missed else "mark", "size": 11.5, "weight": 600},
     }
 

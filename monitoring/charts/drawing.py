@@ -23,7 +23,7 @@ from monitoring.charts.asked import (
     small,
     trace,
 )
-from monitoring.charts.words import words
+from monitoring.charts.words import spoken, words
 from monitoring.domain import metrics
 from monitoring.domain.criteria import Criterion
 from monitoring.domain.metrics import Metric
@@ -130,8 +130,8 @@ def _pairs(
         traces.append(trace(asked, median, name=f"{prefix}p50", style=styles[key], thin=True))
         traces.append(trace(asked, guaranteed, name=f"{prefix}{label if alone else short}", style=styles[key]))
         said.append(
-            f"{names[key]} {short} {words(line.whole.quantile(q), metric.unit)}, "
-            f"p50 {words(line.whole.quantile(0.5), metric.unit)}"
+            f"{names[key]} {short} {words(line.whole.quantile(q), spoken(metric))}, "
+            f"p50 {words(line.whole.quantile(0.5), spoken(metric))}"
         )
     lines = limits(asked, keys, scale=scale, highest=highest, classes=_classes(found))
     under = _under(asked, metric, found, aimless=aimless(lines))
@@ -168,7 +168,7 @@ def burst_and_sustained(backend: str) -> Drawer:
             for q, thin in ((0.5, True), (metric.guaranteed, False)):
                 name = f"{state} {'p50' if thin else 'p5'}"
                 traces.append(trace(asked, asked.drawn(line.grid.quantiles(q)), name=name, style=style, thin=thin))
-            said.append(f"{state} p5 {words(line.whole.quantile(metric.guaranteed), metric.unit)}")
+            said.append(f"{state} p5 {words(line.whole.quantile(metric.guaranteed), spoken(metric))}")
         highest = max(line.whole.high for line in found.values())
         keys = drawer.keys_among(asked.criteria)
         lines = limits(asked, keys, scale=1.0, highest=highest, classes=_classes(found))
@@ -207,7 +207,7 @@ def levels(name: str, *, keys: tuple[str, ...] = (), highs: bool = False, also: 
             traces.append(trace(asked, asked.drawn(y, scale), name=f"{prefix}{label}", style=key))
             value = line.whole.high if highs else line.whole.mean
             said.append(
-                f"{word} {label} {words(value, metric.unit)}, p50 {words(line.whole.quantile(0.5), metric.unit)}"
+                f"{word} {label} {words(value, spoken(metric))}, p50 {words(line.whole.quantile(0.5), spoken(metric))}"
             )
         lines = limits(asked, keys, scale=scale, highest=highest, classes=_classes(found))
         under = _under(asked, metric, found, aimless=aimless(lines))
@@ -234,8 +234,8 @@ def quotient(name: str, *, keys: tuple[str, ...] = ()) -> Drawer:
         both = {"treatment": treatment, CONTROL: control}
         lines = limits(asked, keys, scale=1.0, highest=float("inf"), compares=True)
         said = (
-            f"{above / below:.2f} times: control p50 {words(above, metric.unit)}, "
-            f"treatment p50 {words(below, metric.unit)}"
+            f"{above / below:.2f} times: control p50 {words(above, spoken(metric))}, "
+            f"treatment p50 {words(below, spoken(metric))}"
         )
         under = _under(asked, metric, both, aimless=aimless(lines))
         line = trace(asked, asked.drawn(y), name="control ÷ treatment, p50", style="treatment")

@@ -37,6 +37,11 @@ def words(value: float | None, unit: str) -> str:
     return "–" if value is None else number(float(f"{value:.4g}"))
 
 
+def spoken(metric: Metric) -> str:
+    """Return the unit that `words` writes a metric's values in."""
+    return "share" if metric.is_share else metric.unit
+
+
 def scale_of(metric: Metric, highest: float) -> tuple[float, str]:
     """Return the factor and unit that a chart with this highest value is drawn in."""
     if metric.unit == "s":
@@ -44,5 +49,5 @@ def scale_of(metric: Metric, highest: float) -> tuple[float, str]:
     if metric.unit == "By":
         return (1e-9, "GB") if highest >= 1e9 else (1e-6, "MB")
     if metric.unit == "1":
-        return 1.0, ""
+        return (100.0, "%") if metric.is_share else (1.0, "")
     return 1.0, metric.unit

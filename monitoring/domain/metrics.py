@@ -37,6 +37,11 @@ class Metric:
         return "{token}/s" if self.unit == "tok/s" else self.unit
 
     @property
+    def is_share(self) -> bool:
+        """Whether it is a part of something, 0 to 1, which pages write in percent."""
+        return self.name in ("process.cpu.utilization", "device.battery.drain")
+
+    @property
     def guaranteed(self) -> float:
         """0.05 where a floor must be reached by 95 % of observations, else 0.95."""
         return 0.05 if self.direction is Direction.HIGHER else 0.95

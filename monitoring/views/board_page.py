@@ -17,7 +17,7 @@ from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
 from monitoring.domain import criteria, windows
 from monitoring.domain.cardinality import OTHER
-from monitoring.domain.criteria import Criterion
+from monitoring.domain.criteria import Aggregate, Criterion
 from monitoring.selectors import criteria as criteria_selectors
 from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.cells import Cells, cell_devices
@@ -443,6 +443,8 @@ def _past(text: str, now: datetime) -> datetime | None:
 def _limit(one: Criterion) -> str:
     """Say a limit: `alert p95 < 5 s over 5 min`."""
     wanted = "the class's profile" if one.threshold is None else criteria.shown(one.threshold, one)
+    if one.aggregate is Aggregate.RANGE:
+        return f"{limit_word(one)} within the middle {wanted} of the {criteria.spoken(criteria.BASELINE)} before"
     return f"{limit_word(one)} {one.aggregate.label} {one.comparator.value} {wanted} over {criteria.spoken(one.window)}"
 
 
