@@ -12,6 +12,7 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, percent, spoken
 from hawkops.history import selectors as history
+from monitoring.domain.alerting import LATE_AFTER
 from monitoring.selectors import alerts as alert_selectors
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
@@ -92,8 +93,6 @@ def facts(environment: str) -> dict[str, Fact]:
     killed = litert is not None and litert.override_variant == "off"
     emergency = reverse("incidents:emergency", kwargs={"environment": environment})
     summary = release_selectors.release_summary(environment)
-    last = history.last_entry_at()
-    late = last is None or clock.now() - last > HEARTBEAT_LATE
     kill_detail = ""
     if killed and litert is not None:
         found = census_selectors.census(environment, litert.override_revision or litert.revision)
@@ -114,12 +113,7 @@ def facts(environment: str) -> dict[str, Fact]:
             reverse("monitoring:litert", kwargs={"environment": environment}),
         ),
         "alerts": _alerts(environment),
-        "platform": Fact(
-            "Platform late" if late else "Platform healthy",
-            "No history entry yet" if last is None else f"History {spoken(clock.now() - last)} old",
-            reverse("history:entries", kwargs={"environment": environment}) + "#chain",
-            ok=not late,
-        ),
+        "platform": _platform(environment),
     }
 
 
@@ -132,3 +126,18 @@ def _alerts(environment: str) -> Fact:
         quiet = len(stand)
         return Fact("No alert fires", f"{quiet} known or pending" if quiet else "all criteria looked at", url)
     return Fact(f"{len(loud)} alert{'' if len(loud) == 1 else 's'}", loud[0].alert.title, url, active=True)
+
+
+def _platform(environment: str) -> Fact:
+    """Say whether HawkOps itself is well: whether alerts are evaluated and the history has its heartbeat."""
+    now, looked, last = clock.now(), alert_selectors.looked_at(environment), history.last_entry_at()
+    if looked is not None and now - looked > LATE_AFTER:
+        url = reverse("monitoring:alerts", kwargs={"environment": environment})
+        return Fact("Alerts not evaluated", f"for {spoken(now - looked)}", url, ok=False)
+    late = last is None or now - last > HEARTBEAT_LATE
+    return Fact(
+        "Platform late" if late else "Platform healthy",
+        "No history entry yet" if last is None else f"History {spoken(now - last)} old",
+        reverse("history:entries", kwargs={"environment": environment}) + "#chain",
+        ok=not late,
+    )

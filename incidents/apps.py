@@ -11,7 +11,7 @@ class IncidentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Say what an emergency explains."""
-        from incidents.quieting import kill_in_force
+        from incidents.quieting import switched_off
         from monitoring.selectors.quieting import register
 
-        register(kill_in_force)
+        register(switched_off)

@@ -1,4 +1,4 @@
-"""What an emergency explains: while LiteRT or a backend is off, its performance alerts tell nobody anything new.
+"""What a switch explains: while LiteRT or a backend is off, its performance alerts tell nobody anything new.
 
 What users get meanwhile stays loud: errors, crashes, wrong results, cloud fallback, and everything about security.
 """
@@ -24,17 +24,27 @@ PERFORMANCE = ALSO_IN_THE_CLOUD | SWITCHING | {metrics.PREFILL, metrics.DECODE, 
 LOCAL = frozenset({"cpu", "gpu", "npu"})
 
 
-def kill_in_force(environment: str) -> Iterable[Quiet]:
-    """Explain the alerts that follow from each switch that is off."""
-    for flag in flags.overridden(environment):
+def switched_off(environment: str) -> Iterable[Quiet]:
+    """Explain the alerts that follow from each switch that is off, and from a rollout that stands at nobody."""
+    overridden = flags.overridden(environment)
+    if flags.flag_percentages(environment).get(LITERT) == 0 and LITERT not in {flag.key for flag in overridden}:
+        yield Quiet(f"{LITERT} is served to nobody", _of_nobody)
+    for flag in overridden:
         if flag.override_variant == OFF and (covers := _COVERS.get(flag.key)):
             words = "is killed" if flag.key == LITERT else "is disabled"
             yield Quiet(f"{flag.key} {words}", covers, _entry(environment, flag.key, flag.override_at))
 
 
-def _of_litert(look: Look) -> bool:
+def _of_nobody(look: Look) -> bool:
+    """Whether it misses inferences or readings that only devices with LiteRT make."""
     if look.source is Source.HEALTH:
         return look.key == f"health-{AVAILABILITY}" and look.kind is Kind.BREACH
+    return look.of_treatment and look.kind is Kind.NO_DATA
+
+
+def _of_litert(look: Look) -> bool:
+    if _of_nobody(look):
+        return True
     if look.metric in ALSO_IN_THE_CLOUD and not look.backends:
         return False
     return _performance(look) and LOCAL.issuperset(look.backends)

@@ -107,7 +107,8 @@ Identity = tuple[str, str, str]
 class Look:
     """One look at one kind of one alert.
 
-    `from_telemetry` is false for what is measured here: silence of the devices explains nothing about it.
+    `from_telemetry` is false for what is measured here: silence of the devices explains nothing about it. `of_treatment`:
+    it reads only devices that LiteRT is served to.
     """
 
     source: Source
@@ -124,6 +125,7 @@ class Look:
     backends: tuple[str, ...] = ()
     purpose: Purpose | None = None
     from_telemetry: bool = False
+    of_treatment: bool = False
     simulated: bool = False
     action: Action | None = None
 

@@ -8,6 +8,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import alerting
 from monitoring.domain.alerting import NO_DATA_SUFFIX, OWNER, Action, Kind, Look, Sign, Source
+from monitoring.domain.arms import Arm
 from monitoring.domain.criteria import Criterion, Purpose, Severity
 from monitoring.domain.health import HealthCheck
 from monitoring.domain.metrics import HISTORY_GAP
@@ -209,6 +210,7 @@ def _of_criterion(found: Evaluated, now: datetime) -> Iterable[Look]:
             backends=one.over.backends,
             purpose=one.purpose,
             from_telemetry=measured.reader(one.over.metric) is None,
+            of_treatment=one.over.arm is Arm.TREATMENT,
             simulated=found.simulated,
             action=alerting.action_of(one.action) if breach else None,
         )

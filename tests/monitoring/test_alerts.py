@@ -212,7 +212,7 @@ def test_silence__of_all_telemetry__is_one_alert_that_explains_the_others(seeded
 
 
 @pytest.mark.django_db
-def test_kill_in_force__quiets_performance_alerts(seeded: None) -> None:
+def test_switched_off__quiets_performance_alerts(seeded: None) -> None:
     flags.flags_seed(actor=ME)
     look(0, 9.0)
     look(40, 9.0)

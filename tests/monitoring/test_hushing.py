@@ -10,7 +10,7 @@ import time_machine
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
-from incidents.quieting import kill_in_force
+from incidents.quieting import switched_off
 from monitoring.domain.alerting import Kind, Look, Sign, Source
 from monitoring.domain.criteria import Purpose, Severity
 from monitoring.events import AlertMoved, alert_moved
@@ -63,7 +63,7 @@ def look(seconds: float, latency: float | None = None, environment: str = "demo"
 
 def covered() -> set[str]:
     """The criteria whose alerts what is in force explains."""
-    quiets = list(kill_in_force("demo"))
+    quiets = list(switched_off("demo"))
     return {
         one.key
         for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY))
@@ -110,6 +110,31 @@ def test_kill_of_a_backend__explains_what_has_no_other(backend: str, explained: 
     flags.backend_disable(environment="demo", backend=backend, actor=ME, reason="")
 
     assert covered() == explained
+
+
+def test_rollout_that_stands_at_nobody__explains_that_nobody_reports_from_the_treatment_and_nothing_else() -> None:
+    def missing(*, of_treatment: bool, kind: Kind = Kind.NO_DATA) -> bool:
+        one = Look(
+            source=Source.CRITERION,
+            key="k",
+            kind=kind,
+            title="",
+            severity=Severity.INFO,
+            group="",
+            sign=Sign.BAD,
+            sentence="",
+            of_treatment=of_treatment,
+        )
+        return any(quiet.covers(one) for quiet in switched_off("demo"))
+
+    flags.flag_percentage_set(environment="demo", key="litert_enabled", percent=0, actor=ME, reason="Not yet")
+    assert missing(of_treatment=True)
+    assert not missing(of_treatment=False)
+    assert not missing(of_treatment=True, kind=Kind.BREACH)
+    flags.kill(environment="demo", actor=ME, reason="")
+    assert missing(of_treatment=True)
+    assert not missing(of_treatment=False)
+    assert {quiet.reason for quiet in switched_off("demo")} == {"litert_enabled is killed"}
 
 
 def test_kill__latency_that_counts_the_cloud_too__stays_loud() -> None:

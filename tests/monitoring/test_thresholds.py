@@ -208,7 +208,7 @@ def test_phases__each_has_its_four_lines() -> None:
 
 def test_rules_about_litert_and_its_users__read_the_treatment_only() -> None:
     everywhere = {key for key, one in FOUND.items() if one.over.arm is not Arm.TREATMENT}
-    shared = ("litert.model.validations", "security.", "hawkops.", "litert.fallback.duration")
+    shared = ("litert.model.validations", "security.", "hawkops.", "telemetry.", "litert.fallback.duration")
 
     assert everywhere == {key for key, one in FOUND.items() if one.over.metric.startswith(shared)}
     assert all(one.of.arm is one.over.arm for one in FOUND.values() if one.of is not None)
