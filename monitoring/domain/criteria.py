@@ -222,7 +222,7 @@ class Criterion:
         goal = "the profile of the device class" if self.threshold is None else shown(self.threshold, self)
         if self.aggregate is Aggregate.RANGE:
             must = "lies within"
-            goal = f"the middle {goal} of its hourly means in the {spoken(BASELINE)} before the release"
+            goal = f"the middle {goal} of its hourly means in the {spoken(BASELINE)} before"
         return f"{self._subject()} {must} {goal} over {spoken(self.window)}"
 
     def _subject(self) -> str:
@@ -596,6 +596,10 @@ def _comparison(made: Criterion, path: Path) -> None:
         raise Unfit((*path, "arm"), "what is compared with the control is the treatment: write arm: treatment")
     if made.aggregate is Aggregate.RANGE and made.against is not Against.BASELINE:
         raise Unfit((*path, "against"), "what is normal is told by the time before: write against: baseline")
+    if made.against is Against.BASELINE and made.aggregate is not Aggregate.RANGE:
+        counter = made.metric is not None and made.metric.kind is Kind.COUNTER
+        if made.aggregate is not Aggregate.CHANGE or made.of is not None or counter:
+            raise Unfit((*path, "against"), "only a mean or a normal range is compared with the time before")
     if made.aggregate is Aggregate.INTERVAL and made.against is not Against.CONTROL:
         raise Unfit((*path, "against"), "an interval is of the change against control")
     if made.aggregate in (Aggregate.TIMES, Aggregate.RANGE) and made.metric and made.metric.kind is Kind.COUNTER:

@@ -102,9 +102,9 @@ class TelemetryDoor:
             self._flushing.cancel()
             await asyncio.gather(self._flushing, return_exceptions=True)
         await self._guards.stop()
+        await self._writer.stop()  # what it still commits is counted too
         await self._flush()
         await self._counting.close()
-        await self._writer.stop()
         await self._reader.stop()
 
     async def _flush_totals(self) -> None:

@@ -78,6 +78,7 @@ class Hour:
         """Return what must be written: of devices, and of variants, that are new in this hour and kept."""
         known = self._known
         found: dict[tuple[str, str, str], Row] = {}
+        added: Counter[tuple[str, str]] = Counter()
         for report in reports:
             seen = known.get((report.environment, report.device_id))
             if seen is not None:
@@ -88,9 +89,11 @@ class Hour:
                 weight, said = panel.hour_weight(self._rows[report.environment]), frozenset()
                 if not panel.kept(report.device_id, weight):
                     continue
-            for variant in report.variants[:VARIANTS_MOST]:
-                if variant not in said:
-                    name = (report.environment, report.device_id, variant)
+            device = (report.environment, report.device_id)
+            for variant in report.variants:
+                name = (*device, variant)
+                if variant not in said and name not in found and len(said) + added[device] < VARIANTS_MOST:
+                    added[device] += 1
                     found[name] = Row(*name[:2], report.device_class, report.simulated, variant, weight)
         return list(found.values())
 

@@ -338,8 +338,12 @@ class Evaluation:
 
     def _span(self, ids: list[int], window: timedelta) -> rollups.Span:
         until = self.now + timedelta(seconds=1)
-        # what is still kept depends on the clock, also when somebody looks back
-        return rollups.window_of(ids, since=self.now - window, until=until, now=max(self.now, clock.now()))
+        return rollups.window_of(ids, since=self.now - window, until=until, now=self._kept_at)
+
+    @property
+    def _kept_at(self) -> datetime:
+        """The moment that says what is still kept: the clock's, also when somebody looks back."""
+        return max(self.now, clock.now())
 
     def _summed(self, window: timedelta) -> dict[int, Sketch]:
         """Return what each series observed within a window, without buckets, of the metrics whose sums are wanted."""
@@ -370,7 +374,7 @@ class Evaluation:
             wanted = [c for c in self.wanted if c.against is Against.BASELINE and c.window == window]
             names = {c.over.metric for c in wanted} | {c.of.metric for c in wanted if c.of is not None}
             until = self._baseline_ends(window)
-            span = rollups.window_of(self._ids_of(names), since=until - domain.BASELINE, until=until, now=self.now)
+            span = rollups.window_of(self._ids_of(names), since=until - domain.BASELINE, until=until, now=self._kept_at)
             self.before[window] = rollups.sums(span)
         return self.before[window]
 
@@ -380,7 +384,7 @@ class Evaluation:
             names = {c.over.metric for c in self.wanted if c.aggregate is Aggregate.RANGE and c.window == window}
             until = self._baseline_ends(window)
             span = rollups.steps_of(
-                self._ids_of(names), since=until - domain.BASELINE, until=until, step=HOUR, now=self.now
+                self._ids_of(names), since=until - domain.BASELINE, until=until, step=HOUR, now=self._kept_at
             )
             self.hours[window] = rollups.rows(span)
         found = self.hours[window]

@@ -97,7 +97,9 @@ def _silence(newest: datetime | None, now: datetime) -> Look:
         severity=Severity.CRITICAL,
         group=alerting.TELEMETRY,
         sign=seen,
-        sentence=f"no telemetry for {silent.total_seconds():.0f} s" if silent else "nothing has ever reported",
+        sentence=f"no telemetry for {silent.total_seconds():.0f} s"
+        if silent is not None
+        else "nothing has ever reported",
         data_at=newest,
     )
 

@@ -3,8 +3,11 @@
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from django.db import DatabaseError, connection
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
@@ -56,7 +59,10 @@ def _environment_evaluate(environment: str) -> int:
         return _judge(environment, found, quiets, now, began)
     except Exception as error:
         log.exception("alerts.evaluation_failed", extra={"environment": environment})
-        _failed(environment, f"{type(error).__name__}: {error}", now)
+        if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
+            connection.close()  # it is what broke; the others are looked at all the same
+        with suppress(DatabaseError):
+            _failed(environment, f"{type(error).__name__}: {error}", now)
         return 0
 
 
@@ -258,10 +264,12 @@ def evaluation_watch() -> int:
         known[missing], _ = Evaluation.objects.get_or_create(pk=missing, defaults={"began_at": now})
     late = [one for one in known.values() if now - (one.looked_at or one.began_at) > alerting.LATE_AFTER]
     every = len(late) == len(known)
-    told = {OWNER} if every else {one.environment for one in late}
     standing = set(
         Alert.objects.filter(source=Source.WATCH.value, resolved_at=None).values_list("environment", flat=True)
     )
+    # environments grow late seconds apart: what stands already tells it
+    told = {one.environment for one in late} & standing
+    told = told or ({OWNER} if every else {one.environment for one in late})
     moved = 0
     for environment in sorted(told | standing):
         look = _watched(known[environment], bad=environment in told, every=every, now=now)

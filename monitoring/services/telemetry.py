@@ -140,6 +140,13 @@ def device_hours_sum(*, now: datetime | None = None, environments: Iterable[str]
     return summed
 
 
+def device_hours_recount(environment: str, *, since: datetime) -> int:
+    """Add up an environment's hours anew from the one that holds `since` on: a past was written that had been counted."""
+    hour = since.replace(minute=0, second=0, microsecond=0)
+    DeviceHourCount.objects.filter(environment=environment, hour_at__gte=hour).delete()
+    return device_hours_sum(environments=[environment])
+
+
 def panel_merge() -> int:
     """Move what the door wrote about the panel's devices into one row for each hour and series; return of how many payloads.
 

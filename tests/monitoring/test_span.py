@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from hawkops.core import clock
-from monitoring.models import DeviceHour, RollupPartial, Series
+from monitoring.models import DeviceHour, DeviceHourCount, RollupPartial, Series
 from monitoring.services import rollups
 from tests import apart
 
@@ -28,6 +28,8 @@ def test_fleet__span__stands_in_demo_at_its_own_times_and_the_clock_runs_again()
     hours = set(DeviceHour.objects.values_list("hour_at", flat=True))
     assert len(hours) in (6, 7)
     assert clock.now() >= began
+    counted = DeviceHourCount.objects.filter(environment="demo", by_variant=False)
+    assert {one.hour_at for one in counted} == hours - {max(hours)}
     # what is older than the finest tier reaches stands in the coarser ones, whole
     chosen = RollupPartial.objects.filter(series__in=inferences)
     whole = sum(chosen.values_list("total", flat=True))

@@ -3,15 +3,19 @@
 import asyncio
 import os
 from argparse import ArgumentParser
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from hawkops.core import clock
+from hawkops.core.environments import Environment
 from hawkops.fleet.scenarios import HEALTHY, SCENARIOS
 from hawkops.fleet.simulate import GATEWAY, Settings, WrongInput, run
 from hawkops.management.span import backfill, seconds_of, step_of
+from monitoring.services.telemetry import device_hours_recount
 
 
 class Command(BaseCommand):
@@ -62,6 +66,7 @@ class Command(BaseCommand):
                 step = step_of(options["step"], seconds)
                 say = self.stdout.write
                 taken = asyncio.run(backfill(wanted, dsn=settings.DATABASE_URL, span=seconds, step=step, say=say))
+                device_hours_recount(Environment.DEMO.value, since=clock.now() - timedelta(seconds=seconds))
                 say(f"{wanted.devices} simulated devices, the last {span}, in demo: {taken} exports taken.")
                 return
         except WrongInput as error:
