@@ -189,7 +189,7 @@ def figure(chart: Chart) -> Figure:
         "data": [t if t["meta"].get("silent") else {**t, "hovertemplate": hover} for t in chart.traces],
         "layout": {
             "xaxis": xaxis,
-            "yaxis": {"rangemode": "tozero" if chart.zero_based else "normal"},
+            "yaxis": {"rangemode": "tozero" if chart.zero_based else "normal", **_headroom(chart)},
             "shapes": [
                 *(_target_line(one) for one in chart.targets if one.drawn and not one.far),
                 *map(_mark_line, marks),
@@ -302,6 +302,14 @@ def _target_line(target: Target) -> dict[str, Any]:
         "y1": target.value,
         "layer": "above",
     }
+
+
+def _headroom(chart: Chart) -> dict[str, Any]:
+    """Leave room above the lines where the upper edge says what lies beyond it."""
+    if not any(one.drawn and one.far for one in chart.targets):
+        return {}
+    values = [value for t in chart.traces for value in t.get("y", ()) if isinstance(value, int | float)]
+    return {"autorangeoptions": {"include": max(values) * 1.35}} if values else {}
 
 
 def _target_labels(targets: Sequence[Target]) -> list[dict[str, Any]]:

@@ -79,11 +79,20 @@ def orphan_end(pid: int, start: str, *, first: signal.Signals, wait_seconds: flo
     """End a process left by an earlier start, if it is still that process. Says whether there was one."""
     if started_at(pid) != start:
         return False
-    os.kill(pid, first)
-    end = time.monotonic() + wait_seconds
-    while time.monotonic() < end:
-        if started_at(pid) != start:
-            return True
+    for by in (first, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(pid, by)
+        if _wait(lambda: started_at(pid) != start, wait_seconds):
+            break
+    # Dead is not gone: until whoever adopted it takes note, a PostgreSQL that starts believes that it still runs.
+    _wait(lambda: not Path(f"/proc/{pid}").exists(), wait_seconds)
+    return True
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
     return True

@@ -333,8 +333,13 @@ def rates(name: str, *, title: str) -> Drawer:
         if not found:
             return empty(asked, f"reported {small(metric.title)}", name)
         minutes = asked.window.step.total_seconds() / 60
+
+        def ended(totals: list[float | None]) -> list[float | None]:
+            """Leave the step out that is still under way: drawn as a whole one it would look like a fall."""
+            return [*totals[:-1], None] if asked.live and totals else totals
+
         traces = [
-            trace(asked, asked.drawn(line.grid.totals(), 1 / minutes), name=arm_word(key, found), style=key)
+            trace(asked, asked.drawn(ended(line.grid.totals()), 1 / minutes), name=arm_word(key, found), style=key)
             for key, line in found.items()
         ]
         said = ", ".join(f"{arm_word(key, found)} {words(line.whole.total, '')} in all" for key, line in found.items())

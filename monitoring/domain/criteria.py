@@ -405,7 +405,8 @@ def shown(value: float, criterion: Criterion) -> str:
     """Write a value of a criterion as people read it."""
     if criterion.aggregate is Aggregate.TIMES:
         return f"{value:.2f}".rstrip("0").rstrip(".") + "×"
-    if criterion.aggregate is Aggregate.RATIO or criterion.aggregate.compares:
+    share = criterion.metric is not None and criterion.metric.is_share and criterion.aggregate is not Aggregate.COUNT
+    if criterion.aggregate is Aggregate.RATIO or criterion.aggregate.compares or share:
         return f"{value * 100:.2f}".rstrip("0").rstrip(".").replace("-", "−") + "\u202f%"
     unit = criterion.unit
     if unit == "s":

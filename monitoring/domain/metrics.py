@@ -39,7 +39,7 @@ class Metric:
     @property
     def is_share(self) -> bool:
         """Whether it is a part of something, 0 to 1, which pages write in percent."""
-        return self.name in ("process.cpu.utilization", "device.battery.drain")
+        return self.name in ("process.cpu.utilization", "device.battery.drain", SERIES_USED)
 
     @property
     def guaranteed(self) -> float:

@@ -187,7 +187,10 @@ class Decoded:
     @property
     def message(self) -> str:
         """Why points were rejected, most frequent first; empty when none was."""
-        return "; ".join(f"{count} × {why}" for why, count in self.reasons.most_common(5))[:2_000]
+        said = [f"{count} × {why}" for why, count in self.reasons.most_common(5)]
+        if (more := len(self.reasons) - len(said)) > 0:
+            said.append(f"and {more} more reason{'s' if more > 1 else ''}")
+        return "; ".join(said)[:2_000]
 
     def of_device(self) -> list[tuple[str | float, ...]]:
         """Return what the panel keeps of it: its names, hours since 1970, count, total, low and high."""

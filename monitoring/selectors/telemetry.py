@@ -182,7 +182,12 @@ def populations(classes: Sequence[DeviceClass]) -> list[Population]:
     for kinds in (real, simulated):
         if len(kinds) > 1:
             found.extend(
-                Population(f"{SIMULATED if one.simulated else REAL}:{one.name}", one.name, one.simulated, one.name)
+                Population(
+                    f"{SIMULATED if one.simulated else REAL}:{one.name}",
+                    f"{one.name}, simulated" if one.simulated else one.name,
+                    one.simulated,
+                    one.name,
+                )
                 for one in kinds
             )
     return found

@@ -11,7 +11,7 @@ from django.urls import reverse
 from hawkops.core import clock
 from hawkops.core.charts import Figure
 from hawkops.core.verdicts import Verdict
-from monitoring.charts.asked import Asked, limit_word
+from monitoring.charts.asked import Asked, limit_word, many
 from monitoring.charts.boards import BOARDS, Board, Panel, declared
 from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
@@ -285,7 +285,7 @@ class BoardPage:
         wanted = f"{criterion.comparator.value} {criteria.shown(threshold, criterion)}" if threshold is not None else ""
         over = f"{criterion.aggregate.label} over {criteria.spoken(criterion.window)}"
         unjudged = one.judgement.verdict not in (Verdict.PASS, Verdict.FAIL)
-        detail = one.judgement.sentence if unjudged else f"{reading.count:,} observations".replace(",", "\u202f")
+        detail = one.judgement.sentence if unjudged else many(reading.count, "observation")
         if not self.live and reading.value is None:
             detail = "no data in that window"
         return Tile(

@@ -18,6 +18,7 @@ from hawkops.fleet.population import SimulatedDevice, population
 from hawkops.fleet.stepping import Sent, roll_out
 from monitoring.domain import criteria
 from monitoring.domain.criteria import Aggregate, Criterion, Reading, Selection
+from monitoring.domain.metrics import MEASURED
 from monitoring.domain.sketch import Sketch
 from monitoring.domain.targets import Profiles, Stage
 from monitoring.otlp.decoding import Ref, SeriesKey, decode
@@ -28,7 +29,8 @@ CRITERIA = {
     one.key: one for one in (criteria.criterion(entry) for entry in yaml.safe_load(FILE.read_text())["criteria"])
 }
 PROFILES = Profiles(load_profiles())
-ALERTS = [key for key in CRITERIA if key.startswith("alert-")]
+# what is measured by the installation itself is no business of a fleet
+ALERTS = [key for key, one in CRITERIA.items() if key.startswith("alert-") and one.over.metric not in MEASURED]
 LEAST_DEVICE_SPAN = timedelta(hours=1)
 
 

@@ -453,7 +453,7 @@ def test_normal_range__is_told_by_the_hours_before_the_release() -> None:
     assert "what is normal is not known" in unknown.judgement.sentence
     assert normal.judgement.verdict is Verdict.PASS, normal.judgement.sentence
     assert odd.judgement.verdict is Verdict.FAIL, odd.judgement.sentence
-    assert "normal 0.3 to 0.35" in odd.judgement.sentence
+    assert "normal 30\u202f% to 34.9\u202f%" in odd.judgement.sentence
 
 
 @pytest.mark.django_db
