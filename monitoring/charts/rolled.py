@@ -24,7 +24,7 @@ from monitoring.charts.words import words
 from monitoring.domain import metrics
 from monitoring.models import Series
 from monitoring.selectors import telemetry as selectors
-from monitoring.selectors.silences import silences
+from monitoring.selectors.history_gaps import history_gaps
 from monitoring.selectors.telemetry import Rolled
 
 
@@ -99,7 +99,7 @@ def gaps(*, key: str) -> Drawer:
     """Draw the longest time without a history entry that ended, or still lasts, in each step."""
 
     def draw(asked: Asked) -> Figure:
-        found = silences(window=asked.window, now=asked.now)
+        found = history_gaps(window=asked.window, now=asked.now)
         known = [value for value in found.longest if value is not None]
         if not known:
             return empty(asked, "", sentence="The history has no entry up to the end of this window.")

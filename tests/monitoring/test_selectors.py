@@ -12,7 +12,7 @@ from monitoring.domain import metrics, windows
 from monitoring.domain.windows import Window
 from monitoring.models import DeviceHour, PayloadDigest, Series
 from monitoring.selectors import telemetry as selectors
-from monitoring.selectors.silences import silences
+from monitoring.selectors.history_gaps import history_gaps
 from monitoring.selectors.telemetry import REAL, SIMULATED, Population, Rolled
 from monitoring.services import telemetry as services
 from tests.monitoring.rows import seen, steps, stored
@@ -170,10 +170,10 @@ def test_silences_of_the_history_end_or_last_in_their_step() -> None:
     with change(actor=Actor.system("test"), environment="demo") as this:
         this.record("test.happened", subject="test:1")
     last = HistoryEntry.objects.order_by("-seq")[0].at
-    found = silences(window=window, now=now + timedelta(seconds=1))
+    found = history_gaps(window=window, now=now + timedelta(seconds=1))
     assert found.entries >= 1
     later = windows.window(windows.CHOICES[0], last + timedelta(seconds=90))
-    longest = silences(window=later, now=last + timedelta(seconds=90)).longest
+    longest = history_gaps(window=later, now=last + timedelta(seconds=90)).longest
     assert longest[-1] == pytest.approx(90, abs=10)
     assert [value for value in longest if value is not None][-6] < 60
 

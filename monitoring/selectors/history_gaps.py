@@ -1,4 +1,4 @@
-"""Silences of the change history, step by step: a gap in the audit log is a reading like any other."""
+"""Gaps of the change history, step by step: a silence of the audit log is a reading like any other."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ SELECT floor(extract(epoch FROM at - %(since)s) / %(step)s)::int AS step,
 
 
 @dataclass(frozen=True)
-class Silences:
+class HistoryGaps:
     """The longest silence that ended or lasted in each step, in seconds, and on how many entries that rests."""
 
     longest: list[float | None]
@@ -26,7 +26,7 @@ class Silences:
     last_at: datetime | None
 
 
-def silences(*, window: Window, now: datetime) -> Silences:
+def history_gaps(*, window: Window, now: datetime) -> HistoryGaps:
     """Return them for a window, up to `now`; None before the first entry ever and after `now`. Two queries."""
     before = HistoryEntry.objects.filter(at__lt=window.since).order_by("-at").values_list("at", flat=True).first()
     with connection.cursor() as cursor:
@@ -46,4 +46,4 @@ def silences(*, window: Window, now: datetime) -> Silences:
         lasting = (min(begin + window.step, now) - last).total_seconds()
         longest.append(max(lasting, ended or 0.0))
     last_at = max((newest.astimezone(UTC) for _, newest, _ in found.values()), default=before)
-    return Silences(longest, sum(many for *_, many in found.values()), last_at)
+    return HistoryGaps(longest, sum(many for *_, many in found.values()), last_at)
