@@ -46,6 +46,15 @@ def says(page: Page, sentence: str) -> None:
     expect(page.locator("#gpu")).to_have_attribute("aria-label", sentence, timeout=8_000)
 
 
+def settled(page: Page, stage: Stage) -> None:
+    """Wait until the page asks for nothing any more: its first stream makes it ask once more than its own loading."""
+    expect(page.locator("#live-mark")).to_have_text("live")
+    asked = -1
+    while asked != len(stage.asked):
+        asked = len(stage.asked)
+        page.wait_for_timeout(1_000)
+
+
 @pytest.fixture
 def page(tab: Tab, stage: Stage) -> Page:
     stage.chart = figure(1.0, 2.0)
@@ -62,6 +71,7 @@ def test_steps__are_spread_to_the_moments_they_stand_for(page: Page) -> None:
 
 
 def test_sleep__a_hidden_tab_asks_nothing_and_catches_up_when_it_returns(page: Page, stage: Stage) -> None:
+    settled(page, stage)
     hide(page)
     stage.asked.clear()
     stage.chart = figure(1.0, 2.0, 3.0, later=timedelta(hours=8))
@@ -77,6 +87,7 @@ def test_sleep__a_hidden_tab_asks_nothing_and_catches_up_when_it_returns(page: P
 
 
 def test_reconnect__what_was_missed_is_asked_for_without_an_event(page: Page, stage: Stage) -> None:
+    settled(page, stage)
     before = stage.streams_opened
     stage.chart = figure(1.0, 2.0, 3.0, 4.0)
     stage.hang_up()  # nobody says "telemetry" any more: only the new stream tells the page
