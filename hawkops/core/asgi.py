@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -65,9 +66,11 @@ class PatientReader:
         # who reads, and until when; oldest first
         self._until: dict[asyncio.Task[Any], float] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Begin to watch."""
+        self._loop = asyncio.get_running_loop()
         self._watch = asyncio.create_task(self._run(), name="slow-bodies")
 
     async def stop(self) -> None:
@@ -79,9 +82,9 @@ class PatientReader:
 
     async def read(self, scope: dict[str, Any], receive: Any, *, limit_bytes: int) -> bytes:
         """Read a body as `read_body` does. Raises TimeoutError when it does not arrive in time."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
-        self._until[task] = asyncio.get_running_loop().time() + self.seconds
+        self._until[task] = time.monotonic() + self.seconds
         try:
             return await read_body(scope, receive, limit_bytes=limit_bytes)
         except asyncio.CancelledError:
@@ -93,10 +96,9 @@ class PatientReader:
             self._until.pop(task, None)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1.0)
-            now = loop.time()
+            now = time.monotonic()
             for task in [one for one, until in self._until.items() if until <= now]:
                 del self._until[task]
                 task.cancel()

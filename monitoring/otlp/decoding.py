@@ -127,9 +127,21 @@ class Ref:
         self.panel = panel_names(key)
 
 
-def panel_names(key: SeriesKey) -> tuple[str, str, str, str] | None:
-    """Return metric, actual backend, variant and outcome as the panel keeps them; None for what it does not keep."""
-    return (key.metric, key.backend_actual, key.variant, key.outcome) if key.metric in panel.METRICS else None
+# metric, actual backend, variant and outcome
+PanelNames = tuple[str, str, str, str]
+
+
+def panel_names(key: SeriesKey) -> PanelNames | None:
+    """Return what the panel keeps an observation under; None for what it does not keep."""
+    if key.metric not in panel.METRICS:
+        return None
+    return _same((key.metric, key.backend_actual, key.variant, key.outcome))
+
+
+@lru_cache(maxsize=4_096)
+def _same(names: PanelNames) -> PanelNames:
+    """Return one and the same tuple for equal names: identical keys of a dictionary are found without a comparison."""
+    return names
 
 
 # adds a point to a sketch and says what its author should know, if anything
@@ -193,22 +205,35 @@ class Decoded:
         return "; ".join(said)[:2_000]
 
     def of_device(self) -> list[tuple[str | float, ...]]:
-        """Return what the panel keeps of it: its names, hours since 1970, count, total, low and high."""
-        found: dict[tuple[Ref | SeriesKey, int], list[float]] = {}
+        """Return what the panel keeps of it: names, hours since 1970, count, total, low and high.
+
+        Added up here over what the panel does not keep apart, so that little is written for each payload.
+        """
+        found: dict[tuple[PanelNames, int], list[float]] = {}
         for ref, bucket, value in self.numbers:
-            if ref.panel is not None:
-                _observe(found, ref, bucket, 1, value, value, value)
+            names = ref.panel
+            if names is not None:
+                slot = (names, bucket // 3600)
+                one = found.get(slot)
+                if one is None:
+                    found[slot] = [1, value, value, value]
+                else:
+                    _observe(one, 1, value, value, value)
         for ref, bucket, count, total, low, high, *_ in self.points:
-            if ref.panel is not None and count:
-                _observe(found, ref, bucket, count, total, low, high)
-        for (key, bucket), one in self.sketches.items():
-            if key.metric in panel.METRICS and one.count:
-                _observe(found, key, bucket, one.count, one.total, one.low, one.high)
-        rows: list[tuple[str | float, ...]] = []
-        for (slot, hour), observed in found.items():
-            names = slot.panel if isinstance(slot, Ref) else panel_names(slot)
-            rows.append((*(names or ()), hour, *observed))
-        return rows
+            names = ref.panel
+            if names is not None and count:
+                slot = (names, bucket // 3600)
+                one = found.get(slot)
+                if one is None:
+                    found[slot] = [count, total, low, high]
+                else:
+                    _observe(one, count, total, low, high)
+        for (key, bucket), sketch in self.sketches.items():
+            names = panel_names(key)
+            if names is not None and sketch.count:
+                one = found.setdefault((names, bucket // 3600), [0, 0.0, math.inf, -math.inf])
+                _observe(one, sketch.count, sketch.total, sketch.low, sketch.high)
+        return [(*names, hour, *one) for (names, hour), one in found.items()]
 
     def part(self) -> Decoded:
         """Return what the next one of several resources is read into; it counts on, as the bound on points is for all."""
@@ -255,20 +280,7 @@ class Decoded:
             tallies.setdefault(key_slot, Tally()).sketches.append(sketch)
 
 
-def _observe(
-    found: dict[tuple[Ref | SeriesKey, int], list[float]],
-    slot: Ref | SeriesKey,
-    bucket: int,
-    count: int,
-    total: float,
-    low: float,
-    high: float,
-) -> None:
-    place = (slot, bucket // 3600)
-    one = found.get(place)
-    if one is None:
-        found[place] = [count, total, low, high]
-        return
+def _observe(one: list[float], count: int, total: float, low: float, high: float) -> None:
     one[0] += count
     one[1] += total
     if low < one[2]:

@@ -44,6 +44,7 @@ from monitoring.otlp.parsing import MESSAGES_MOST, count_messages, parse, varint
 
 CACHED_MOST = 50_000
 CACHED_BYTES = 2_048
+FIRST, LAST = BUCKETS.start, BUCKETS.stop
 _Buckets = ExponentialHistogramDataPoint.Buckets
 # dropped attributes beside the series
 _Known = tuple[Ref, int]
@@ -232,7 +233,7 @@ class _QuickWalk(Walk):
                 return False
             if zeros and count > COUNT_MOST:
                 return False
-            if counts and not BUCKETS.start <= offset <= offset + len(counts) <= BUCKETS.stop:
+            if counts and not FIRST <= offset <= offset + len(counts) <= LAST:
                 return False
             nanoseconds = point.time_unix_nano
             bucket, off = self._buckets.get(nanoseconds) or self._place(nanoseconds)
