@@ -209,31 +209,42 @@ class Decoded:
 
         Added up here over what the panel does not keep apart, so that little is written for each payload.
         """
-        found: dict[tuple[PanelNames, int], list[float]] = {}
+        hours: dict[int, dict[PanelNames, list[float]]] = {}
+        here: dict[PanelNames, list[float]] = {}
+        latest = -1
         for ref, bucket, value in self.numbers:
             names = ref.panel
-            if names is not None:
-                slot = (names, bucket // 3600)
-                one = found.get(slot)
-                if one is None:
-                    found[slot] = [1, value, value, value]
-                else:
-                    _observe(one, 1, value, value, value)
+            if names is None:
+                continue
+            if bucket != latest:
+                latest, here = bucket, hours.setdefault(bucket // 3600, {})
+            one = here.get(names)
+            if one is None:
+                here[names] = [1, value, value, value]
+                continue
+            one[0] += 1
+            one[1] += value
+            if value < one[2]:
+                one[2] = value
+            elif value > one[3]:
+                one[3] = value
         for ref, bucket, count, total, low, high, *_ in self.points:
             names = ref.panel
-            if names is not None and count:
-                slot = (names, bucket // 3600)
-                one = found.get(slot)
-                if one is None:
-                    found[slot] = [count, total, low, high]
-                else:
-                    _observe(one, count, total, low, high)
+            if names is None or not count:
+                continue
+            if bucket != latest:
+                latest, here = bucket, hours.setdefault(bucket // 3600, {})
+            one = here.get(names)
+            if one is None:
+                here[names] = [count, total, low, high]
+            else:
+                _observe(one, count, total, low, high)
         for (key, bucket), sketch in self.sketches.items():
             names = panel_names(key)
             if names is not None and sketch.count:
-                one = found.setdefault((names, bucket // 3600), [0, 0.0, math.inf, -math.inf])
+                one = hours.setdefault(bucket // 3600, {}).setdefault(names, [0, 0.0, math.inf, -math.inf])
                 _observe(one, sketch.count, sketch.total, sketch.low, sketch.high)
-        return [(*names, hour, *one) for (names, hour), one in found.items()]
+        return [(*names, hour, *one) for hour, observed in hours.items() for names, one in observed.items()]
 
     def part(self) -> Decoded:
         """Return what the next one of several resources is read into; it counts on, as the bound on points is for all."""
