@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain import metrics
 from monitoring.domain.arms import Arm, belongs
 from monitoring.domain.grid import Observed
 from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric, known
@@ -34,6 +35,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 WINDOW_LEAST, WINDOW_MOST = timedelta(seconds=10), timedelta(days=14)
 QUANTITY = re.compile(r"(-?[0-9]+(?:[.,_\s][0-9]+)*)\s*([^0-9].*)?")
 NUMBER_MOST = 1e15
+_NARROW = "\u202f"
 
 
 def writable(text: str) -> bool:
@@ -314,7 +316,7 @@ def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: boo
     if criterion.comparator.holds(reading.value, threshold):
         return Judgement(Verdict.PASS, about)
     missed = abs(reading.value - threshold) / abs(threshold) if threshold else 1.0
-    return Judgement(Verdict.FAIL, f"{about}, missed by {missed * 100:.1f}\u202f%", missed)
+    return Judgement(Verdict.FAIL, f"{about}, {_miss(reading.value, threshold)}", missed)
 
 
 def surely_missed(criterion: Criterion, reading: Reading, threshold: float) -> bool:
@@ -383,13 +385,27 @@ def read(criterion: Criterion, sketch: Observed, *, whole: Observed | None = Non
     if criterion.aggregate is Aggregate.MAX:
         return sketch.high if sketch.count else None
     if criterion.aggregate is Aggregate.RATIO:
-        return sketch.total / whole.total if whole is not None and whole.total > 0 else None
+        return share(criterion, sketch.total, whole.total) if whole is not None else None
     if criterion.aggregate is Aggregate.PER_DEVICE:
         return sketch.total / devices if devices else None
     return sketch.total
 
 
+def share(criterion: Criterion, amount: float, of: float) -> float | None:
+    """Return the share that a ratio is; None where there is nothing to be a share of."""
+    return metrics.share(criterion.over.metric, criterion.of.metric if criterion.of else "", amount, of)
+
+
 # ---- words ----
+
+
+def more_than_all(criterion: Criterion, amount: float, of: float) -> str:
+    """Say why a part is all of a whole that is smaller than it; empty where it is not."""
+    part, whole = criterion.metric, criterion.of.metric if criterion.of else ""
+    if part is None or part.part_of != whole or amount <= of:
+        return ""
+    said = f"{amount:,.0f} {part.title.lower()} on {of:,.0f} {CATALOGUE[whole].title.lower()}"
+    return f"{said.replace(',', _NARROW)}: some began before"
 
 
 def spoken(span: timedelta) -> str:
@@ -415,6 +431,18 @@ def shown(value: float, criterion: Criterion) -> str:
         return f"{value / 1e9:.2f}\u202fGB" if abs(value) >= 1e9 else f"{value / 1e6:.0f}\u202fMB"
     number = f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:,.0f}"
     return number.replace(",", "\u202f") + (f"\u202f{unit}" if unit and unit != "1" else "")
+
+
+def _miss(value: float, threshold: float) -> str:
+    """Say how far beyond its threshold a value is: in percent, from twice the threshold on in times."""
+    if value == threshold:
+        return "exactly at the limit"
+    times = value / threshold if threshold else 0.0
+    if times <= 0 and value:
+        return "missed"  # of nothing, or on the other side of it, there is no share
+    if times < 2:
+        return f"missed by {abs(times - 1) * 100:.1f}\u202f%"
+    return f"{times:,.{0 if times >= 100 else 1}f} times the limit".replace(",", _NARROW)
 
 
 def _many(count: int, what: str) -> str:

@@ -257,7 +257,8 @@ class Evaluation:
         count = round(whole.total) if whole is not None else found.count
         if one.aggregate is Aggregate.RATIO and whole is not None and not whole.count:
             value = None
-        return Reading(value, count, devices, at)
+        note = domain.more_than_all(one, found.total, whole.total) if whole is not None and value is not None else ""
+        return Reading(value, count, devices, at, note=note)
 
     def _compared(self, one: Criterion) -> Reading:
         """Read a criterion that sets the treatment against the control, or now against the time before."""
@@ -297,7 +298,7 @@ class Evaluation:
         if one.of is not None:
             of = [x for x in self._chosen(replace(one.of, arm=arm)) if arm is None or arm_of(x.variant) is arm]
             whole = merged(sums[x.pk] for x in of if x.pk in sums)
-            return (total.total / whole.total if whole.total else None), round(whole.total), at
+            return domain.share(one, total.total, whole.total), round(whole.total), at
         if one.metric is not None and one.metric.kind is Kind.COUNTER:
             devices = self._devices(one.window, arm, strict=True)
             return (total.total / devices if devices and total.count else None), round(total.total), at

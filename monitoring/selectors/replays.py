@@ -174,7 +174,7 @@ def _values(one: Criterion, grid: Grid, whole: Grid | None, devices: Sequence[in
         return grid.highs()
     if whole is not None:
         pairs = zip(grid.amounts(), whole.amounts(), strict=True)
-        return [part / of if of > 0 else None for part, of in pairs]
+        return [domain.share(one, part, of) for part, of in pairs]
     if devices is not None:
         pairs = zip(grid.amounts(), devices, strict=True)
         return [amount / many if many else None for amount, many in pairs]

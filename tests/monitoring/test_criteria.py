@@ -156,6 +156,27 @@ def test_judge__nothing_or_nothing_any_more__never_passes() -> None:
     assert "20\u202fmin" in gone.sentence
 
 
+@pytest.mark.parametrize(
+    ("value", "comparator", "threshold", "words"),
+    [
+        (6.0, "<", 5.0, "missed by 20.0\u202f%"),
+        (5.0, "<", 5.0, "exactly at the limit"),
+        (19.92, "<", 5.0, "4.0 times the limit"),
+        (6_172.5, "<", 5.0, "1\u202f234 times the limit"),
+        (3.0, "≤", 0.0, "missed"),
+        (-0.3, "≥", -0.05, "6.0 times the limit"),
+        (-0.3, "≥", 0.05, "missed"),
+        (0.0, "≥", 5.0, "missed by 100.0\u202f%"),
+    ],
+)
+def test_judge__a_miss__is_said_in_percent_and_from_double_on_in_times(
+    value: float, comparator: str, threshold: float, words: str
+) -> None:
+    one = replace(made(), comparator=Comparator(comparator), threshold=threshold)
+
+    assert domain.judge(one, Reading(value, 30, 3, NOW), now=NOW).sentence.endswith(f"devices, {words}")
+
+
 @given(
     st.sampled_from(list(Comparator)),
     st.floats(0.1, 1e6),
@@ -271,7 +292,28 @@ def test_evaluate__ratio__is_of_the_whole() -> None:
 
     assert found.reading.value == pytest.approx(0.03)
     assert found.judgement.verdict is Verdict.FAIL
-    assert "missed by 200" in found.judgement.sentence
+    assert found.judgement.sentence.endswith("3.0 times the limit")
+
+
+@pytest.mark.django_db
+def test_evaluate__more_tasks_ended_in_the_window_than_began__is_all_of_them_and_says_why() -> None:
+    at = NOW - timedelta(minutes=5)
+    stored("app.tasks.started", [1.0] * 1_100, at, variant="on")
+    stored("app.tasks.completed", [1.0] * 1_101, at, variant="on")
+
+    (found,) = selectors.evaluate("demo", [of_file("validation-task-completion")], now=NOW)
+
+    assert found.reading.value == 1.0
+    assert found.judgement.verdict is Verdict.PASS
+    assert "1\u202f101 tasks completed on 1\u202f100 tasks started: some began before" in found.judgement.sentence
+
+
+def test_share__of_what_it_is_no_part_of__may_be_more_than_all() -> None:
+    one = made(metric="app.support_tickets", of="app.sessions", aggregate="ratio", threshold="300 %")
+
+    assert domain.share(one, 5.0, 2.0) == 2.5
+    assert domain.share(one, 5.0, 0.0) is None
+    assert not domain.more_than_all(one, 5.0, 2.0)
 
 
 @pytest.mark.django_db

@@ -240,6 +240,17 @@ def test_treatment_and_control_are_lines_of_their_own_and_a_cohort(client: Any) 
     )
 
 
+def test_a_step_in_which_more_tasks_ended_than_began_is_all_of_them_and_never_more(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 20):
+        stored("app.tasks.started", [10.0], moment, actual="")
+        stored("app.tasks.completed", [11.0], moment, actual="")
+    tasks = client.get("/demo/analytics/production/charts/tasks.json").json()
+    assert set(known(tasks["data"][0]["y"])) == {100.0}
+    assert "all 100\u202f% of" in tasks["sentence"]
+
+
 def test_burst_and_sustained_throughput_stand_apart(client: Any) -> None:
     now = datetime.now(tz=UTC)
     seen("dev-1", now)
