@@ -373,6 +373,27 @@ def test_rollout_at_one_percent__every_treated_device_switches_each_five_seconds
     assert found.reading.value == pytest.approx(720)
 
 
+@pytest.mark.django_db
+def test_one_look__judged_part_by_part__is_what_a_look_at_each_part_says() -> None:
+    at = NOW - timedelta(minutes=1)
+    for number in range(30):
+        seen(f"d{number}", at, variant="off" if number else "on")
+    stored("litert.backend.switches", [1.0] * 720, at, variant="on")
+    stored("litert.backend.switches", [1.0] * 29, at, variant="off")
+    wanted = [of_file("alert-switches")]
+    everybody = selectors.Evaluation("demo", wanted, population=None, now=NOW)
+
+    for side, value in ((Arm.TREATMENT, 720), (Arm.CONTROL, 1)):
+        one_side = Population("", "", arm=side)
+        (part,) = everybody.of_population(one_side)
+        apart = selectors.Evaluation("demo", wanted, population=one_side, now=NOW)
+        (of_class,) = apart.of_class("synthetic-host", simulated=False)
+        (alone,) = apart.all()
+
+        assert alone.reading.value == pytest.approx(value)
+        assert part.reading == of_class.reading == alone.reading, side
+
+
 @pytest.mark.fresh_database
 def test_rollout_at_one_percent__through_the_door__the_switches_are_those_of_the_treated(door: Running) -> None:
     for number in range(100):
