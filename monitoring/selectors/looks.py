@@ -27,6 +27,8 @@ UNREAD_FOR = timedelta(seconds=30)
 STOPPED_FOR = timedelta(seconds=60)
 # Measured once for the installation, whichever environment asks.
 INSTALLATION_METRICS = frozenset({HISTORY_GAP})
+# What criteria that alert are for; gates, phases and the others are asked when somebody wants to advance.
+PURPOSES = (Purpose.ALERT, Purpose.SECURITY)
 
 
 def looks(environment: str, *, now: datetime) -> list[Look]:
@@ -43,6 +45,17 @@ def looks(environment: str, *, now: datetime) -> list[Look]:
     for evaluated in evaluate(environment, _judged(environment), now=now):
         found += _of_criterion(evaluated, now)
     return found
+
+
+def why_silent(one: Criterion, environment: str) -> str:
+    """Say why a criterion that is missed raises no alert in an environment; empty where it does."""
+    if one.purpose not in PURPOSES:
+        return f"judged for {one.purpose}, it alerts nobody"
+    if one.paused:
+        return "paused, it alerts nobody"
+    if one.over.metric in INSTALLATION_METRICS and environment != OWNER:
+        return f"it alerts once for the installation, in {OWNER}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -73,11 +86,7 @@ def rules(environment: str) -> list[Rule]:
 
 
 def _judged(environment: str) -> list[Criterion]:
-    return [
-        one
-        for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY))
-        if not one.paused and (one.over.metric not in INSTALLATION_METRICS or environment == OWNER)
-    ]
+    return [one for one in criteria(purposes=PURPOSES) if why_silent(one, environment) == ""]
 
 
 def _severity(check: HealthCheck) -> Severity:

@@ -11,13 +11,16 @@ import pytest
 from plotly.graph_objects import Figure
 
 from hawkops.core.charts import themed
+from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from monitoring.charts.boards import BOARDS
 from monitoring.domain import metrics
 from monitoring.models import StoredCriterion
+from monitoring.services.alerts import alerts_evaluate
 from monitoring.services.criteria import criteria_seed, criterion_save
 from monitoring.urls import DASHBOARDS
+from monitoring.views.board_page import BoardPage
 from tests.monitoring.rows import in_panel, seen, steps, stored
 
 pytestmark = pytest.mark.django_db
@@ -183,6 +186,43 @@ def test_real_devices_are_shown_first_and_simulated_ones_left_out(client: Any, r
     assert "Simulated devices" in page.text
     figure = client.get("/demo/monitoring/throughput.json").json()
     assert not any("simulated" in trace["name"] for trace in figure["data"])
+
+
+def test_a_device_that_fails_alone_says_what_alerts_judge_and_why_none_fires(client: Any, reporting: datetime) -> None:
+    stored(metrics.SWITCHES, [1.0] * 40, reporting - timedelta(minutes=2))
+    alone = client.get(PAGE).text
+    assert "alerts look at all" not in alone
+    assert "Alerts look at" not in alone
+    for number in range(9):
+        seen(f"s{number}", reporting, device_class="tensor-g4", simulated=True)
+    beside = client.get(PAGE).text
+    assert "alerts look at all 10 that count in demo" in beside
+    assert "Alerts look at all devices that it names, and there it passes: 4, wanted ≤ 10; " in beside
+    assert not alerts_evaluate(environments=["demo"]), "and so it is: no alert begins"
+    simulated = client.get(f"{PAGE}?devices=simulated").text
+    assert "alerts look at all 10 that count in demo" in simulated
+    row = StoredCriterion.objects.get(key="alert-switches")
+    criterion_save(
+        document={**row.document, "paused": True},
+        actor=Actor.system("test"),
+        reason="x",
+        expected_revision=row.revision,
+    )
+    assert "Paused, it alerts nobody." in client.get(PAGE).text
+
+
+def test_a_tile_says_its_value_and_its_age_once(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    stored(metrics.OPERATION, [0.5] * 3, now - timedelta(minutes=1))
+    stored(metrics.FALLBACK, [0.5] * 40, now - timedelta(minutes=50), actual="cloud")
+    page = BoardPage("demo", BOARDS["production"], window="", devices="", cohort="", until="")
+    tiles = {tile.key: tile for tile in page.tiles}
+    few, gone = tiles["alert-latency"], tiles["alert-fallback"]
+    assert (few.verdict, few.figure, few.unit) == (Verdict.INSUFFICIENT, "500", "ms")
+    assert few.detail == "3 observations, 30 needed"
+    assert few.rule == "alert < 5\u202fs, p95 over 5\u202fmin"
+    assert (gone.verdict, gone.detail, gone.at) == (Verdict.STALE, "no data for 50\u202fmin", None)
 
 
 def test_other_environments_see_nothing_of_it(client: Any, reporting: datetime) -> None:
