@@ -567,7 +567,7 @@ def document(made: Criterion) -> dict[str, Any]:
         "purpose": made.purpose.value,
         "metric": made.over.metric,
         "aggregate": made.aggregate.value,
-        "window": _written(made.window),
+        "window": written(made.window),
         "comparator": next(text for text, one in ASCII.items() if one is made.comparator),
         "threshold": PROFILE if made.threshold is None else _quantity(made.threshold, made),
         "severity": made.severity.value,
@@ -593,7 +593,7 @@ def document(made: Criterion) -> dict[str, Any]:
     if made.samples != SAMPLES:
         data["samples"] = made.samples
     if made.for_:
-        data["for"] = _written(made.for_)
+        data["for"] = written(made.for_)
     return {name: data[name] for name in FIELDS if name in data}
 
 
@@ -693,7 +693,8 @@ def _span(value: Any, path: Path, *, least: timedelta = WINDOW_LEAST) -> timedel
     return span
 
 
-def _written(span: timedelta) -> str:
+def written(span: timedelta) -> str:
+    """Write a span as forms and documents take it: `30s`, `5m`, `24h`."""
     seconds = int(span.total_seconds())
     for unit in ("h", "m"):
         if seconds % SECONDS[unit] == 0:

@@ -28,7 +28,7 @@ from monitoring.selectors.patterns import Shown
 from monitoring.services import patterns as services
 
 MAY_CHANGE = (Role.OPERATOR, Role.RELEASER)
-SPANS = ("1m", "5m", "15m", "60m", "360m", "1440m")
+SPANS = {"1m": "1 min", "5m": "5 min", "15m": "15 min", "1h": "1 h", "6h": "6 h", "24h": "24 h"}
 NEW: dict[str, Any] = {
     "key": "",
     "title": "",
@@ -77,7 +77,7 @@ def pattern(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     one = _shown(environment, key)
     may_change = _may(request)
     given = request.POST if request.method == "POST" else request.GET
-    draft = _draft(one.row.document, given)
+    draft = _draft(domain.document(one.pattern), given)
     refusal = ""
     if request.method == "POST":
         refusal, _ = _save(request, {**draft, "key": key}, revision=_number(given.get("revision", "")))
