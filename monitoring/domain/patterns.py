@@ -39,6 +39,11 @@ class Source(StrEnum):
     SECURITY_LOG = "security log"
     DEVICE_LOGS = "device logs"
 
+    @property
+    def unread(self) -> str:
+        """The title of the alert that it is not read: `The app log is not read`."""
+        return f"The {self.value} {'are' if self is Source.DEVICE_LOGS else 'is'} not read"
+
 
 FILES = (Source.APP_LOG, Source.SECURITY_LOG)
 

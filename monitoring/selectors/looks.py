@@ -12,7 +12,6 @@ from monitoring.domain.arms import Arm
 from monitoring.domain.criteria import Criterion, Purpose, Severity
 from monitoring.domain.health import HealthCheck
 from monitoring.domain.metrics import HISTORY_GAP
-from monitoring.domain.patterns import Source as Log
 from monitoring.selectors import measured, patterns
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
 from monitoring.selectors.health import Standing, checks, health
@@ -177,15 +176,14 @@ def _of_reading(environment: str, now: datetime) -> Iterable[Look]:
         yield _reading(SCAN_KEY, "Logs are not read", sign, sentence, scanned)
     for one in patterns.read_states(environment, now=now):
         seen = Sign.UNKNOWN if stopped else Sign.BAD if one.why else Sign.WELL
-        yield _reading(_log_key(one), f"The {one.source} is not read", seen, one.why or "read", one.read_at)
+        yield _reading(_log_key(one), one.source.unread, seen, one.why or "read", one.read_at)
 
 
 def _log_key(one: ReadState) -> str:
-    return f"log-{Log(one.source).value.replace(' ', '-')}"
+    return f"log-{one.source.value.replace(' ', '-')}"
 
 
 def _reading(key: str, title: str, seen: Sign, sentence: str, read_at: datetime | None) -> Look:
-    title = title.replace("logs is", "logs are")
     return Look(
         source=Source.LOGS,
         key=key,

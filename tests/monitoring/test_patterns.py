@@ -599,6 +599,8 @@ def test_alert__source_that_is_not_read__resolves_nothing_and_is_an_alert(steppi
     assert Alert.objects.get(source="pattern").state == "firing"
     missing = Alert.objects.get(source="log reading")
     assert (missing.key, missing.state, missing.sentence) == ("log-app-log", "firing", "not there")
+    assert missing.title == "The app log is not read"
+    assert domain.Source.DEVICE_LOGS.unread == "The device logs are not read"
     watching.with_name("away").rename(watching)
     for seconds in range(460, 540, 10):
         stepping(seconds)
