@@ -148,21 +148,38 @@ def test_every_flag_change_is_a_lettered_mark(client: Any, reporting: datetime) 
         this.record("flag.killed", subject="flag:litert_enabled")
     marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
     assert [mark["letter"] for mark in marks] == ["A", "B"]
-    assert marks[0]["text"] == "LiteRT killed, cloud fallback forced on, test: Stability issues"
+    assert marks[0]["text"] == "LiteRT killed, cloud fallback forced on, the rule test: Stability issues"
     assert marks[1]["text"].startswith("litert_gpu_backend 5\u202f% to 25\u202f%")
     assert marks[0]["url"].startswith("/demo/history/")
     assert "LiteRT killed" in client.get(PAGE).text
+
+
+def test_a_mark_says_what_a_person_would_say_of_who_did_what(client: Any) -> None:
+    with change(actor=Actor.system("up"), environment="demo", reason="Installation") as this:
+        this.record("flag.created", subject="flags:demo", after={})
+    with change(actor=Actor("person:1", "olga"), environment="demo", reason="Ours") as this:
+        this.record("criterion.created", subject="criterion:gpu-decode", after={})
+    marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
+    assert [mark["text"] for mark in marks] == [
+        "Flags created, by the installation",
+        "Criterion gpu-decode created, olga: Ours",
+    ]
 
 
 def test_a_storm_of_alerts_leaves_the_change_its_letter(client: Any) -> None:
     with change(actor=Actor.rule("test"), environment="demo") as this:
         this.record("flag.killed", subject="flag:litert_enabled", before={}, after={})
         for number in range(40):
-            this.record("alert.fired", subject=f"alert:{number}", after={"title": f"Latency {number}"})
+            this.record(
+                "alert.fired",
+                subject=f"alert:{number}",
+                after={"title": f"Latency {number}"},
+                reason="9 s, wanted < 5 s",
+            )
     marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
     assert len(marks) == 26
     assert marks[0]["text"].startswith("LiteRT killed")
-    assert marks[-1]["text"] == "Alert Latency 39 fires, test"
+    assert marks[-1]["text"] == "Alert fired: Latency 39. 9 s, wanted < 5 s"
 
 
 def test_simulated_devices_are_marked_and_dotted(client: Any) -> None:
@@ -448,7 +465,9 @@ def test_an_empty_chart_knows_the_changes_too(client: Any) -> None:
     )
     figure = client.get(f"{PAGE}/charts/prefill-cpu.json").json()
     assert figure["empty"]
-    assert [mark["text"] for mark in figure["marks"]] == ["alert-latency: threshold 5000 ms to 4000 ms, test: Tighter"]
+    assert [mark["text"] for mark in figure["marks"]] == [
+        "alert-latency: threshold 5000 ms to 4000 ms, the rule test: Tighter"
+    ]
     assert figure["foot"]["age"] == pytest.approx(7_200, abs=60)
     assert "foot" not in client.get(f"{PAGE}/charts/prefill-gpu.json").json()
     assert "alert p95 &lt; 4" in client.get(PAGE).text.lower()
