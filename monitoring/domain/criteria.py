@@ -211,8 +211,11 @@ class Criterion:
         bare = self.aggregate.compares or self.aggregate in (Aggregate.RATIO, Aggregate.COUNT, Aggregate.PER_DEVICE)
         return "" if bare or self.metric is None else self.metric.unit
 
-    def sentence(self) -> str:
-        """Say the rule in words: `p95 of inference latency stays below 5 s over 5 min`."""
+    def sentence(self, *, listed: bool = False) -> str:
+        """Say the rule in words: `p95 of inference latency stays below 5 s over 5 min`.
+
+        In a list that says it once, the treatment and who did not say goes without saying, and all devices do not.
+        """
         if self.broken:
             return f"can't be used: {self.broken}"
         must = {
@@ -225,9 +228,16 @@ class Criterion:
         if self.aggregate is Aggregate.RANGE:
             must = "lies within"
             goal = f"the middle {goal} of its hourly means in the {spoken(BASELINE)} before"
-        return f"{self._subject()} {must} {goal} over {spoken(self.window)}"
+        return f"{self._subject(listed=listed)} {must} {goal} over {spoken(self.window)}"
 
-    def _subject(self) -> str:
+    def _whose(self, *, listed: bool) -> str:
+        if self.over.arm is None:
+            return " of all devices" if listed and self.over.metric not in metrics.MEASURED else ""
+        if self.over.arm is not Arm.TREATMENT or self.against is Against.CONTROL:
+            return f" of devices in {self.over.arm.value}"
+        return "" if listed else f" of devices in {self.over.arm.value} (or that did not say)"
+
+    def _subject(self, *, listed: bool) -> str:
         title = (self.metric.title if self.metric else self.over.metric).lower()
         if self.over.not_outcomes:
             title += " that did not end well"
@@ -247,13 +257,7 @@ class Criterion:
             what += ", of classes that have what they asked for,"
         if self.over.backends:
             what += f" on {', '.join(self.over.backends)}"
-        if self.over.arm is not None:
-            unsaid = (
-                " (or that did not say)"
-                if self.over.arm is Arm.TREATMENT and self.against is not Against.CONTROL
-                else ""
-            )
-            what += f" of devices in {self.over.arm.value}{unsaid}"
+        what += self._whose(listed=listed)
         if self.against is not None and self.aggregate is not Aggregate.RANGE:
             what += " against control" if self.against is Against.CONTROL else f" against {spoken(BASELINE)} before"
         if self.aggregate is Aggregate.P5 and self.comparator is Comparator.AT_LEAST:

@@ -68,7 +68,12 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
         {
             "title": title,
             "rows": [
-                {"row": row, "found": found[row.key], "edited": row.key in edited}
+                {
+                    "row": row,
+                    "found": found[row.key],
+                    "sentence": found[row.key].criterion.sentence(listed=True),
+                    "edited": row.key in edited,
+                }
                 for row in rows
                 if row.purpose == purpose.value
             ],
