@@ -70,7 +70,8 @@ def _said(entry: HistoryEntry) -> str:
         what = f"{key}: {entry.verb.removeprefix('flag.').replace('_', ' ')}"
     else:
         noun, _, did = entry.verb.partition(".")
-        what = f"{noun.capitalize()} {key} {did.replace('_', ' ')}"
+        named = after.get("name") if isinstance(after, dict) else None
+        what = f"{noun.capitalize()} {named or key} {did.replace('_', ' ')}"
     by, why = _by(entry), entry.reason
     if entry.verb == "alert.fired":
         return f"{what}. {why}" if why else what

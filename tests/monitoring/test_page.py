@@ -157,11 +157,13 @@ def test_every_flag_change_is_a_lettered_mark(client: Any, reporting: datetime) 
 def test_a_mark_says_what_a_person_would_say_of_who_did_what(client: Any) -> None:
     with change(actor=Actor.system("up"), environment="demo", reason="Installation") as this:
         this.record("flag.created", subject="flags:demo", after={})
+        this.record("release.created", subject="release:1", after={"name": "Autumn"})
     with change(actor=Actor("person:1", "olga"), environment="demo", reason="Ours") as this:
         this.record("criterion.created", subject="criterion:gpu-decode", after={})
     marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
     assert [mark["text"] for mark in marks] == [
         "Flags created, by the installation",
+        "Release Autumn created, by the installation",
         "Criterion gpu-decode created, olga: Ours",
     ]
 
