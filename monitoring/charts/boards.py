@@ -137,7 +137,7 @@ ANALYTICS = Board(
     "analytics",
     "User analytics",
     (
-        Panel("tasks", "Task completion", "Completed as a share of started.",
+        Panel("tasks", "Task completion", "Completed as a share of started; all, where more ended in a step than began.",
               ratio(COMPLETED, STARTED, title="Task completion", keys=("validation-task-completion",))),
         Panel("sessions", "Sessions a minute", "By side of the comparison.", drawing.rates(SESSIONS, title="Sessions")),
         Panel("session-duration", "Session duration", "Stable or longer than in control.",

@@ -276,9 +276,9 @@ def ratio(part: str, whole: str, *, title: str, failed: bool = False, keys: tupl
                     None if a is None and b is None else (a or 0.0) + (b or 0.0)
                     for a, b in zip(below, bad.grid.totals() if bad else below, strict=True)
                 ]
-            y = [(a or 0.0) / b if b else None for a, b in zip(above, below, strict=True)]
+            y = [metrics.share(part, whole, a or 0.0, b or 0.0) for a, b in zip(above, below, strict=True)]
             total = (rest.whole.total if rest else 0.0) + (bad.whole.total if bad and failed else 0.0)
-            share = (bad.whole.total if bad else 0.0) / total if total else None
+            share = metrics.share(part, whole, bad.whole.total if bad else 0.0, total)
             traces.append(trace(asked, asked.drawn(y, percent), name=arm_word(key, arms), style=key))
             said.append(f"{arm_word(key, arms)} {words(share, 'share')} of {words(total, '')}")
             of += total

@@ -17,6 +17,7 @@ from hawkops.history.models import HistoryEntry
 PREFIXES = ("flag.", "release.", "phase.", "rollback.", "lockdown.", "incident.", "criterion.", "profile.")
 # what followed: a storm of alerts must not take the letter of the change that caused it
 EFFECTS = ("alert.fired",)
+INSTALLATION = "by the installation"
 
 
 def change_marks(environment: str, *, since: datetime, until: datetime | None = None) -> list[Mark]:
@@ -64,13 +65,27 @@ def _said(entry: HistoryEntry) -> str:
     ):
         what = f"{key}: {_differing(before, after)}"
     elif entry.verb == "alert.fired" and isinstance(after, dict):
-        what = f"Alert {after.get('title') or key} fires"
+        what = f"Alert fired: {after.get('title') or key}"
     elif entry.verb.startswith("flag."):
         what = f"{key}: {entry.verb.removeprefix('flag.').replace('_', ' ')}"
     else:
-        what = f"{entry.subject.replace(':', ' ')}: {entry.verb.partition('.')[2].replace('_', ' ')}"
-    why = f": {entry.reason}" if entry.reason else ""
-    return f"{what}, {entry.actor_label}{why}"
+        noun, _, did = entry.verb.partition(".")
+        named = after.get("name") if isinstance(after, dict) else None
+        what = f"{noun.capitalize()} {named or key} {did.replace('_', ' ')}"
+    by, why = _by(entry), entry.reason
+    if entry.verb == "alert.fired":
+        return f"{what}. {why}" if why else what
+    if by == INSTALLATION:
+        return f"{what}, {by}"
+    return f"{what}, {by}: {why}" if why else f"{what}, {by}"
+
+
+def _by(entry: HistoryEntry) -> str:
+    """Say who did it: people by their name, what acted by itself as what it is."""
+    kind, label = entry.actor.partition(":")[0], entry.actor_label
+    if entry.actor == "system:up":
+        return INSTALLATION
+    return {"rule": f"the rule {label}", "key": f"the key {label}", "system": f"the command {label}"}.get(kind, label)
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -40,6 +40,10 @@ class Told:
     last_seen_at: datetime
 
 
+# reasons cut the name they begin with
+NAME_MOST = 80
+
+
 @dataclass(frozen=True)
 class Heard:
     """What is known of a device: the details of its note on metrics, when it was written, and its place in the census."""
@@ -59,6 +63,26 @@ class Graded:
     passed: bool
     found: str
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How many points of a metric, or log records of an event, a payload held, and how many of them were taken."""
+
+    name: str
+    count: int
+    taken: int
+
+
+def sent(details: Mapping[str, Any]) -> list[Sent]:
+    """Return what a payload held by name, most first. A reason begins with the name of what it refused."""
+    names = {str(name): int(count) for name, count in details.get("names") or []}
+    refused = dict.fromkeys(names, 0)
+    for why, count in details.get("reasons") or []:
+        own = [name for name in names if why.startswith((f"{name[:NAME_MOST]}: ", f"{name[:NAME_MOST]} "))]
+        if own:
+            refused[max(own, key=len)] += int(count)
+    return [Sent(name, count, max(0, count - refused[name])) for name, count in names.items()]
 
 
 def grade(heard: Heard) -> list[Graded]:

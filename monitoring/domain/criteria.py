@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain import metrics
 from monitoring.domain.arms import Arm, belongs
 from monitoring.domain.grid import Observed
 from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric, known
@@ -34,6 +35,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 WINDOW_LEAST, WINDOW_MOST = timedelta(seconds=10), timedelta(days=14)
 QUANTITY = re.compile(r"(-?[0-9]+(?:[.,_\s][0-9]+)*)\s*([^0-9].*)?")
 NUMBER_MOST = 1e15
+_NARROW = "\u202f"
 
 
 def writable(text: str) -> bool:
@@ -209,8 +211,11 @@ class Criterion:
         bare = self.aggregate.compares or self.aggregate in (Aggregate.RATIO, Aggregate.COUNT, Aggregate.PER_DEVICE)
         return "" if bare or self.metric is None else self.metric.unit
 
-    def sentence(self) -> str:
-        """Say the rule in words: `p95 of inference latency stays below 5 s over 5 min`."""
+    def sentence(self, *, listed: bool = False) -> str:
+        """Say the rule in words: `p95 of inference latency stays below 5 s over 5 min`.
+
+        In a list that says it once, the treatment and who did not say goes without saying, and all devices do not.
+        """
         if self.broken:
             return f"can't be used: {self.broken}"
         must = {
@@ -223,9 +228,16 @@ class Criterion:
         if self.aggregate is Aggregate.RANGE:
             must = "lies within"
             goal = f"the middle {goal} of its hourly means in the {spoken(BASELINE)} before"
-        return f"{self._subject()} {must} {goal} over {spoken(self.window)}"
+        return f"{self._subject(listed=listed)} {must} {goal} over {spoken(self.window)}"
 
-    def _subject(self) -> str:
+    def _whose(self, *, listed: bool) -> str:
+        if self.over.arm is None:
+            return " of all devices" if listed and self.over.metric not in metrics.MEASURED else ""
+        if self.over.arm is not Arm.TREATMENT or self.against is Against.CONTROL:
+            return f" of devices in {self.over.arm.value}"
+        return "" if listed else f" of devices in {self.over.arm.value} (or that did not say)"
+
+    def _subject(self, *, listed: bool) -> str:
         title = (self.metric.title if self.metric else self.over.metric).lower()
         if self.over.not_outcomes:
             title += " that did not end well"
@@ -245,13 +257,7 @@ class Criterion:
             what += ", of classes that have what they asked for,"
         if self.over.backends:
             what += f" on {', '.join(self.over.backends)}"
-        if self.over.arm is not None:
-            unsaid = (
-                " (or that did not say)"
-                if self.over.arm is Arm.TREATMENT and self.against is not Against.CONTROL
-                else ""
-            )
-            what += f" of devices in {self.over.arm.value}{unsaid}"
+        what += self._whose(listed=listed)
         if self.against is not None and self.aggregate is not Aggregate.RANGE:
             what += " against control" if self.against is Against.CONTROL else f" against {spoken(BASELINE)} before"
         if self.aggregate is Aggregate.P5 and self.comparator is Comparator.AT_LEAST:
@@ -314,7 +320,7 @@ def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: boo
     if criterion.comparator.holds(reading.value, threshold):
         return Judgement(Verdict.PASS, about)
     missed = abs(reading.value - threshold) / abs(threshold) if threshold else 1.0
-    return Judgement(Verdict.FAIL, f"{about}, missed by {missed * 100:.1f}\u202f%", missed)
+    return Judgement(Verdict.FAIL, f"{about}, {_miss(reading.value, threshold)}", missed)
 
 
 def surely_missed(criterion: Criterion, reading: Reading, threshold: float) -> bool:
@@ -383,13 +389,27 @@ def read(criterion: Criterion, sketch: Observed, *, whole: Observed | None = Non
     if criterion.aggregate is Aggregate.MAX:
         return sketch.high if sketch.count else None
     if criterion.aggregate is Aggregate.RATIO:
-        return sketch.total / whole.total if whole is not None and whole.total > 0 else None
+        return share(criterion, sketch.total, whole.total) if whole is not None else None
     if criterion.aggregate is Aggregate.PER_DEVICE:
         return sketch.total / devices if devices else None
     return sketch.total
 
 
+def share(criterion: Criterion, amount: float, of: float) -> float | None:
+    """Return the share that a ratio is; None where there is nothing to be a share of."""
+    return metrics.share(criterion.over.metric, criterion.of.metric if criterion.of else "", amount, of)
+
+
 # ---- words ----
+
+
+def more_than_all(criterion: Criterion, amount: float, of: float) -> str:
+    """Say why a part is all of a whole that is smaller than it; empty where it is not."""
+    part, whole = criterion.metric, criterion.of.metric if criterion.of else ""
+    if part is None or part.part_of != whole or amount <= of:
+        return ""
+    said = f"{amount:,.0f} {part.title.lower()} on {of:,.0f} {CATALOGUE[whole].title.lower()}"
+    return f"{said.replace(',', _NARROW)}: some began before"
 
 
 def spoken(span: timedelta) -> str:
@@ -415,6 +435,18 @@ def shown(value: float, criterion: Criterion) -> str:
         return f"{value / 1e9:.2f}\u202fGB" if abs(value) >= 1e9 else f"{value / 1e6:.0f}\u202fMB"
     number = f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) < 100 else f"{value:,.0f}"
     return number.replace(",", "\u202f") + (f"\u202f{unit}" if unit and unit != "1" else "")
+
+
+def _miss(value: float, threshold: float) -> str:
+    """Say how far beyond its threshold a value is: in percent, from twice the threshold on in times."""
+    if value == threshold:
+        return "exactly at the limit"
+    times = value / threshold if threshold else 0.0
+    if times <= 0 and value:
+        return "missed"  # of nothing, or on the other side of it, there is no share
+    if times < 2:
+        return f"missed by {abs(times - 1) * 100:.1f}\u202f%"
+    return f"{times:,.{0 if times >= 100 else 1}f} times the limit".replace(",", _NARROW)
 
 
 def _many(count: int, what: str) -> str:
@@ -539,7 +571,7 @@ def document(made: Criterion) -> dict[str, Any]:
         "purpose": made.purpose.value,
         "metric": made.over.metric,
         "aggregate": made.aggregate.value,
-        "window": _written(made.window),
+        "window": written(made.window),
         "comparator": next(text for text, one in ASCII.items() if one is made.comparator),
         "threshold": PROFILE if made.threshold is None else _quantity(made.threshold, made),
         "severity": made.severity.value,
@@ -565,7 +597,7 @@ def document(made: Criterion) -> dict[str, Any]:
     if made.samples != SAMPLES:
         data["samples"] = made.samples
     if made.for_:
-        data["for"] = _written(made.for_)
+        data["for"] = written(made.for_)
     return {name: data[name] for name in FIELDS if name in data}
 
 
@@ -665,7 +697,8 @@ def _span(value: Any, path: Path, *, least: timedelta = WINDOW_LEAST) -> timedel
     return span
 
 
-def _written(span: timedelta) -> str:
+def written(span: timedelta) -> str:
+    """Write a span as forms and documents take it: `30s`, `5m`, `24h`."""
     seconds = int(span.total_seconds())
     for unit in ("h", "m"):
         if seconds % SECONDS[unit] == 0:

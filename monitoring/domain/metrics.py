@@ -22,7 +22,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `guaranteed` is the quantile that "95th percentile" of the runbook means for it."""
+    """One metric. `guaranteed` is the quantile that "95th percentile" of the runbook means for it.
+
+    `part_of` names the metric that each of its events belongs to one event of: the task that was started before.
+    """
 
     name: str
     title: str
@@ -30,6 +33,7 @@ class Metric:
     kind: Kind
     direction: Direction
     serves: str
+    part_of: str = ""
 
     @property
     def wire_unit(self) -> str:
@@ -90,10 +94,12 @@ CATALOGUE: dict[str, Metric] = {
         Metric("security.encryption.failures", "Encryption failures", "{failure}", C, DOWN, "encryption failures"),
         Metric("security.suspicious_events", "Suspicious events", "{event}", C, DOWN, "suspicious processing patterns"),
         Metric("app.sessions", "Sessions", "{session}", C, ANY, "crash rate"),
-        Metric("app.crashes", "Crashes", "{crash}", C, DOWN, "crash rate"),
+        Metric("app.crashes", "Crashes", "{crash}", C, DOWN, "crash rate", part_of="app.sessions"),
         Metric("app.session.duration", "Session duration", "s", D, UP, "session duration"),
         Metric("app.tasks.started", "Tasks started", "{task}", C, ANY, "task completion"),
-        Metric("app.tasks.completed", "Tasks completed", "{task}", C, ANY, "task completion"),
+        Metric(
+            "app.tasks.completed", "Tasks completed", "{task}", C, ANY, "task completion", part_of="app.tasks.started"
+        ),
         Metric("app.user.satisfaction", "User satisfaction", "1", D, UP, "user satisfaction"),
         Metric("app.support_tickets", "Support tickets", "{ticket}", C, DOWN, "support tickets"),
         Metric("http.client.request.duration", "API response", "s", D, DOWN, "API response time"),
@@ -112,6 +118,17 @@ CATALOGUE: dict[str, Metric] = {
 def known(name: str) -> bool:
     """Say whether a metric is accepted; a team declares its own under `business.`."""
     return (name in CATALOGUE and name not in MEASURED) or (name.startswith(BUSINESS_PREFIX) and len(name) <= 80)
+
+
+def share(part: str, whole: str, amount: float, of: float) -> float | None:
+    """Return what share an amount of one metric is of an amount of another; None where there is nothing to be a share of.
+
+    What ended within a window may have begun before it: a part of the whole is all of it then, and never more.
+    """
+    if of <= 0:
+        return None
+    metric = CATALOGUE.get(part)
+    return min(1.0, amount / of) if metric is not None and metric.part_of == whole else amount / of
 
 
 def declared(name: str) -> Metric:

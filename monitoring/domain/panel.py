@@ -11,6 +11,7 @@ logarithm of the fleet: some 105 000 for a million devices.
 """
 
 from hashlib import blake2b, md5
+from typing import NamedTuple
 
 DEVICES_MOST = 4_000
 HOUR_EXACT_MOST = 50_000
@@ -37,6 +38,20 @@ METRICS = frozenset(
     )
 )
 _RANGE = 2**64
+
+
+class Row(NamedTuple):
+    """What a payload said of one series of a device, in the order in which it waits as JSON to be merged."""
+
+    metric: str
+    backend: str
+    variant: str
+    outcome: str
+    hours: int  # since 1970
+    observations: int
+    total: float
+    low: float
+    high: float
 
 
 def share(devices: int) -> float:

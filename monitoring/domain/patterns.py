@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from monitoring.domain.criteria import KEY, SECONDS, WINDOW, Severity
+from monitoring.domain.criteria import KEY, SECONDS, WINDOW, Severity, spoken, written
 
 EXPRESSION_MOST = 300
 # Instructions of the compiled expression: with so many, a line of LINE_MOST characters takes some milliseconds at worst.
@@ -39,6 +39,11 @@ class Source(StrEnum):
     SECURITY_LOG = "security log"
     DEVICE_LOGS = "device logs"
 
+    @property
+    def unread(self) -> str:
+        """The title of the alert that it is not read: `The app log is not read`."""
+        return f"The {self.value} {'are' if self is Source.DEVICE_LOGS else 'is'} not read"
+
 
 FILES = (Source.APP_LOG, Source.SECURITY_LOG)
 
@@ -62,16 +67,11 @@ class Pattern:
     suspicious: bool = False
 
     @property
-    def window_minutes(self) -> int:
-        """How many minutes the limit looks back."""
-        return int(self.window.total_seconds()) // 60
-
-    @property
     def sentence(self) -> str:
         """Say what the pattern leads to."""
         if self.limit is None:
             return "counted, no alert"
-        said = f"{self.limit} match{'es' if self.limit > 1 else ''} within {self.window_minutes} min: {self.severity}"
+        said = f"{self.limit} match{'es' if self.limit > 1 else ''} within {spoken(self.window)}: {self.severity}"
         return f"{said}, security review" if self.suspicious else said
 
 
@@ -160,7 +160,7 @@ def document(one: Pattern) -> dict[str, Any]:
         "sources": [source.value for source in one.sources],
         "severity": one.severity.value,
         "limit": one.limit,
-        "window": f"{one.window_minutes}m",
+        "window": written(one.window),
         "action": one.action,
         "paused": one.paused,
         "suspicious": one.suspicious,

@@ -2,6 +2,9 @@
 
 from django.db import models
 
+# of OTLP's severities, four numbers each
+WORDS = ("trace", "debug", "info", "warn", "error", "fatal")
+
 
 class LogLine(models.Model):
     """One log record of a device. Ids grow in the order of commits: `selectors.logs.lines_since` misses none."""
@@ -40,3 +43,8 @@ class LogLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} {self.event_name or self.body[:40]}"
+
+    @property
+    def severity_word(self) -> str:
+        """The severity's word; empty when none was said."""
+        return WORDS[(self.severity - 1) // 4] if self.severity else ""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 import numpy as np
 
@@ -86,9 +87,7 @@ class Evaluation:
         released_at: datetime | None = None,
     ) -> None:  # fmt: skip
         self.environment = environment
-        # whoever asks for one side of the comparison gets every criterion read on that side
-        one_side = population is not None and population.arm is not None
-        self.wanted = [_of_everybody(one) for one in wanted] if one_side else list(wanted)
+        self.wanted = _as_asked(wanted, population)
         self.profiles = profiles()
         self.now = now
         self.released_at = released_at
@@ -114,20 +113,24 @@ class Evaluation:
         self.devices: dict[tuple[timedelta, bool], list[DeviceCount]] = {}
 
     def of_class(self, device_class: str, *, simulated: bool) -> list[Evaluated]:
-        """Evaluate every criterion on one device class, from what was read before."""
-        part = copy(self)
-        part.population = Population("", "", simulated=simulated, device_class=device_class)
-        part.series = [one for one in self.series if one.device_class == device_class and one.simulated is simulated]
+        """Evaluate every criterion on one device class, on the side read before."""
+        side = self.population.arm if self.population is not None else None
+        part = self._part(Population("", "", simulated=simulated, device_class=device_class, arm=side))
         part.left_out = {one.over.metric for one in self.wanted} if not part.series and simulated else set()
         return part.all()
 
     def of_population(self, population: Population) -> list[Evaluated]:
         """Evaluate every criterion on a part of the population, from what was read before."""
-        part = copy(self)
-        part.population = population
-        part.series = [one for one in self.series if population.holds(one)]
+        part = self._part(population)
         part.left_out = set() if population.simulated is False else self.left_out
         return part.all()
+
+    def _part(self, population: Population) -> Self:
+        part = copy(self)
+        part.population = population
+        part.wanted = _as_asked(self.wanted, population)
+        part.series = [one for one in self.series if population.holds(one)]
+        return part
 
     def all(self) -> list[Evaluated]:
         """Evaluate every criterion."""
@@ -257,7 +260,8 @@ class Evaluation:
         count = round(whole.total) if whole is not None else found.count
         if one.aggregate is Aggregate.RATIO and whole is not None and not whole.count:
             value = None
-        return Reading(value, count, devices, at)
+        note = domain.more_than_all(one, found.total, whole.total) if whole is not None and value is not None else ""
+        return Reading(value, count, devices, at, note=note)
 
     def _compared(self, one: Criterion) -> Reading:
         """Read a criterion that sets the treatment against the control, or now against the time before."""
@@ -297,7 +301,7 @@ class Evaluation:
         if one.of is not None:
             of = [x for x in self._chosen(replace(one.of, arm=arm)) if arm is None or arm_of(x.variant) is arm]
             whole = merged(sums[x.pk] for x in of if x.pk in sums)
-            return (total.total / whole.total if whole.total else None), round(whole.total), at
+            return domain.share(one, total.total, whole.total), round(whole.total), at
         if one.metric is not None and one.metric.kind is Kind.COUNTER:
             devices = self._devices(one.window, arm, strict=True)
             return (total.total / devices if devices and total.count else None), round(total.total), at
@@ -414,6 +418,12 @@ def _counts(population: Population, one: DeviceCount) -> bool:
     if population.arm is not None and arm_of(one.variant) is not population.arm:
         return False
     return population.counts(one.device_class, simulated=one.simulated)
+
+
+def _as_asked(wanted: Sequence[Criterion], population: Population | None) -> list[Criterion]:
+    """Return the criteria as they are read: whoever asks for one side of the comparison gets all of them on that side."""
+    one_side = population is not None and population.arm is not None
+    return [_of_everybody(one) for one in wanted] if one_side else list(wanted)
 
 
 def _of_everybody(one: Criterion) -> Criterion:

@@ -10,11 +10,14 @@ from django.db import connection
 from django.db.models import Max, Q, Sum
 
 from hawkops.core import clock
+from hawkops.core.environments import Environment
 from monitoring.domain.cardinality import OTHER
-from monitoring.domain.panel import PLACES
+from monitoring.domain.panel import PLACES, Row
 from monitoring.models import DeviceHourCount, DeviceNote, DoorTotal, LogLine, PanelHour, PanelReport
 
 SHOWN_MOST = 50
+# newest reports looked into for a device of one's own: seconds of what a large fleet sends
+WAITING_MOST = 20_000
 # How many devices' hours a count over many hours reads at most; with more it reads a share, so that it stays quick.
 READ_MOST = 100_000
 HOUR = timedelta(hours=1)
@@ -94,25 +97,12 @@ class DeviceCount:
     exact: bool
 
 
-def device_counts(
-    environment: str, *, since: datetime, until: datetime | None = None, by_variant: bool = False
-) -> list[DeviceCount]:
-    """Count the different devices that reported in the hours from the one that holds `since`, real ones first.
-
-    A device that was on both sides counts on both. One query.
-    """
-    query = _SPAN + (_BY_VARIANT if by_variant else _BY_CLASS)
-    return [
-        DeviceCount(name, simulated, variant, devices, weight == 1)
-        for _, name, simulated, variant, devices, weight in _rows(query, environment, since, until)
-    ]
-
-
 def shown_counts(
     environment: str, *, since: datetime, until: datetime | None = None, by_variant: bool = False
 ) -> list[DeviceCount]:
     """Count devices by class as their series are named: of classes that were folded, as "other". One query.
 
+    Of the hours from the one that holds `since`, real devices first; who was on both sides counts on both.
     A class that had series before the environment had too many keeps its row; what it made later is in "other" too.
     """
     rows = _rows(_SPAN + (_BY_VARIANT if by_variant else _BY_CLASS) + _OWN, environment, since, until)
@@ -254,9 +244,16 @@ def device_lines(environment: str, device_id: str, *, most: int = 20) -> list[Lo
 
 
 def own_observations(device_id: str, metric: str) -> int:
-    """Return how many observations of a metric the panel holds of a device, in any environment."""
-    merged = PanelHour.objects.filter(device_id=device_id, metric=metric).aggregate(many=Sum("count", default=0))[
-        "many"
-    ]
-    waiting = PanelReport.objects.filter(device_id=device_id).values_list("observed", flat=True)
-    return int(merged) + sum(int(one[5]) for report in waiting for one in orjson.loads(report) if one[0] == metric)
+    """Return how many observations of a metric the panel holds of a device that reported just now, in any environment.
+
+    Of this hour and the one before, and of the newest reports that wait: those have no index by device.
+    """
+    since = clock.now().replace(minute=0, second=0, microsecond=0) - HOUR
+    hours = PanelHour.objects.filter(
+        environment__in=list(Environment), device_id=device_id, hour_at__gte=since, metric=metric
+    )
+    merged: int = hours.aggregate(many=Sum("count", default=0))["many"]
+    newest = PanelReport.objects.order_by("-pk").values("pk")[:WAITING_MOST]
+    waiting = PanelReport.objects.filter(pk__in=newest, device_id=device_id).values_list("observed", flat=True)
+    rows = (Row(*one) for report in waiting for one in orjson.loads(report))
+    return merged + sum(row.observations for row in rows if row.metric == metric)

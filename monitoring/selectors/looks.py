@@ -12,7 +12,6 @@ from monitoring.domain.arms import Arm
 from monitoring.domain.criteria import Criterion, Purpose, Severity
 from monitoring.domain.health import HealthCheck
 from monitoring.domain.metrics import HISTORY_GAP
-from monitoring.domain.patterns import Source as Log
 from monitoring.selectors import measured, patterns
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
 from monitoring.selectors.health import Standing, checks, health
@@ -27,6 +26,8 @@ UNREAD_FOR = timedelta(seconds=30)
 STOPPED_FOR = timedelta(seconds=60)
 # Measured once for the installation, whichever environment asks.
 INSTALLATION_METRICS = frozenset({HISTORY_GAP})
+# What criteria that alert are for; gates, phases and the others are asked when somebody wants to advance.
+PURPOSES = (Purpose.ALERT, Purpose.SECURITY)
 
 
 def looks(environment: str, *, now: datetime) -> list[Look]:
@@ -43,6 +44,17 @@ def looks(environment: str, *, now: datetime) -> list[Look]:
     for evaluated in evaluate(environment, _judged(environment), now=now):
         found += _of_criterion(evaluated, now)
     return found
+
+
+def why_silent(one: Criterion, environment: str) -> str:
+    """Say why a criterion that is missed raises no alert in an environment; empty where it does."""
+    if one.purpose not in PURPOSES:
+        return f"judged for {one.purpose}, it alerts nobody"
+    if one.paused:
+        return "paused, it alerts nobody"
+    if one.over.metric in INSTALLATION_METRICS and environment != OWNER:
+        return f"it alerts once for the installation, in {OWNER}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -73,11 +85,7 @@ def rules(environment: str) -> list[Rule]:
 
 
 def _judged(environment: str) -> list[Criterion]:
-    return [
-        one
-        for one in criteria(purposes=(Purpose.ALERT, Purpose.SECURITY))
-        if not one.paused and (one.over.metric not in INSTALLATION_METRICS or environment == OWNER)
-    ]
+    return [one for one in criteria(purposes=PURPOSES) if why_silent(one, environment) == ""]
 
 
 def _severity(check: HealthCheck) -> Severity:
@@ -168,15 +176,14 @@ def _of_reading(environment: str, now: datetime) -> Iterable[Look]:
         yield _reading(SCAN_KEY, "Logs are not read", sign, sentence, scanned)
     for one in patterns.read_states(environment, now=now):
         seen = Sign.UNKNOWN if stopped else Sign.BAD if one.why else Sign.WELL
-        yield _reading(_log_key(one), f"The {one.source} is not read", seen, one.why or "read", one.read_at)
+        yield _reading(_log_key(one), one.source.unread, seen, one.why or "read", one.read_at)
 
 
 def _log_key(one: ReadState) -> str:
-    return f"log-{Log(one.source).value.replace(' ', '-')}"
+    return f"log-{one.source.value.replace(' ', '-')}"
 
 
 def _reading(key: str, title: str, seen: Sign, sentence: str, read_at: datetime | None) -> Look:
-    title = title.replace("logs is", "logs are")
     return Look(
         source=Source.LOGS,
         key=key,

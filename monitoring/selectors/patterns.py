@@ -16,6 +16,7 @@ from hawkops.core import clock
 from monitoring import logfiles
 from monitoring.domain import patterns as domain
 from monitoring.domain.alerting import OWNER
+from monitoring.domain.criteria import spoken
 from monitoring.domain.patterns import EVERYWHERE, FILES, Pattern, Source
 from monitoring.domain.windows import Choice, Window
 from monitoring.models import LogCursor, LogLine, PatternCount, PatternSample, StoredPattern
@@ -75,7 +76,7 @@ class Breach:
     def sentence(self) -> str:
         """Say it with its numbers."""
         lines = "1 line matches" if self.count == 1 else f"{self.count} lines match"
-        sentence = f"{lines} within {self.pattern.window_minutes} min, limit {self.pattern.limit}"
+        sentence = f"{lines} within {spoken(self.pattern.window)}, limit {self.pattern.limit}"
         return f"{sentence}; not read just now: {', '.join(self.blind)}" if self.blind else sentence
 
 

@@ -21,8 +21,6 @@ from monitoring.selectors.telemetry import may_judge
 
 SPAN, STEP = timedelta(days=30), timedelta(minutes=10)
 HOUR = timedelta(hours=1)
-# which devices there were in an hour is kept for eight days, of which the oldest may be going
-DEVICES_SPAN = timedelta(days=7)
 # series read at once: what bounds the memory of a replay over a fleet with thousands of them
 TOGETHER = 50
 
@@ -57,7 +55,8 @@ def replay(environment: str, one: Criterion, *, now: datetime | None = None) -> 
     if one.aggregate.compares:
         return replace(refused, why_not="a comparison is judged now only")
     per_device = one.aggregate is Aggregate.PER_DEVICE
-    since = _floor(now - (DEVICES_SPAN if per_device else SPAN))
+    # how many devices there were in an hour is kept for longer than this, though which they were is not
+    since = _floor(now - SPAN)
     steps = (_floor(now) - since) // STEP + 1
     parts, whole = _read(environment, one, since=since, steps=steps, now=now)
     filled = sorted({step for grid in (*parts.values(), *([whole] if whole else [])) for step in grid.filled})
@@ -174,7 +173,7 @@ def _values(one: Criterion, grid: Grid, whole: Grid | None, devices: Sequence[in
         return grid.highs()
     if whole is not None:
         pairs = zip(grid.amounts(), whole.amounts(), strict=True)
-        return [part / of if of > 0 else None for part, of in pairs]
+        return [domain.share(one, part, of) for part, of in pairs]
     if devices is not None:
         pairs = zip(grid.amounts(), devices, strict=True)
         return [amount / many if many else None for amount, many in pairs]

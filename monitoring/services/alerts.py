@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, connection
 
 from hawkops.core import clock
@@ -45,9 +46,18 @@ def alerts_evaluate(*, environments: Iterable[str] = tuple(Environment)) -> int:
     """Look at every environment and return how many alerts moved.
 
     Where another evaluates just now, it is left to them; an environment that fails is logged and counted, and the
-    others are looked at all the same.
+    others are looked at all the same. Raises SoftTimeLimitExceeded when the time that all have is over: it is counted
+    where it ended and where nobody could look any more.
     """
-    return sum(_environment_evaluate(environment) for environment in environments)
+    moved, left = 0, list(environments)
+    while left:
+        try:
+            moved += _environment_evaluate(left[0])
+        except SoftTimeLimitExceeded:
+            _out_of_time(left)
+            raise
+        left.pop(0)
+    return moved
 
 
 def _environment_evaluate(environment: str) -> int:
@@ -57,13 +67,30 @@ def _environment_evaluate(environment: str) -> int:
         found = looks(environment, now=now)
         quiets = [*quieting.in_force(environment), *_silence_of_ingest(found)]
         return _judge(environment, found, quiets, now, began)
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
         log.exception("alerts.evaluation_failed", extra={"environment": environment})
-        if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
-            connection.close()  # it is what broke; the others are looked at all the same
+        _mend_connection()
         with suppress(DatabaseError):
             _failed(environment, f"{type(error).__name__}: {error}", now)
         return 0
+
+
+def _out_of_time(left: Sequence[str]) -> None:
+    """Count that the time was over while the first of these was looked at, and that nobody looked at the others."""
+    log.error("alerts.evaluation_out_of_time", extra={"environments": list(left)})
+    _mend_connection()
+    for place, environment in enumerate(left):
+        why = f"the time for all environments was over in {left[0]}" if place else "its time was over"
+        with suppress(DatabaseError):
+            _failed(environment, why, clock.now())
+
+
+def _mend_connection() -> None:
+    """Close a connection that broke; the others are looked at all the same."""
+    if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
+        connection.close()
 
 
 def _silence_of_ingest(found: Sequence[Look]) -> list[Quiet]:

@@ -10,6 +10,7 @@ from django.db.models import F, Model
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
+from monitoring.domain import panel
 from monitoring.domain.patterns import Source
 from monitoring.models import (
     CumulativeStream,
@@ -41,8 +42,10 @@ HOUR_SETTLES = timedelta(minutes=2)
 KEEP_STREAMS = timedelta(hours=48)
 PANEL_PAYLOADS = 4_000
 PANEL_SECONDS = 10.0
+# where each part of a row stands in what waits
+_AT = {name: f"o ->> {place}" for place, name in enumerate(panel.Row._fields)}
 # what can't be true is cut to what can still be added up, so that no report stops the others
-_PANEL_MERGE = """
+_PANEL_MERGE = f"""
 WITH gone AS (
     DELETE FROM monitoring_panelreport WHERE id IN (
         SELECT id FROM monitoring_panelreport ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
@@ -50,9 +53,11 @@ WITH gone AS (
 ), merged AS (
     INSERT INTO monitoring_panelhour AS p (environment, device_id, hour_at, metric, backend_actual, variant, outcome,
                                            device_class, simulated, count, total, low, high)
-    SELECT environment, device_id, to_timestamp((o ->> 4)::bigint * 3600), o ->> 0, o ->> 1, o ->> 2, o ->> 3,
-           max(device_class), bool_or(simulated), least(sum((o ->> 5)::numeric), 2::numeric ^ 62)::bigint,
-           sum(greatest(-1e60, least((o ->> 6)::float8, 1e60))), min((o ->> 7)::float8), max((o ->> 8)::float8)
+    SELECT environment, device_id, to_timestamp(({_AT["hours"]})::bigint * 3600), {_AT["metric"]}, {_AT["backend"]},
+           {_AT["variant"]}, {_AT["outcome"]},
+           max(device_class), bool_or(simulated), least(sum(({_AT["observations"]})::numeric), 2::numeric ^ 62)::bigint,
+           sum(greatest(-1e60, least(({_AT["total"]})::float8, 1e60))), min(({_AT["low"]})::float8),
+           max(({_AT["high"]})::float8)
       FROM gone, json_array_elements(observed::json) AS o
      GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7
     ON CONFLICT (environment, device_id, hour_at, metric, backend_actual, variant, outcome) DO UPDATE SET
@@ -61,7 +66,7 @@ WITH gone AS (
       low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
 )
 SELECT count(*) FROM gone
-"""
+"""  # noqa: S608 - constants only
 KEEP_FOLDED = timedelta(days=1)
 KEEP_PANEL = timedelta(days=8)
 KEEP_NOTES = timedelta(days=8)

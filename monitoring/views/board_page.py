@@ -11,7 +11,7 @@ from django.urls import reverse
 from hawkops.core import clock
 from hawkops.core.charts import Figure
 from hawkops.core.verdicts import Verdict
-from monitoring.charts.asked import Asked, limit_word, many
+from monitoring.charts.asked import Asked, limit_word
 from monitoring.charts.boards import BOARDS, Board, Panel, declared
 from monitoring.charts.marks import change_marks, lettered
 from monitoring.charts.words import rate_words
@@ -23,28 +23,14 @@ from monitoring.selectors import telemetry as selectors
 from monitoring.selectors.cells import Cells, cell_devices
 from monitoring.selectors.criteria import Evaluated, Evaluation
 from monitoring.selectors.links import dashboard_links
+from monitoring.selectors.looks import why_silent
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import SIMULATED, Arm, BackendUse, DeviceClass, Population, Reading
+from monitoring.views.tiles import Tile, aside, tile
 
 # Fewer devices than this say little: their cell is never green.
 SMALL = 20
 COHORTS = (("", "All"), (Arm.TREATMENT.value, "Treatment"), (Arm.CONTROL.value, "Control"))
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A criterion with what was read for it."""
-
-    title: str
-    figure: str
-    unit: str
-    rule: str
-    detail: str
-    at: datetime | None
-    verdict: Verdict
-    simulated: bool
-    key: str
-    backend: str
 
 
 @dataclass(frozen=True)
@@ -274,32 +260,30 @@ class BoardPage:
     @cached_property
     def tiles(self) -> list[Tile]:
         """The readings above the charts."""
-        return [self._tile(one) for one in self.evaluated]
+        return [
+            tile(
+                one,
+                live=self.live,
+                aside=aside(one, self._by_alerts.get(one.criterion.key), why_silent(one.criterion, self.environment)),
+            )
+            for one in self.evaluated
+        ]
 
-    def _tile(self, one: Evaluated) -> Tile:
-        criterion, reading = one.criterion, one.reading
-        figure, _, unit = "–", "", ""
-        if reading.value is not None:
-            figure, _, unit = _parted(criteria.shown(reading.value, criterion))
-        threshold = criterion.threshold if criterion.threshold is not None else reading.threshold
-        wanted = f"{criterion.comparator.value} {criteria.shown(threshold, criterion)}" if threshold is not None else ""
-        over = f"{criterion.aggregate.label} over {criteria.spoken(criterion.window)}"
-        unjudged = one.judgement.verdict not in (Verdict.PASS, Verdict.FAIL)
-        detail = one.judgement.sentence if unjudged else many(reading.count, "observation")
-        if not self.live and reading.value is None:
-            detail = "no data in that window"
-        return Tile(
-            title=criterion.title,
-            figure=figure,
-            unit=unit,
-            rule=f"{wanted}, {over}" if wanted else f"{over}, no absolute target",
-            detail=detail,
-            at=reading.at if self.live else None,
-            verdict=one.judgement.verdict,
-            simulated=one.simulated,
-            key=criterion.key,
-            backend=criterion.over.backends[0] if len(criterion.over.backends) == 1 else "",
-        )
+    @cached_property
+    def _by_alerts(self) -> dict[str, Evaluated]:
+        """The criteria of the tiles, judged as alerts judge them: on every device, whoever is shown."""
+        look = self._look
+        if self.cohort:
+            look = Evaluation(self.environment, self._chosen(self.board.tiles), population=None, now=self.now)
+        return {one.criterion.key: one for one in look.all()}
+
+    @cached_property
+    def alerts_judge(self) -> int | None:
+        """On how many devices alerts are judged; None where those are the devices shown."""
+        counts = selectors.may_judge(self.environment, simulated=True)
+        judged = sum(one.devices for one in self.device_classes if counts or not one.simulated)
+        alike = not self.cohort and judged == self.devices and (counts or not self.population.simulated)
+        return None if alike else judged
 
     @cached_property
     def columns(self) -> list[Criterion]:
@@ -446,12 +430,6 @@ def _limit(one: Criterion) -> str:
     if one.aggregate is Aggregate.RANGE:
         return f"{limit_word(one)} within the middle {wanted} of the {criteria.spoken(criteria.BASELINE)} before"
     return f"{limit_word(one)} {one.aggregate.label} {one.comparator.value} {wanted} over {criteria.spoken(one.window)}"
-
-
-def _parted(text: str) -> tuple[str, str, str]:
-    """Part a number from its unit: the unit begins after the last space before letters."""
-    head, space, tail = text.rpartition("\u202f")
-    return (head, space, tail) if head and not tail[:1].isdigit() else (text, "", "")
 
 
 def _cell(found: Evaluated, one: DeviceClass, behind: Cells) -> Cell:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can_in_all, must_everywhere, requires, requires_everywhere
@@ -13,7 +12,6 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
-from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from monitoring import thresholds
 from monitoring.domain import criteria as domain
@@ -27,6 +25,7 @@ from monitoring.selectors import profiles as profile_selectors
 from monitoring.selectors import replays, sections
 from monitoring.selectors.drift import Kind, drift
 from monitoring.services import criteria as services
+from monitoring.views.forms import to, who, whole
 
 # Criteria count in every environment, so they are changed by who holds one of these in each of them.
 MAY_CHANGE = (Role.APPROVER, Role.RELEASER)
@@ -68,7 +67,12 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
         {
             "title": title,
             "rows": [
-                {"row": row, "found": found[row.key], "edited": row.key in edited}
+                {
+                    "row": row,
+                    "found": found[row.key],
+                    "sentence": found[row.key].criterion.sentence(listed=True),
+                    "edited": row.key in edited,
+                }
                 for row in rows
                 if row.purpose == purpose.value
             ],
@@ -110,10 +114,10 @@ def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     refusal, replayed = "", None
     if request.method == "POST":
         must_everywhere(request.user, *MAY_CHANGE)
-        refusal = _save(request, draft, revision=_whole(given.get("revision", "")))
+        refusal = _save(request, draft, revision=whole(given.get("revision", "")) or 0)
         if not refusal:
             messages.success(request, f"{key} is saved. It counts from now on.")
-            return _to("monitoring:criterion", environment, key=key)
+            return to("monitoring:criterion", environment, key=key)
     elif "replay" in given:
         replayed, refusal = _replay(environment, draft)
     (one,) = selectors.criteria(keys=[key])
@@ -143,7 +147,7 @@ def criterion_new(request: HttpRequest, environment: str) -> HttpResponse:
         refusal = _save(request, draft, revision=0)
         if not refusal:
             messages.success(request, f"{draft['key']} is saved. It counts from now on.")
-            return _to("monitoring:criterion", environment, key=draft["key"])
+            return to("monitoring:criterion", environment, key=draft["key"])
     elif "replay" in given:
         replayed, refusal = _replay(environment, draft)
     context = {"replayed": replayed, **_form(request, draft, given, refusal)}
@@ -155,12 +159,12 @@ def criterion_new(request: HttpRequest, environment: str) -> HttpResponse:
 @requires_everywhere(*MAY_CHANGE)
 def reset(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Put a criterion back to the threshold file."""
-    given = {**_who(request), "reason": request.POST.get("reason", "") or "Back to the threshold file"}
+    given = {**who(request), "reason": request.POST.get("reason", "") or "Back to the threshold file"}
     try:
         services.criterion_reset(key=key, **given)
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    return _to("monitoring:criterion", environment, key=key)
+    return to("monitoring:criterion", environment, key=key)
 
 
 @require_POST
@@ -169,12 +173,12 @@ def reset(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Delete a team's own criterion."""
     try:
-        services.criterion_delete(key=key, **_who(request))
+        services.criterion_delete(key=key, **who(request))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-        return _to("monitoring:criterion", environment, key=key)
+        return to("monitoring:criterion", environment, key=key)
     messages.success(request, f"{key} is deleted. The history keeps it.")
-    return _to("monitoring:criteria", environment)
+    return to("monitoring:criteria", environment)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -188,14 +192,14 @@ def section(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     if request.method == "POST":
         must_everywhere(request.user, *MAY_CHANGE)
         draft = _section_draft(row.document, request.POST)
-        revision = _whole(request.POST.get("revision", ""))
+        revision = whole(request.POST.get("revision", "")) or 0
         try:
-            services.section_save(key=key, document=draft, expected_revision=revision, **_who(request))
+            services.section_save(key=key, document=draft, expected_revision=revision, **who(request))
         except HawkOpsError as error:
             refusal = error.message
         else:
             messages.success(request, f"{key} is saved. It counts from now on.")
-            return _to("monitoring:section", environment, key=key)
+            return to("monitoring:section", environment, key=key)
     context = {
         "row": row,
         "title": SECTION_TITLES.get(key, key),
@@ -222,14 +226,14 @@ def profile(request: HttpRequest, environment: str, key: str) -> HttpResponse:
         draft = _profile_draft(row, request.POST)
         # where it counted, and where it would: neither is weakened from elsewhere
         must_everywhere(request.user, *MAY_CHANGE, environments=sorted({*places, *_places(draft)}))
-        revision = _whole(request.POST.get("revision", ""))
+        revision = whole(request.POST.get("revision", "")) or 0
         try:
-            services.profile_save(document=draft, expected_revision=revision, **_who(request))
+            services.profile_save(document=draft, expected_revision=revision, **who(request))
         except HawkOpsError as error:
             refusal = error.message
         else:
             messages.success(request, f"{key} is saved. Its classes are judged by it from now on.")
-            return _to("monitoring:profile", environment, key=key)
+            return to("monitoring:profile", environment, key=key)
     context = {
         "row": row,
         "draft": draft,
@@ -261,18 +265,10 @@ def _may(request: HttpRequest) -> bool:
     return can_in_all(request.user, tuple(Environment), *MAY_CHANGE)
 
 
-def _who(request: HttpRequest) -> dict[str, Any]:
-    return {
-        "actor": Actor.person(request.user),
-        "reason": request.POST.get("reason", ""),
-        "request_id": str(getattr(request, "request_id", "")),
-    }
-
-
 def _save(request: HttpRequest, draft: dict[str, Any], *, revision: int) -> str:
     """Save what was typed and return why it was refused, or nothing."""
     try:
-        services.criterion_save(document=draft, expected_revision=revision, **_who(request))
+        services.criterion_save(document=draft, expected_revision=revision, **who(request))
     except HawkOpsError as error:
         return error.message
     return ""
@@ -303,7 +299,7 @@ def _draft(given: Any, stands: Mapping[str, Any]) -> dict[str, Any]:
         if words := [word.strip() for word in given.get(name, "").split(",") if word.strip()]:
             draft[name] = ["" if word == UNSAID else word for word in words]
     if samples := given.get("samples", "").strip():
-        draft["samples"] = _whole(samples) or samples
+        draft["samples"] = whole(samples) or samples
     if "boxes" in given:
         for name in ("backends", "phases", *SWITCHES):
             draft.pop(name, None)
@@ -311,7 +307,7 @@ def _draft(given: Any, stands: Mapping[str, Any]) -> dict[str, Any]:
         if backends := given.getlist("backends"):
             draft["backends"] = backends
         if phases := given.getlist("phases"):
-            draft["phases"] = [_whole(one) or one for one in phases]
+            draft["phases"] = [whole(one) or one for one in phases]
     return draft
 
 
@@ -382,17 +378,8 @@ def _profile_draft(row: StoredProfile, given: Any) -> dict[str, Any]:
     }
 
 
-def _whole(text: str) -> int:
-    """Return the number of what was typed; 0 for what is none, such as a ² that Python takes for a digit."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
 def _number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
         return text
-
-
-def _to(name: str, environment: str, **key: str) -> HttpResponse:
-    return HttpResponseRedirect(reverse(name, kwargs={"environment": environment, **key}), status=303)

@@ -6,6 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from hawkops.core.access import Role, can, requires
+from monitoring.domain.conformance import sent
 from monitoring.domain.metrics import CATALOGUE, MEASURED
 from monitoring.otlp.decoding import AHEAD, LATE
 from monitoring.otlp.door import TOTALS_SECONDS
@@ -63,5 +64,6 @@ def device(request: HttpRequest, environment: str) -> HttpResponse:
     lines = selectors.device_lines(environment, device_id) if device_id else []
     if not notes and not lines:
         raise Http404("Nothing was noted of that device; it may not have reported, or not under this id.")
-    context = {"device_id": device_id, "notes": notes, "lines": lines, "rules": RULES}
+    noted = [(note, sent(note.details)) for note in notes]
+    context = {"device_id": device_id, "noted": noted, "lines": lines, "rules": RULES}
     return render(request, "monitoring/device.html", context)

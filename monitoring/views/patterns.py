@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.text import slugify
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -14,7 +13,6 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
-from hawkops.history.actors import Actor
 from monitoring.charts import patterns as drawing
 from monitoring.charts.marks import lettered
 from monitoring.domain import patterns as domain
@@ -26,9 +24,10 @@ from monitoring.domain.windows import Choice, Window
 from monitoring.selectors import patterns as selectors
 from monitoring.selectors.patterns import Shown
 from monitoring.services import patterns as services
+from monitoring.views.forms import to, who, whole
 
 MAY_CHANGE = (Role.OPERATOR, Role.RELEASER)
-SPANS = ("1m", "5m", "15m", "60m", "360m", "1440m")
+SPANS = {"1m": "1 min", "5m": "5 min", "15m": "15 min", "1h": "1 h", "6h": "6 h", "24h": "24 h"}
 NEW: dict[str, Any] = {
     "key": "",
     "title": "",
@@ -54,7 +53,7 @@ def patterns(request: HttpRequest, environment: str) -> HttpResponse:
         refusal, key = _save(request, draft, revision=None)
         if not refusal:
             messages.success(request, f"{key} is saved. It counts lines that come from now on.")
-            return _to("monitoring:pattern", environment, key=key)
+            return to("monitoring:pattern", environment, key=key)
     found = selectors.shown(environment)
     context = {
         "found": found,
@@ -77,13 +76,13 @@ def pattern(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     one = _shown(environment, key)
     may_change = _may(request)
     given = request.POST if request.method == "POST" else request.GET
-    draft = _draft(one.row.document, given)
+    draft = _draft(domain.document(one.pattern), given)
     refusal = ""
     if request.method == "POST":
-        refusal, _ = _save(request, {**draft, "key": key}, revision=_number(given.get("revision", "")))
+        refusal, _ = _save(request, {**draft, "key": key}, revision=whole(given.get("revision", "")))
         if not refusal:
             messages.success(request, f"{key} is saved. It counts lines that come from now on.")
-            return _to("monitoring:pattern", environment, key=key)
+            return to("monitoring:pattern", environment, key=key)
     choice, window = _window(request)
     subject = f"pattern:{key}"
     context = {
@@ -116,10 +115,10 @@ def pause(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Stop counting a pattern, or go on."""
     paused = request.POST.get("paused", "1") == "1"
     try:
-        services.pattern_pause(key=key, paused=paused, **_who(request))
+        services.pattern_pause(key=key, paused=paused, **who(request))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-    return _to("monitoring:pattern", environment, key=key)
+    return to("monitoring:pattern", environment, key=key)
 
 
 @require_POST
@@ -128,12 +127,12 @@ def pause(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Delete a team's own pattern."""
     try:
-        services.pattern_delete(key=key, **_who(request))
+        services.pattern_delete(key=key, **who(request))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-        return _to("monitoring:pattern", environment, key=key)
+        return to("monitoring:pattern", environment, key=key)
     messages.success(request, f"{key} is deleted.")
-    return _to("monitoring:patterns", environment)
+    return to("monitoring:patterns", environment)
 
 
 def _may(request: HttpRequest) -> bool:
@@ -150,18 +149,10 @@ def _shown(environment: str, key: str) -> Shown:
     return found[0]
 
 
-def _who(request: HttpRequest) -> dict[str, Any]:
-    return {
-        "actor": Actor.person(request.user),
-        "reason": request.POST.get("reason", ""),
-        "request_id": str(getattr(request, "request_id", "")),
-    }
-
-
 def _save(request: HttpRequest, draft: dict[str, Any], *, revision: int | None) -> tuple[str, str]:
     """Save what was typed; return why it was refused (or nothing), and the key."""
     try:
-        row = services.pattern_save(document=draft, expected_revision=revision, **_who(request))
+        row = services.pattern_save(document=draft, expected_revision=revision, **who(request))
     except HawkOpsError as refusal:
         return refusal.message, ""
     return "", row.key
@@ -180,10 +171,6 @@ def _draft(stands: dict[str, Any], given: QueryDict) -> dict[str, Any]:
     draft["suspicious"] = bool(given.get("suspicious"))
     draft["key"] = draft["key"] or slugify(draft["title"])[:60].strip("-")
     return draft
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _form(draft: dict[str, Any], given: QueryDict, environment: str, *, may_change: bool) -> dict[str, Any]:
@@ -215,7 +202,3 @@ def _window(request: HttpRequest) -> tuple[Choice, Window]:
 
 def _page(request: HttpRequest, template: str, context: dict[str, Any], refusal: str) -> HttpResponse:
     return render_page(request, template, {**context, "refusal": refusal}, status=422 if refusal else 200)
-
-
-def _to(name: str, environment: str, **key: str) -> HttpResponse:
-    return HttpResponseRedirect(reverse(name, kwargs={"environment": environment, **key}), status=303)

@@ -156,6 +156,27 @@ def test_judge__nothing_or_nothing_any_more__never_passes() -> None:
     assert "20\u202fmin" in gone.sentence
 
 
+@pytest.mark.parametrize(
+    ("value", "comparator", "threshold", "words"),
+    [
+        (6.0, "<", 5.0, "missed by 20.0\u202f%"),
+        (5.0, "<", 5.0, "exactly at the limit"),
+        (19.92, "<", 5.0, "4.0 times the limit"),
+        (6_172.5, "<", 5.0, "1\u202f234 times the limit"),
+        (3.0, "≤", 0.0, "missed"),
+        (-0.3, "≥", -0.05, "6.0 times the limit"),
+        (-0.3, "≥", 0.05, "missed"),
+        (0.0, "≥", 5.0, "missed by 100.0\u202f%"),
+    ],
+)
+def test_judge__a_miss__is_said_in_percent_and_from_double_on_in_times(
+    value: float, comparator: str, threshold: float, words: str
+) -> None:
+    one = replace(made(), comparator=Comparator(comparator), threshold=threshold)
+
+    assert domain.judge(one, Reading(value, 30, 3, NOW), now=NOW).sentence.endswith(f"devices, {words}")
+
+
 @given(
     st.sampled_from(list(Comparator)),
     st.floats(0.1, 1e6),
@@ -271,7 +292,28 @@ def test_evaluate__ratio__is_of_the_whole() -> None:
 
     assert found.reading.value == pytest.approx(0.03)
     assert found.judgement.verdict is Verdict.FAIL
-    assert "missed by 200" in found.judgement.sentence
+    assert found.judgement.sentence.endswith("3.0 times the limit")
+
+
+@pytest.mark.django_db
+def test_evaluate__more_tasks_ended_in_the_window_than_began__is_all_of_them_and_says_why() -> None:
+    at = NOW - timedelta(minutes=5)
+    stored("app.tasks.started", [1.0] * 1_100, at, variant="on")
+    stored("app.tasks.completed", [1.0] * 1_101, at, variant="on")
+
+    (found,) = selectors.evaluate("demo", [of_file("validation-task-completion")], now=NOW)
+
+    assert found.reading.value == 1.0
+    assert found.judgement.verdict is Verdict.PASS
+    assert "1\u202f101 tasks completed on 1\u202f100 tasks started: some began before" in found.judgement.sentence
+
+
+def test_share__of_what_it_is_no_part_of__may_be_more_than_all() -> None:
+    one = made(metric="app.support_tickets", of="app.sessions", aggregate="ratio", threshold="300 %")
+
+    assert domain.share(one, 5.0, 2.0) == 2.5
+    assert domain.share(one, 5.0, 0.0) is None
+    assert not domain.more_than_all(one, 5.0, 2.0)
 
 
 @pytest.mark.django_db
@@ -329,6 +371,27 @@ def test_rollout_at_one_percent__every_treated_device_switches_each_five_seconds
     assert found.judgement.verdict is Verdict.FAIL, found.judgement.sentence
     assert found.reading.devices == 1
     assert found.reading.value == pytest.approx(720)
+
+
+@pytest.mark.django_db
+def test_one_look__judged_part_by_part__is_what_a_look_at_each_part_says() -> None:
+    at = NOW - timedelta(minutes=1)
+    for number in range(30):
+        seen(f"d{number}", at, variant="off" if number else "on")
+    stored("litert.backend.switches", [1.0] * 720, at, variant="on")
+    stored("litert.backend.switches", [1.0] * 29, at, variant="off")
+    wanted = [of_file("alert-switches")]
+    everybody = selectors.Evaluation("demo", wanted, population=None, now=NOW)
+
+    for side, value in ((Arm.TREATMENT, 720), (Arm.CONTROL, 1)):
+        one_side = Population("", "", arm=side)
+        (part,) = everybody.of_population(one_side)
+        apart = selectors.Evaluation("demo", wanted, population=one_side, now=NOW)
+        (of_class,) = apart.of_class("synthetic-host", simulated=False)
+        (alone,) = apart.all()
+
+        assert alone.reading.value == pytest.approx(value)
+        assert part.reading == of_class.reading == alone.reading, side
 
 
 @pytest.mark.fresh_database

@@ -11,7 +11,7 @@ from monitoring.otlp.decoding import DeviceReport, decode
 from monitoring.otlp.hours import VARIANTS_MOST, Hour
 from monitoring.otlp.quick import QuickDecoder
 from monitoring.selectors import devices, telemetry
-from monitoring.selectors.devices import DeviceCount, device_counts, hourly_counts
+from monitoring.selectors.devices import DeviceCount, hourly_counts, shown_counts
 from monitoring.services import telemetry as services
 from tests.monitoring.conftest import Running
 from tests.monitoring.payloads import DEVICE, ON_CPU, Payload
@@ -76,13 +76,13 @@ def test_devices_are_counted_on_each_side_they_said_and_once_as_devices(door: Ru
             body = Payload({**DEVICE, "device.id": name}).sum("litert.inferences", 1 + step, {**ON_CPU, **said}).body
             assert door.post(body).status_code == 200
     since = clock.now() - HOUR
-    assert device_counts("demo", since=since) == [DeviceCount("synthetic-host", False, "", 4, True)]
-    assert device_counts("demo", since=since, by_variant=True) == [
+    assert shown_counts("demo", since=since) == [DeviceCount("synthetic-host", False, "", 4, True)]
+    assert shown_counts("demo", since=since, by_variant=True) == [
         DeviceCount("synthetic-host", False, "", 1, True),
         DeviceCount("synthetic-host", False, "off", 2, True),
         DeviceCount("synthetic-host", False, "on", 2, True),
     ]
-    assert device_counts("production", since=since) == []
+    assert shown_counts("production", since=since) == []
 
 
 @pytest.mark.fresh_database
@@ -100,7 +100,7 @@ def test_a_fleet_above_the_limit_keeps_few_rows_and_is_counted_about_right(
         assert door.post(sent.body).status_code == 200
     # the hour may have turned in between
     assert DeviceHour.objects.count() < 2 * (100 + 5 * 40)
-    found = device_counts("demo", since=clock.now() - HOUR)
+    found = shown_counts("demo", since=clock.now() - HOUR)
     assert [one.exact for one in found] == [False]
     assert found[0].devices == pytest.approx(fleet, rel=0.35)
     assert telemetry.device_classes("demo")[0].devices == found[0].devices
@@ -151,13 +151,13 @@ def test_hours_of_different_shares_make_one_count_of_different_devices() -> None
     kept_of(range(2_000), hour - 2 * HOUR, 1, "on")
     kept_of(range(4_000), hour - HOUR, 2, "on")
     kept_of(range(8_000), hour, 4, "on")
-    exact = device_counts("demo", since=NOW - 2 * HOUR, until=hour - HOUR)
+    exact = shown_counts("demo", since=NOW - 2 * HOUR, until=hour - HOUR)
     assert exact == [DeviceCount("tensor-g4", False, "", 2_000, True)]
     for since, many in ((NOW - 2 * HOUR, 8_000), (NOW - HOUR, 8_000), (NOW, 8_000)):
-        (found,) = device_counts("demo", since=since, until=hour + HOUR)
+        (found,) = shown_counts("demo", since=since, until=hour + HOUR)
         assert found.devices == pytest.approx(many, rel=0.06)
         assert not found.exact
-        assert device_counts("demo", since=since, by_variant=True)[0].devices == found.devices
+        assert shown_counts("demo", since=since, by_variant=True)[0].devices == found.devices
     hours = hourly_counts("demo", since=NOW - 2 * HOUR)
     assert [one[0].exact for one in hours.values()] == [True, False, False]
     assert [one[0].devices for one in hours.values()] == pytest.approx([2_000, 4_000, 8_000], rel=0.06)
@@ -191,9 +191,9 @@ def test_many_hours_are_read_in_part_and_say_so(monkeypatch: pytest.MonkeyPatch)
     for step in range(6):
         kept_of(range(3_000), hour - step * HOUR, 1)
     services.device_hours_sum(now=NOW)
-    assert device_counts("demo", since=NOW - 6 * HOUR) == [DeviceCount("tensor-g4", False, "", 3_000, True)]
+    assert shown_counts("demo", since=NOW - 6 * HOUR) == [DeviceCount("tensor-g4", False, "", 3_000, True)]
     monkeypatch.setattr(devices, "READ_MOST", 5_000)
-    (found,) = device_counts("demo", since=NOW - 6 * HOUR)
+    (found,) = shown_counts("demo", since=NOW - 6 * HOUR)
     assert not found.exact
     assert found.devices % 4 == 0
     assert found.devices == pytest.approx(3_000, rel=0.1)

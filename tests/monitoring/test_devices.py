@@ -1,6 +1,7 @@
 """What device authors get: a page of what was understood, a page to connect, and checks of a client's requests."""
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -16,7 +17,8 @@ from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role
 from monitoring.domain.conformance import Heard, Told, grade
-from monitoring.models import CumulativeStream, DeviceNote, DoorTotal
+from monitoring.domain.conformance import sent as sent_by_name
+from monitoring.models import CumulativeStream, DeviceNote, DoorTotal, LogLine
 from monitoring.otlp.decoding import TOO_COARSE, decode
 from monitoring.otlp.notes import PER_SECOND, Notes
 from monitoring.otlp.writing import GroupWriter
@@ -43,9 +45,38 @@ def test_the_last_payload_of_a_device_is_explained(door: Running, person: Make, 
     for words in ("made.up: not in the catalogue of metrics", "user.id", "shop.customer", "is negative"):
         assert words in page
     assert "somebody" not in page
+    for name, what in (("litert.inferences", "taken"), ("made.up", "refused"), ("device.storage.free", "refused")):
+        assert f"<code>{name}</code> 1 {what}" in page
     assert "dev-1" in client.get("/demo/monitoring/understood?q=dev").content.decode()
     assert client.get("/staging/monitoring/understood/device?id=dev-1").status_code == 404
     assert client.get("/demo/monitoring/understood/device?id=%00").status_code == 404
+
+
+def test_what_was_sent__names_how_much_of_each_was_taken() -> None:
+    details = {
+        "names": [["litert.inferences", 5], ["app.tasks", 3], ["app.tasks.started", 2], ["x" * 100, 1]],
+        "reasons": [
+            ["litert.inferences is negative", 2],
+            ["app.tasks: not in the catalogue of metrics", 3],
+            [f"{'x' * 80}: not in the catalogue of metrics", 1],
+            ["point beyond 50000 in one payload", 9],
+        ],
+    }
+
+    assert [(one.count, one.taken) for one in sent_by_name(details)] == [(5, 3), (3, 0), (2, 2), (1, 0)]
+    assert sent_by_name({}) == []
+
+
+@pytest.mark.django_db
+def test_log_lines_of_a_device__say_their_severity_in_a_word_or_that_there_is_none(person: Make, client_as: As) -> None:
+    now = clock.now()
+    for severity, body in ((0, "quiet"), (18, "loud")):
+        LogLine.objects.create(
+            environment="demo", at=now, received_at=now, device_id="dev-1", severity=severity, body=body
+        )
+    page = client_as(person("author", Role.VIEWER)).get("/demo/monitoring/understood/device?id=dev-1").content.decode()
+    rows = re.findall(r"<tr><td.*?</tr>", page, re.DOTALL)
+    assert [(">error<" in row, ">–<" in row) for row in rows] == [(True, False), (False, True)]
 
 
 @pytest.mark.fresh_database

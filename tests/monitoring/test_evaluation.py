@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 
 from hawkops.celery import app
@@ -78,6 +79,30 @@ def test_evaluate__one_environment_fails__the_others_are_looked_at_and_it_is_cou
     look(20, environment="production")
     broken.refresh_from_db()
     assert (broken.failures, broken.error) == (0, "")
+
+
+@pytest.mark.django_db
+def test_evaluate__its_time_is_over__is_said_where_it_was_and_where_nobody_looked_and_not_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(environment: str) -> list[Any]:
+        if environment == "staging":
+            raise SoftTimeLimitExceeded
+        return []
+
+    monkeypatch.setattr("monitoring.selectors.quieting._providers", [slow])
+    with at(0) as now, pytest.raises(SoftTimeLimitExceeded):
+        services.alerts_evaluate(environments=["production", "staging", "demo"])
+
+    found = {one.environment: (one.looked_at, one.failures, one.error) for one in Evaluation.objects.all()}
+    assert found["production"] == (now, 0, "")
+    assert found["staging"] == (None, 1, "its time was over")
+    assert found["demo"] == (None, 1, "the time for all environments was over in staging")
+    look(110, environment="production")
+    with at(120):
+        services.evaluation_watch()
+    stopped = Alert.objects.get(environment="demo", source="watch")
+    assert "the time for all environments was over in staging" in stopped.sentence
 
 
 @pytest.mark.django_db

@@ -11,13 +11,16 @@ import pytest
 from plotly.graph_objects import Figure
 
 from hawkops.core.charts import themed
+from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from monitoring.charts.boards import BOARDS
 from monitoring.domain import metrics
 from monitoring.models import StoredCriterion
+from monitoring.services.alerts import alerts_evaluate
 from monitoring.services.criteria import criteria_seed, criterion_save
 from monitoring.urls import DASHBOARDS
+from monitoring.views.board_page import BoardPage
 from tests.monitoring.rows import in_panel, seen, steps, stored
 
 pytestmark = pytest.mark.django_db
@@ -145,21 +148,40 @@ def test_every_flag_change_is_a_lettered_mark(client: Any, reporting: datetime) 
         this.record("flag.killed", subject="flag:litert_enabled")
     marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
     assert [mark["letter"] for mark in marks] == ["A", "B"]
-    assert marks[0]["text"] == "LiteRT killed, cloud fallback forced on, test: Stability issues"
+    assert marks[0]["text"] == "LiteRT killed, cloud fallback forced on, the rule test: Stability issues"
     assert marks[1]["text"].startswith("litert_gpu_backend 5\u202f% to 25\u202f%")
     assert marks[0]["url"].startswith("/demo/history/")
     assert "LiteRT killed" in client.get(PAGE).text
+
+
+def test_a_mark_says_what_a_person_would_say_of_who_did_what(client: Any) -> None:
+    with change(actor=Actor.system("up"), environment="demo", reason="Installation") as this:
+        this.record("flag.created", subject="flags:demo", after={})
+        this.record("release.created", subject="release:1", after={"name": "Autumn"})
+    with change(actor=Actor("person:1", "olga"), environment="demo", reason="Ours") as this:
+        this.record("criterion.created", subject="criterion:gpu-decode", after={})
+    marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
+    assert [mark["text"] for mark in marks] == [
+        "Flags created, by the installation",
+        "Release Autumn created, by the installation",
+        "Criterion gpu-decode created, olga: Ours",
+    ]
 
 
 def test_a_storm_of_alerts_leaves_the_change_its_letter(client: Any) -> None:
     with change(actor=Actor.rule("test"), environment="demo") as this:
         this.record("flag.killed", subject="flag:litert_enabled", before={}, after={})
         for number in range(40):
-            this.record("alert.fired", subject=f"alert:{number}", after={"title": f"Latency {number}"})
+            this.record(
+                "alert.fired",
+                subject=f"alert:{number}",
+                after={"title": f"Latency {number}"},
+                reason="9 s, wanted < 5 s",
+            )
     marks = client.get("/demo/monitoring/throughput.json").json()["marks"]
     assert len(marks) == 26
     assert marks[0]["text"].startswith("LiteRT killed")
-    assert marks[-1]["text"] == "Alert Latency 39 fires, test"
+    assert marks[-1]["text"] == "Alert fired: Latency 39. 9 s, wanted < 5 s"
 
 
 def test_simulated_devices_are_marked_and_dotted(client: Any) -> None:
@@ -183,6 +205,43 @@ def test_real_devices_are_shown_first_and_simulated_ones_left_out(client: Any, r
     assert "Simulated devices" in page.text
     figure = client.get("/demo/monitoring/throughput.json").json()
     assert not any("simulated" in trace["name"] for trace in figure["data"])
+
+
+def test_a_device_that_fails_alone_says_what_alerts_judge_and_why_none_fires(client: Any, reporting: datetime) -> None:
+    stored(metrics.SWITCHES, [1.0] * 40, reporting - timedelta(minutes=2))
+    alone = client.get(PAGE).text
+    assert "alerts look at all" not in alone
+    assert "Alerts look at" not in alone
+    for number in range(9):
+        seen(f"s{number}", reporting, device_class="tensor-g4", simulated=True)
+    beside = client.get(PAGE).text
+    assert "alerts look at all 10 that count in demo" in beside
+    assert "Alerts look at all devices that it names, and there it passes: 4, wanted ≤ 10; " in beside
+    assert not alerts_evaluate(environments=["demo"]), "and so it is: no alert begins"
+    simulated = client.get(f"{PAGE}?devices=simulated").text
+    assert "alerts look at all 10 that count in demo" in simulated
+    row = StoredCriterion.objects.get(key="alert-switches")
+    criterion_save(
+        document={**row.document, "paused": True},
+        actor=Actor.system("test"),
+        reason="x",
+        expected_revision=row.revision,
+    )
+    assert "Paused, it alerts nobody." in client.get(PAGE).text
+
+
+def test_a_tile_says_its_value_and_its_age_once(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    stored(metrics.OPERATION, [0.5] * 3, now - timedelta(minutes=1))
+    stored(metrics.FALLBACK, [0.5] * 40, now - timedelta(minutes=50), actual="cloud")
+    page = BoardPage("demo", BOARDS["production"], window="", devices="", cohort="", until="")
+    tiles = {tile.key: tile for tile in page.tiles}
+    few, gone = tiles["alert-latency"], tiles["alert-fallback"]
+    assert (few.verdict, few.figure, few.unit) == (Verdict.INSUFFICIENT, "500", "ms")
+    assert few.detail == "3 observations, 30 needed"
+    assert few.rule == "alert < 5\u202fs, p95 over 5\u202fmin"
+    assert (gone.verdict, gone.detail, gone.at) == (Verdict.STALE, "no data for 50\u202fmin", None)
 
 
 def test_other_environments_see_nothing_of_it(client: Any, reporting: datetime) -> None:
@@ -238,6 +297,17 @@ def test_treatment_and_control_are_lines_of_their_own_and_a_cohort(client: Any) 
         'href="?window=15m&amp;devices=real&amp;cohort=control" aria-current="true"'
         in client.get(f"{page}?cohort=control").text
     )
+
+
+def test_a_step_in_which_more_tasks_ended_than_began_is_all_of_them_and_never_more(client: Any) -> None:
+    now = datetime.now(tz=UTC)
+    seen("dev-1", now)
+    for moment in steps(now, 20):
+        stored("app.tasks.started", [10.0], moment, actual="")
+        stored("app.tasks.completed", [11.0], moment, actual="")
+    tasks = client.get("/demo/analytics/production/charts/tasks.json").json()
+    assert set(known(tasks["data"][0]["y"])) == {100.0}
+    assert "all 100\u202f% of" in tasks["sentence"]
 
 
 def test_burst_and_sustained_throughput_stand_apart(client: Any) -> None:
@@ -397,7 +467,9 @@ def test_an_empty_chart_knows_the_changes_too(client: Any) -> None:
     )
     figure = client.get(f"{PAGE}/charts/prefill-cpu.json").json()
     assert figure["empty"]
-    assert [mark["text"] for mark in figure["marks"]] == ["alert-latency: threshold 5000 ms to 4000 ms, test: Tighter"]
+    assert [mark["text"] for mark in figure["marks"]] == [
+        "alert-latency: threshold 5000 ms to 4000 ms, the rule test: Tighter"
+    ]
     assert figure["foot"]["age"] == pytest.approx(7_200, abs=60)
     assert "foot" not in client.get(f"{PAGE}/charts/prefill-gpu.json").json()
     assert "alert p95 &lt; 4" in client.get(PAGE).text.lower()

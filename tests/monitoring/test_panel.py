@@ -12,7 +12,7 @@ import orjson
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
-from django.db.models import Model
+from django.db.models import F, Model
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -32,6 +32,7 @@ from monitoring.models import (
 )
 from monitoring.otlp.decoding import POINTS_MOST
 from monitoring.otlp.quick import QuickDecoder
+from monitoring.selectors.devices import own_observations
 from monitoring.selectors.logs import lines_since
 from monitoring.services import patterns
 from monitoring.services import telemetry as services
@@ -239,6 +240,20 @@ def report(device_id: str, *, count: int = 1, total: float = 1.0) -> PanelReport
     return PanelReport.objects.create(
         environment="demo", device_id=device_id, device_class="x", simulated=False, observed=json.dumps(observed)
     )
+
+
+@pytest.mark.fresh_database
+def test_observations_of_ones_own__are_those_merged_and_those_that_wait_of_late() -> None:
+    report("dev-1", count=3)
+    services.panel_merge()
+    PanelHour.objects.update(hour_at=F("hour_at") - timedelta(hours=5))
+    report("dev-1", count=2)
+    services.panel_merge()
+    report("dev-1")
+    report("dev-2")
+
+    assert own_observations("dev-1", "app.sessions") == 3
+    assert own_observations("dev-1", "app.crashes") == 0
 
 
 @pytest.mark.fresh_database

@@ -182,7 +182,7 @@ def test_pattern__as_a_form_gives_it__is_read() -> None:
     one = domain.pattern({**OWN, "limit": " 12 ", "window": "1h"})
 
     assert (one.limit, one.window, one.severity) == (12, timedelta(hours=1), Severity.WARNING)
-    assert one.sentence == "12 matches within 60 min: warning"
+    assert one.sentence == "12 matches within 1\u202fh: warning"
     assert domain.pattern({**OWN, "limit": ""}).limit is None
 
 
@@ -567,7 +567,7 @@ def test_alert__at_its_limit__fires_and_resolves_when_the_window_is_past(steppin
     assert stepping(10, OOM) == ["firing"]
     alert = Alert.objects.get(source="pattern")
     assert (alert.key, alert.severity, alert.inhibited_by) == ("pattern-memory-warning", "warning", "")
-    assert alert.sentence == "10 lines match within 5 min, limit 10"
+    assert alert.sentence == "10 lines match within 5\u202fmin, limit 10"
     assert stepping(200) == ["firing"]
     for seconds in range(370, 430, 10):
         assert stepping(seconds) == ["firing"]
@@ -599,6 +599,8 @@ def test_alert__source_that_is_not_read__resolves_nothing_and_is_an_alert(steppi
     assert Alert.objects.get(source="pattern").state == "firing"
     missing = Alert.objects.get(source="log reading")
     assert (missing.key, missing.state, missing.sentence) == ("log-app-log", "firing", "not there")
+    assert missing.title == "The app log is not read"
+    assert domain.Source.DEVICE_LOGS.unread == "The device logs are not read"
     watching.with_name("away").rename(watching)
     for seconds in range(460, 540, 10):
         stepping(seconds)

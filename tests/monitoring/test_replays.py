@@ -13,8 +13,9 @@ from monitoring.domain import criteria as domain
 from monitoring.domain.criteria import Criterion
 from monitoring.domain.grid import Grid, Rows
 from monitoring.domain.sketch import Sketch
-from monitoring.models import RollupPartial, Series
+from monitoring.models import DeviceHour, RollupPartial, Series
 from monitoring.selectors.replays import replay
+from monitoring.services.telemetry import device_hours_prune, device_hours_sum
 from tests.monitoring.rows import seen, stored
 
 NOW = datetime(2026, 11, 20, 12, 3, tzinfo=UTC)
@@ -114,6 +115,23 @@ def test_switches_per_device__are_replayed_with_the_devices_of_each_hour() -> No
     found = replay("demo", of_file("alert-switches"), now=NOW)
 
     assert found.why_not == ""
+    assert (found.fired, found.longest) == (1, timedelta(hours=1))
+
+
+@pytest.mark.django_db
+def test_switches_per_device__are_replayed_as_far_back_as_how_many_devices_there_were_is_kept() -> None:
+    at = NOW - timedelta(days=20)
+    for number in range(2):
+        seen(f"d{number}", at, variant="on")
+    stored("litert.backend.switches", [1.0] * 200, at, variant="on", width=600)
+    device_hours_sum(now=NOW, environments=["demo"])
+    device_hours_prune(now=NOW)
+    assert not DeviceHour.objects.exists()
+
+    found = replay("demo", of_file("alert-switches"), now=NOW)
+
+    assert found.since is not None
+    assert found.since < at + TEN
     assert (found.fired, found.longest) == (1, timedelta(hours=1))
 
 

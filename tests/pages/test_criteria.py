@@ -89,6 +89,17 @@ def test_releaser_of_one_environment__weakens_nothing_that_counts_in_all(
     assert Head.objects.get().seq == seq
 
 
+def test_list__says_once_whose_devices_are_read_and_names_others(console: Client) -> None:
+    page = console.get("/demo/criteria").content.decode()
+
+    assert "(or that did not say)" not in page
+    assert page.count("those that did not say their side") == 1
+    assert "encryption failures of all devices" in page
+    assert "of devices in treatment against control" in page
+    assert "silence of the history of all devices" not in page
+    assert "(or that did not say)" in console.get("/demo/criteria/alert-latency").content.decode()
+
+
 def test_page__says_who_may_and_a_reader_sees_no_button_to_press(person: Make, client_as: As) -> None:
     client = client_as(person("demo-only", Role.RELEASER, environment="demo"))
     page = read(client.get(f"{PAGE}/alert-latency"))

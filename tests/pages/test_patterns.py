@@ -144,6 +144,20 @@ def test_form__added_changed_paused_deleted(console: Client) -> None:
     assert console.get(url).status_code == 404
 
 
+def test_form__a_window_of_hours_is_said_in_hours_however_it_was_stored(console: Client) -> None:
+    document = {**FORM, "key": "thermal", "window": "360m"}
+    StoredPattern.objects.create(key="thermal", document=document, revision=1, changed_at=clock.now())
+
+    page = read(console.get(f"{PAGE}/thermal"))
+
+    assert '<option value="6h" selected>6 h</option>' in page
+    assert '<option value="24h">24 h</option>' in page
+    assert "360" not in page
+    assert "2 matches within 6 h: warning" in page.lower()
+    console.post(f"{PAGE}/thermal", {**FORM, "window": "24h", "revision": "1"})
+    assert StoredPattern.objects.get(key="thermal").document["window"] == "24h"
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
