@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 SECRET_CHARACTERS = 8
 MODEL = ("MODEL_URL", "MODEL_SIGNATURE", "MODEL_SIGNING_PUBLIC_KEY", "ANDROID_PACKAGE")
-PLAY = ("PLAY_SERVICE_ACCOUNT", "PLAY_TRACKS", "PLAY_API_URL", "APP_BUNDLE")
+PLAY = ("PLAY_SERVICE_ACCOUNT", "PLAY_TRACKS", "PLAY_API_URL", "APP_BUNDLE", "ANDROID_PROJECT")
 INSTALLATION = (
     *(
         f"{name}{suffix}"
@@ -29,6 +29,7 @@ INSTALLATION = (
     "CONSOLE_URL",
     "GATEWAY_URL",
     "ALLOWED_HOSTS",
+    "METRICS_TOKEN",
     "SECURITY_WEBHOOK",
     "SECURITY_EMAIL",
     "MAIL_FROM",
@@ -74,7 +75,7 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
 
 def _secrets(env: dict[str, str]) -> Iterator[str]:
     """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves."""
-    for name in ("SECRET_KEY", "SECURITY_WEBHOOK"):
+    for name in ("SECRET_KEY", "SECURITY_WEBHOOK", "METRICS_TOKEN"):
         if len(env.get(name, "")) >= SECRET_CHARACTERS:
             yield env[name]
     for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):
