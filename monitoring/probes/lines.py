@@ -98,7 +98,7 @@ def summary(found: Sequence[Finding], *, good: str) -> str:
     if not judged_here:
         return "Nothing is in scope here, so nothing is known"
     if not fails and not lacks:
-        return f"{good}: all {len(judged_here)} lines in scope pass"
+        return f"{good}: every line in scope passes ({len(judged_here)})"
     words = [f"{len(judged_here) - len(fails) - len(lacks)} of {len(judged_here)} lines pass"]
     words += [f"failing: {', '.join(fails)}"] if fails else []
     words += [f"not known: {', '.join(lacks)}"] if lacks else []

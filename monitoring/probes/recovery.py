@@ -69,9 +69,10 @@ def recovery(given: argparse.Namespace) -> Iterator[Finding]:
     used = backends_in_use(given.environment, since=since)
 
     def everything() -> Iterator[Finding]:
-        for one in criteria(purposes=[Purpose.ALERT]):
-            if not _of_performance(one) or one.paused:
-                continue
+        rules = [one for one in criteria(purposes=[Purpose.ALERT]) if _of_performance(one) and not one.paused]
+        if not rules:
+            yield from lines(given.environment, (), now=now)
+        for one in rules:
             floor = one.threshold is None
             if floor and not used.keys() & set(one.over.backends or ("cpu", "gpu", "npu")):
                 yield not_judged(one.title, "nobody has asked for this backend since")
