@@ -199,7 +199,13 @@ def test_backends__slow_one__is_named_with_its_flag(capsys: pytest.CaptureFixtur
     now = fleet()
     for minute in range(4):
         at = now - timedelta(minutes=minute)
-        gpu = {"environment": "production", "device_class": PHONE, "variant": "on", "requested": "gpu", "actual": "gpu"}
+        gpu: dict[str, Any] = {
+            "environment": "production",
+            "device_class": PHONE,
+            "variant": "on",
+            "requested": "gpu",
+            "actual": "gpu",
+        }
         stored("litert.prefill.throughput", [900.0] * 40, at, **gpu)
         stored("gen_ai.client.operation.duration", [6.0] * 40, at, **gpu)
         stored("litert.inferences", [40.0], at, outcome="ok", **gpu)
@@ -215,7 +221,13 @@ def test_backends__slow_one__is_named_with_its_flag(capsys: pytest.CaptureFixtur
 def test_backends__silent_run_elsewhere__fails_although_the_cpu_is_fast() -> None:
     """LiteRT's trap: an accelerator was asked for, the CPU ran, and its speed looks well."""
     now = fleet()
-    where = {"environment": "production", "device_class": PHONE, "variant": "on", "outcome": "ok", "requested": "npu"}
+    where: dict[str, Any] = {
+        "environment": "production",
+        "device_class": PHONE,
+        "variant": "on",
+        "outcome": "ok",
+        "requested": "npu",
+    }
     stored("litert.inferences", [10.0], now, actual="npu", **where)
     for minute in range(10):
         stored("litert.inferences", [400.0], now - timedelta(minutes=minute), actual="cpu", **where)
@@ -225,7 +237,7 @@ def test_backends__silent_run_elsewhere__fails_although_the_cpu_is_fast() -> Non
 
 def switches(many: float, *, hours_ago: float = 0.2) -> None:
     at = clock.now() - timedelta(hours=hours_ago)
-    where = {"environment": "production", "device_class": PHONE, "variant": "on"}
+    where: dict[str, Any] = {"environment": "production", "device_class": PHONE, "variant": "on"}
     stored("litert.backend.switches", [many], at, requested="gpu", actual="cpu", **where)
     stored("litert.backend.switch.duration", [0.2] * 40, at, requested="gpu", actual="cpu", **where)
 
