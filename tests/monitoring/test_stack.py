@@ -15,7 +15,10 @@ from django.test import Client
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
+from hawkops.core.errors import InvalidInput
 from hawkops.history.services import heartbeat_record
+from hawkops.scripts import services, tasks
+from hawkops.scripts.models import RunOutput, State
 from hawkops.scripts.probes import cluster
 from hawkops.scripts.probes.measuring import Exit
 from hawkops.scripts.tasks import INSTALLATION
@@ -215,3 +218,23 @@ def test_health__dead_parts_fail_and_an_unknown_telemetry_is_a_lack(settings: An
     assert {"Console", "Gateway", "Worker of alerts"} <= of(found, Exit.FAILED)
     assert {"Telemetry", "Critical alerts"} <= of(found, Exit.UNMEASURED)
     assert titled(found)["Database"].outcome is Exit.PASSED
+
+
+@pytest.mark.fresh_database
+def test_run__of_an_environment__judges_that_one_and_no_option_says_otherwise() -> None:
+    """Whoever may run scripts in demo reads nothing of production by it, and demo's numbers tick nothing there."""
+    criteria_seed(actor=ME)
+    name = "scripts/validate-user-metrics.sh"
+    with pytest.raises(InvalidInput, match="no option --environment"):
+        services.run_request(environment="demo", name=name, arguments={"environment": "production"}, actor=ME)
+    asked = services.run_request(environment="demo", name=name, arguments={"duration": "48h"}, actor=ME)
+    tasks.run(asked.pk)
+    asked.refresh_from_db()
+
+    assert asked.state == State.NO_DATA
+    assert any(
+        "Environment demo, the last 48" in line
+        for line in RunOutput.objects.filter(run=asked).values_list("text", flat=True)
+    )
+    assert asked.summary.startswith("0 of 5 lines pass; not known: Task completion")
+    assert {one["outcome"] for one in asked.results} == {"no_data"}

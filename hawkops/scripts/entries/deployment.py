@@ -1,7 +1,7 @@
 """Scripts of the deployment procedure, in its order."""
 
 from hawkops.scripts.catalogue import MEGABYTE, Script
-from hawkops.scripts.entries.shared import DEPLOYMENT, ENVIRONMENT, FALLBACK, TRACK
+from hawkops.scripts.entries.shared import DEPLOYMENT, FALLBACK, TRACK
 
 ALL = (
     Script(
@@ -16,7 +16,6 @@ ALL = (
         "Monitoring stack",
         "The manifest holds together, and evaluator, beat, workers, doors, /metrics and health checks answer.",
         DEPLOYMENT,
-        arguments=(ENVIRONMENT,),
         installation=True,
     ),
     Script(
@@ -57,7 +56,6 @@ ALL = (
         "Smoke tests",
         "Pages, doors and flags answer a person, a stranger and a device as they should.",
         DEPLOYMENT,
-        arguments=(ENVIRONMENT,),
         installation=True,
     ),
     Script(

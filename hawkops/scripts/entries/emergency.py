@@ -1,7 +1,7 @@
 """Scripts for a degradation: which backend it is, and whether the system recovers."""
 
 from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import EMERGENCY, ENVIRONMENT
+from hawkops.scripts.entries.shared import EMERGENCY
 
 ALL = (
     Script(
@@ -9,7 +9,6 @@ ALL = (
         "Backend performance",
         "Throughput, latency and failures of each backend on stored telemetry; names the affected one and its flag.",
         EMERGENCY,
-        arguments=(ENVIRONMENT,),
         installation=True,
     ),
     Script(
@@ -17,7 +16,6 @@ ALL = (
         "System health",
         "Database, workers, beat, doors, health checks, telemetry and critical alerts, each asked once.",
         EMERGENCY,
-        arguments=(ENVIRONMENT,),
         installation=True,
         timeout_seconds=60,
     ),

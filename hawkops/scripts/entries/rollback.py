@@ -1,7 +1,7 @@
 """Scripts of a rollback, and of what proves that it helped."""
 
 from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import ENVIRONMENT, ROLLBACK, TRACK, USER_METRICS, a_word, user_metrics
+from hawkops.scripts.entries.shared import ROLLBACK, TRACK, USER_METRICS, a_word, user_metrics
 
 ALL = (
     Script(
@@ -18,10 +18,7 @@ ALL = (
         "System stability",
         "Every device keeps the rules since the last change; less than the time asked for is no data.",
         ROLLBACK,
-        arguments=(
-            ENVIRONMENT,
-            Argument("duration", "how long it must have been stable, 30m say; it looks back", a_duration),
-        ),
+        arguments=(Argument("duration", "how long it must have been stable, 30m say; it looks back", a_duration),),
         installation=True,
     ),
     Script(
@@ -29,7 +26,6 @@ ALL = (
         "Performance recovery",
         "What alerts on performance watch holds again since the last change, and none of them is open.",
         ROLLBACK,
-        arguments=(ENVIRONMENT,),
         installation=True,
     ),
     Script(
@@ -37,7 +33,7 @@ ALL = (
         "User experience",
         "What users say and do keeps the rules of the validation; a metric that nobody reports is listed, not passed.",
         ROLLBACK,
-        arguments=(ENVIRONMENT, Argument("metrics", f"any of {', '.join(USER_METRICS)}", user_metrics)),
+        arguments=(Argument("metrics", f"any of {', '.join(USER_METRICS)}", user_metrics),),
         installation=True,
     ),
 )

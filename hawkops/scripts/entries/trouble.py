@@ -1,7 +1,7 @@
 """Scripts of the troubleshooting guide: four problems, diagnosis and solution."""
 
 from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import ENVIRONMENT, FREE, GROWTH, MEMORY_USAGE, PREFILL, TROUBLE, a_component
+from hawkops.scripts.entries.shared import FREE, GROWTH, MEMORY_USAGE, PREFILL, TROUBLE, a_component
 
 ALL = (
     Script(
@@ -63,7 +63,7 @@ ALL = (
         "Switching patterns",
         "Switches per device and hour and the time they take; lists which device classes switch, and from what.",
         TROUBLE,
-        arguments=(ENVIRONMENT, Argument("last-1h", "the last hour only, not the last day", switch=True)),
+        arguments=(Argument("last-1h", "the last hour only, not the last day", switch=True),),
         installation=True,
     ),
     Script(

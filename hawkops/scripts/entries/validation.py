@@ -1,7 +1,7 @@
 """Scripts of the post-deployment validation, in its order."""
 
 from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import ENVIRONMENT, VALIDATION, a_report, a_threshold_file
+from hawkops.scripts.entries.shared import VALIDATION, a_report, a_threshold_file
 
 ALL = (
     Script(
@@ -10,7 +10,6 @@ ALL = (
         "Throughput, memory, latency and switch time over 48 hours, by a threshold file when one is named.",
         VALIDATION,
         arguments=(
-            ENVIRONMENT,
             Argument("threshold-file", "production-thresholds.yaml say; without it the stored rules", a_threshold_file),
         ),
         installation=True,
@@ -20,7 +19,7 @@ ALL = (
         "User metrics",
         "Task completion, session duration, crashes and satisfaction.",
         VALIDATION,
-        arguments=(ENVIRONMENT, Argument("duration", "how far back it looks, 48h say", a_duration)),
+        arguments=(Argument("duration", "how far back it looks, 48h say", a_duration),),
         installation=True,
     ),
     Script(
@@ -29,7 +28,6 @@ ALL = (
         "API response, error rate, tickets and resources; comprehensively also health checks, security and critical alerts.",
         VALIDATION,
         arguments=(
-            ENVIRONMENT,
             Argument("comprehensive", "health checks, security metrics and critical alerts as well", switch=True),
         ),
         installation=True,
@@ -39,7 +37,7 @@ ALL = (
         "Validation report",
         "Every line of the validation as one HTML page; ends as what stands in it.",
         VALIDATION,
-        arguments=(ENVIRONMENT, Argument("output", "the page's name, validation-report-20260101.html say", a_report)),
+        arguments=(Argument("output", "the page's name, validation-report-20260101.html say", a_report),),
         installation=True,
     ),
     Script(
