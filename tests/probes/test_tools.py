@@ -39,8 +39,9 @@ case "$1" in
             echo 'Error from server (Forbidden): deployments.apps is forbidden: User "dev" cannot create resource' >&2
             exit 1
         fi
+        case "$4" in '' | --dry-run=client) ;; *) echo "error: unknown flag: $4" >&2; exit 1 ;; esac
         grep -A3 '^kind:' "$3" | sed -n 's/^kind: \(.*\)/\1/p' | tr A-Z a-z | while read -r kind; do
-            echo "$kind/hawkops created"
+            echo "$kind/hawkops created$([ "$4" = --dry-run=client ] && echo ' (dry run)')"
         done
         ;;
     *) echo "error: unknown command \"$1\" for \"kubectl\"" >&2; exit 1 ;;
@@ -132,6 +133,17 @@ def test_kubectl__cluster_there__applies_and_lists_every_object(standin: Path) -
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "✅ deployment/hawkops: created" in ended.stdout
     assert asked(standin) == ["get --raw /version --request-timeout=10s", f"apply -f {MANIFEST}"]
+
+
+@pytest.mark.parametrize("line", [f"{APPLY} --dry-run", "kubectl --dry-run"])
+def test_kubectl__dry_run__asks_the_cluster_and_changes_nothing(standin: Path, line: str) -> None:
+    placed(standin / "bin", "kubectl", KUBECTL)
+    ended = typed(line, standin)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "✅ deployment/hawkops: would be created" in ended.stdout
+    assert asked(standin)[1] == f"apply -f {MANIFEST} --dry-run=client"
+    assert len(asked(standin)) == 2
 
 
 def test_kubectl__refused_by_the_cluster__fails_with_its_words(standin: Path) -> None:

@@ -17,7 +17,8 @@ from hawkops.scripts.probes.measuring import ROOT
 FOLDER = ROOT / "monitoring"
 MANIFEST = FOLDER / "production-monitoring.yaml"
 SECONDS = 60
-APPLIED = re.compile(r"^(\S+/\S+) (created|configured|unchanged|serverside-applied)$")
+DRY_RUN = "--dry-run"
+APPLIED = re.compile(r"^(\S+/\S+) (created|configured|unchanged|serverside-applied)(?: \(dry run\))?$")
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 # what every object of these kinds must have, by the path to it
 NEEDED = {
@@ -153,8 +154,9 @@ def deployed_findings(path: Path = MANIFEST) -> Iterator[Finding]:
 
 
 def run(words: Sequence[str]) -> Iterator[Finding]:
-    """Apply a manifest as the runbook does: `apply -f FILE`."""
-    words = list(words) or ["apply", "-f", "monitoring/production-monitoring.yaml"]
+    """Apply a manifest as the runbook does: `apply -f FILE`. With `--dry-run` the cluster is asked and not changed."""
+    dry_run = DRY_RUN in words
+    words = [word for word in words if word != DRY_RUN] or ["apply", "-f", "monitoring/production-monitoring.yaml"]
     if len(words) != 3 or words[:2] != ["apply", "-f"]:
         raise ValueError(f"only `kubectl apply -f FILE` is run from here, not {' '.join(words)!r}")
     path = next((one for one in (Path(words[2]), FOLDER / Path(words[2]).name) if one.is_file()), None)
@@ -166,12 +168,13 @@ def run(words: Sequence[str]) -> Iterator[Finding]:
         if finding.outcome:
             return
     try:
-        done = _asked(cluster(), "apply", "-f", str(path))
+        # the client's own: a dry run on the server would need the namespace that the manifest itself makes
+        done = _asked(cluster(), "apply", "-f", str(path), *(["--dry-run=client"] if dry_run else []))
     except NoCluster as lack:
         yield unmeasured("Apply", f"{lack}; nothing was applied")
         return
     for text in done.stdout.splitlines():
         if found := APPLIED.match(text.strip()):
-            yield passed(found[1], found[2])
+            yield passed(found[1], f"would be {found[2]}" if dry_run else found[2])
     if done.returncode:
         yield failed("Apply", f"the cluster refused: {_last(done)}")
