@@ -75,7 +75,7 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
 
 def _secrets(env: dict[str, str]) -> Iterator[str]:
     """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves."""
-    for name in ("SECRET_KEY", "SECURITY_WEBHOOK", "METRICS_TOKEN"):
+    for name in ("SECRET_KEY", "SECURITY_WEBHOOK"):
         if len(env.get(name, "")) >= SECRET_CHARACTERS:
             yield env[name]
     for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hawkops.scripts.probes.findings import Finding, failed, not_judged, passed, unmeasured
 from hawkops.scripts.probes.measuring import ROOT
 
@@ -77,6 +75,9 @@ def _last(done: "subprocess.CompletedProcess[str]") -> str:
 
 def objects(path: Path = MANIFEST) -> list[dict[str, Any]]:
     """Read a manifest's objects. Raises ValueError that says which document is none."""
+    # the other probes run with a Python that has nothing but LiteRT
+    import yaml
+
     try:
         found = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
     except (OSError, yaml.YAMLError) as error:
