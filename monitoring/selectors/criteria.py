@@ -17,7 +17,7 @@ from monitoring.domain.criteria import Against, Aggregate, Criterion, Judgement,
 from monitoring.domain.grid import Grid, Observed, Rows
 from monitoring.domain.metrics import INFERENCES, Direction, Kind
 from monitoring.domain.sketch import Sketch, merged
-from monitoring.domain.targets import Stage
+from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import Series, StoredCriterion
 from monitoring.selectors import measured, rollups
 from monitoring.selectors.devices import DeviceCount, shown_counts
@@ -70,13 +70,16 @@ def _usable(row: StoredCriterion) -> Criterion:
 
 def evaluate(
     environment: str, wanted: Sequence[Criterion], *, population: Population | None = None, now: datetime | None = None,
-    released_at: datetime | None = None,
+    released_at: datetime | None = None, floors: Profiles | None = None,
 ) -> list[Evaluated]:  # fmt: skip
     """Read and judge criteria, of one population or of everybody. Two queries for each distinct window, and a few more.
 
     `released_at` ends the time that tells what is normal; without it that time ends where the criterion's window begins.
+    `floors` stand in for the stored profiles of device classes.
     """
-    return Evaluation(environment, wanted, population=population, now=now or clock.now(), released_at=released_at).all()
+    look = Evaluation(environment, wanted, population=population, now=now or clock.now(), released_at=released_at)
+    look.profiles = floors or look.profiles
+    return look.all()
 
 
 class Evaluation:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from hawkops.scripts.listing import BEGIN, END, table
 from hawkops.scripts.tasks import INSTALLATION, MODEL, PLAY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,3 +42,9 @@ def test_map__each_folder_exists() -> None:
     assert len(drawn) > 10
     for folder in drawn:
         assert (ROOT / folder).is_dir() or (ROOT / "hawkops" / folder).is_dir(), folder
+
+
+def test_scripts__the_table_is_the_catalogue() -> None:
+    """Renew it with `manage.py scripts_table`."""
+    assert README.count(BEGIN) == 1
+    assert BEGIN + README.split(BEGIN, 1)[1].split(END, 1)[0] + END == table()

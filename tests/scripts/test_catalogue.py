@@ -9,6 +9,7 @@ from hawkops.core.access import Role
 from hawkops.core.errors import InvalidInput
 from hawkops.scripts.catalogue import Argument, a_duration
 from hawkops.scripts.entries import CATALOGUE, script
+from hawkops.scripts.entries.shared import USER_METRICS
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -24,7 +25,47 @@ def test_entry__has_an_executable_program_that_takes_no_unknown_option(name: str
 def test_programs__each_has_its_entry() -> None:
     root = script("scripts/test-cpu-performance.sh").path.parents[1]
 
-    assert {str(path.relative_to(root)) for path in root.rglob("*.sh")} == set(CATALOGUE)
+    assert {
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.suffix != ".yaml"
+    } == set(CATALOGUE)
+
+
+def test_durations_that_look_back__are_no_waiting_time() -> None:
+    for name in ("scripts/verify-system-stability.sh", "scripts/validate-user-metrics.sh"):
+        assert script(name).command_arguments({"duration": "48h"}) == ["--duration=48h"]
+        assert script(name).time_limit({"duration": "48h"}) == script(name).timeout_seconds
+    assert script("watch").time_limit({"duration": "48h"}) > 48 * 3600
+
+
+def test_changing_ones__are_marked() -> None:
+    assert {name for name, entry in CATALOGUE.items() if entry.changes_anything} == {
+        "kubectl",
+        "scripts/deploy-security-stack.sh",
+        "scripts/deploy-to-play-store.sh",
+        "scripts/rollback-app-version.sh",
+        "scripts/redownload-models.sh",
+        "scripts/clear-model-cache.sh",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("scripts/validate-user-experience.sh", {"metrics": "satisfaction,joy"}),
+        ("scripts/validate-performance-metrics.sh", {"threshold-file": "../../etc/passwd.yaml"}),
+        ("scripts/generate-validation-report.sh", {"output": "/etc/cron.d/x.html"}),
+        ("scripts/generate-validation-report.sh", {"output": "report.sh"}),
+    ],
+)
+def test_option__that_leaves_its_folder_or_means_nothing__is_refused(name: str, given: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput):
+        script(name).command_arguments(given)
+
+
+def test_option_of_users_metrics__names_what_the_check_knows() -> None:
+    from monitoring.probes.recovery import EXPERIENCE
+
+    assert tuple(EXPERIENCE) == USER_METRICS
 
 
 @pytest.mark.parametrize(

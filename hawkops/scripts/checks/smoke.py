@@ -1,6 +1,7 @@
 """Smoke tests of an installation as its users meet it: pages, doors and flags, over HTTP."""
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 
@@ -18,7 +19,8 @@ DEVICE = "hawkops.probe/smoke"
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the environment whose flags are asked for."""
-    parser.add_argument("--environment", choices=list(Environment), default=Environment.DEMO.value)
+    usual = os.environ.get("HAWKOPS_ENVIRONMENT") or Environment.DEMO.value
+    parser.add_argument("--environment", choices=list(Environment), default=usual)
 
 
 def smoke(given: argparse.Namespace) -> Iterator[Finding]:

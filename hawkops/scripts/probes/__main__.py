@@ -1,11 +1,24 @@
 """`python -m hawkops.scripts.probes NAME`: what the runbook's scripts call when the answer lies on this host or a device."""
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from hawkops.fleet import model as synthetic
-from hawkops.scripts.probes import core_ai, device_state, findings, integrity, limits, memory_watch, play, results
+from hawkops.scripts.probes import (
+    cluster,
+    core_ai,
+    device_state,
+    findings,
+    gradle,
+    integrity,
+    limits,
+    memory_watch,
+    play,
+    repeating,
+    results,
+)
 from hawkops.scripts.probes.benchmark import benchmark, minutes_and_seconds
 from hawkops.scripts.probes.measuring import (
     Exit,
@@ -28,6 +41,13 @@ NUMBERS: dict[str, tuple[limits.Limit, Callable[[Subject], Reading]]] = {
     "memory": (limits.MEMORY, lambda what: memory(what, "cpu")),
     "switching": (limits.SWITCHING, lambda what: switching(what, declared_backends())),
     "fallback": (limits.FALLBACK, fallback),
+}
+
+# These take the words of the tool whose name they bear.
+TYPED: dict[str, Callable[[Sequence[str]], Iterable[findings.Finding]]] = {
+    "kubectl": cluster.run,
+    "gradle": gradle.build,
+    "app-folder": device_state.app_folder,
 }
 
 
@@ -85,6 +105,17 @@ def _check_integrity(_given: argparse.Namespace) -> Exit:
     return findings.report([*integrity.structure_findings(what), integrity.signature_finding(what)])
 
 
+def _typed(given: argparse.Namespace) -> Exit:
+    return findings.report(TYPED[given.name]([word for word in given.words if word != "--"]))
+
+
+def _watched(given: argparse.Namespace) -> Exit:
+    if given.interval < 1:
+        raise ValueError("watch at most once a second")
+    found = repeating.watch(given.command, every_seconds=given.interval, duration_seconds=given.duration)
+    return findings.report([found])
+
+
 def main() -> int:
     """Run one probe."""
     parser = argparse.ArgumentParser(prog="probes", description="Look at real LiteRT, its model and its device.")
@@ -98,7 +129,8 @@ def main() -> int:
     for name in NUMBERS:
         add(name, lambda given: number(given.name))
     whole = add("performance", lambda given: benchmark(given.environment, given.duration, declared_backends()))
-    whole.add_argument("--environment", choices=["production", "staging", "demo"], default="demo")
+    usual = os.environ.get("HAWKOPS_ENVIRONMENT") or "demo"
+    whole.add_argument("--environment", choices=["production", "staging", "demo"], default=usual)
     whole.add_argument("--duration", type=minutes_and_seconds, default=0.0, help="for example 90s, 60m or 2h")
     add("core-ai", lambda _: findings.report(core_ai.core()))
     add("cloud-ai", lambda _: findings.report([core_ai.cloud()]))
@@ -127,6 +159,12 @@ def main() -> int:
     back = add("play-rollback", lambda given: findings.report(play.rollback(given.version, given.track)))
     back.add_argument("--version", default="previous", help="previous, or a version code")
     back.add_argument("--track", default="production")
+    for name in TYPED:
+        add(name, _typed).add_argument("words", nargs=argparse.REMAINDER)
+    again = add("watch", _watched)
+    again.add_argument("-n", "--interval", type=float, default=10.0)
+    again.add_argument("--duration", type=minutes_and_seconds)
+    again.add_argument("command")
     given = parser.parse_args()
     try:
         return int(given.run(given))

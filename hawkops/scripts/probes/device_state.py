@@ -5,7 +5,7 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, device, package
@@ -15,6 +15,7 @@ from hawkops.scripts.probes.measuring import Reading, Unmeasurable, subject, thr
 
 FREE_SHARE_LEAST = 0.10
 FREE_BYTES_LEAST = 2_000_000_000
+FOLDER = re.compile(r"/[A-Za-z0-9._/-]{1,200}")
 
 
 # ---- storage ----
@@ -66,14 +67,32 @@ def _room_finding(title: str, free: int, total: int) -> Finding:
     return (passed if free >= least else failed)(title, words, value=float(free), unit="By", name="device.storage.free")
 
 
-def _device_storage(phone: Device) -> Iterator[Finding]:
-    path = f"/data/data/{package()}"
+def app_folder(words: Sequence[str]) -> Iterator[Finding]:
+    """Ask the device how full the app's data folder is: `df -h FOLDER`, its table printed as the device writes it."""
+    words = list(words) or ["-h", f"/data/data/{package()}"]
+    options, paths = [one for one in words if one.startswith("-")], [one for one in words if not one.startswith("-")]
+    if len(paths) != 1 or not FOLDER.fullmatch(paths[0]) or not set(options) <= {"-h", "-k"}:
+        raise ValueError("write df -h and one folder of the device, /data/data/com.hazardhawk say")
+    try:
+        phone = device()
+        print(phone.shell("df", *options, paths[0]).rstrip(), flush=True)
+        yield _device_room(phone, paths[0])
+    except NoDevice as lack:
+        yield unmeasured("Free space on the device", f"{lack}; this host has no {paths[0]} of an app")
+    except AdbFailed as error:
+        yield failed("Free space on the device", str(error))
+
+
+def _device_room(phone: Device, path: str) -> Finding:
     rows = phone.shell("df", "-k", path).strip().splitlines()
     columns = rows[-1].split() if rows else []
     if len(columns) < 4 or not columns[1].isdigit() or not columns[3].isdigit():
-        yield unmeasured("Free space on the device", f"df said nothing about {path}")
-    else:
-        yield _room_finding("Free space on the device", int(columns[3]) * 1024, int(columns[1]) * 1024)
+        return unmeasured("Free space on the device", f"df said nothing about {path}")
+    return _room_finding("Free space on the device", int(columns[3]) * 1024, int(columns[1]) * 1024)
+
+
+def _device_storage(phone: Device) -> Iterator[Finding]:
+    yield _device_room(phone, f"/data/data/{package()}")
     try:
         listed = phone.shell("run-as", package(), "ls", "-ln", "files")
     except AdbFailed as error:

@@ -9,19 +9,24 @@ from pathlib import Path
 from hawkops.scripts.probes.measuring import Exit
 from hawkops.scripts.probes.results import OUTCOMES
 
-MARKS = {Exit.PASSED: "✅", Exit.FAILED: "❌", Exit.UNMEASURED: "⚪"}
+MARKS = {Exit.PASSED: "✅", Exit.FAILED: "❌", Exit.UNMEASURED: "⚪", None: "➖"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a check. `value` is in base units; None when the line is not a number."""
+    """One line of a check. `value` is in base units; None when the line is not a number.
+
+    The outcome None says that the line is out of scope here: it is listed, and no part of the verdict. `synthetic` says
+    that what was read is no real device with a real model.
+    """
 
     title: str
-    outcome: Exit
+    outcome: Exit | None
     sentence: str
     value: float | None = None
     unit: str = ""
     name: str = ""
+    synthetic: bool = False
 
 
 def passed(title: str, sentence: str, *, value: float | None = None, unit: str = "", name: str = "") -> Finding:
@@ -39,9 +44,14 @@ def unmeasured(title: str, sentence: str) -> Finding:
     return Finding(title, Exit.UNMEASURED, sentence)
 
 
-def together(outcomes: Iterable[Exit]) -> Exit:
-    """Judge lines together: any failure fails, else any lack leaves it unmeasured. No line at all is a lack."""
-    found = set(outcomes)
+def not_judged(title: str, sentence: str) -> Finding:
+    """Return a line that is out of scope here; the sentence says why."""
+    return Finding(title, None, sentence)
+
+
+def together(outcomes: Iterable[Exit | None]) -> Exit:
+    """Judge lines together: any failure fails, else any lack leaves it unmeasured. No line in scope at all is a lack."""
+    found = set(outcomes) - {None}
     if Exit.FAILED in found:
         return Exit.FAILED
     return Exit.PASSED if found == {Exit.PASSED} else Exit.UNMEASURED
@@ -66,8 +76,9 @@ def _keep(finding: Finding) -> None:
         "value": finding.value,
         "unit": finding.unit,
         "backend": "",
-        "outcome": OUTCOMES[finding.outcome],
+        "outcome": OUTCOMES[finding.outcome] if finding.outcome is not None else "out_of_scope",
         "note": finding.sentence,
+        **({"synthetic": True} if finding.synthetic else {}),
     }
     with Path(target).open("a") as file:
         file.write(json.dumps(line) + "\n")

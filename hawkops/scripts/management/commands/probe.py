@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from hawkops.core.errors import HawkOpsError
 from hawkops.scripts.checks.registry import check
@@ -33,3 +34,6 @@ class Command(BaseCommand):
             sys.exit(int(findings.report(wanted.run(parser.parse_args(options["options"])))))
         except HawkOpsError as error:
             raise CommandError(error.message) from error
+        except OperationalError as error:
+            lack = findings.unmeasured("Database", f"can't be reached: {str(error).strip().splitlines()[0]}")
+            sys.exit(int(findings.report([lack])))
