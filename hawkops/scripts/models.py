@@ -49,6 +49,10 @@ class Run(models.Model):
     script = models.CharField(max_length=120)
     arguments = models.JSONField(default=dict)
     subject = models.JSONField(default=dict)
+    # it only said what it would do, and so is evidence of nothing
+    dry_run = models.BooleanField(default=False)
+    # the program as it stood when the run was asked for
+    program_sha256 = models.CharField(max_length=64, blank=True, default="")
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
     token = models.UUIDField(default=uuid.uuid4)
     attempt = models.SmallIntegerField(default=0)

@@ -14,14 +14,22 @@ def runs(environment: str, name: str = "", *, limit: int = 30) -> list[Run]:
 
 
 def run_latest(environment: str, name: str) -> Run | None:
-    """Return the newest run that has ended, cancelled ones left out; None when there is none."""
-    ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED)
+    """Return the newest run that has ended, cancelled and dry ones left out; None when there is none."""
+    ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED, dry_run=False)
     return ended.exclude(state=State.CANCELLED.value).first()
 
 
+def dry_run_passed(
+    environment: str, name: str, arguments: dict[str, str], program_sha256: str, *, since: datetime
+) -> Run | None:
+    """Return the newest dry run of the same program with the same arguments that passed since; None when there is none."""
+    dry = Run.objects.filter(environment=environment, script=name, dry_run=True, state=State.PASSED.value)
+    return dry.filter(arguments=arguments, program_sha256=program_sha256, finished_at__gte=since).first()
+
+
 def runs_latest(environment: str) -> dict[str, Run]:
-    """Return the newest run of each script, whatever its state. One query."""
-    found = Run.objects.filter(environment=environment).order_by("script", "-pk").distinct("script")
+    """Return the newest run of each script, whatever its state, dry ones left out. One query."""
+    found = Run.objects.filter(environment=environment, dry_run=False).order_by("script", "-pk").distinct("script")
     return {run.script: run for run in found}
 
 
@@ -33,8 +41,8 @@ def output(run: Run, *, after: int = 0, limit: int = 2_000) -> list[RunOutput]:
 def trend(environment: str, name: str, measurement: str, *, limit: int = 60) -> list[tuple[int, datetime, str, float]]:
     """Return (run, end, backend, value) of one measurement over the newest runs, oldest first."""
     rows: list[tuple[int, datetime, str, float]] = []
-    ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED, finished_at__isnull=False)
-    for run in ended[:limit]:
+    ended = Run.objects.filter(environment=environment, script=name, dry_run=False, state__in=ENDED)
+    for run in ended.exclude(finished_at=None)[:limit]:
         for result in run.results:
             if result.get("name") == measurement and isinstance(result.get("value"), int | float):
                 assert run.finished_at is not None

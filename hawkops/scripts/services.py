@@ -10,10 +10,11 @@ from django.db.models import F
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
-from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
+from hawkops.scripts import selectors
 from hawkops.scripts.entries import script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
@@ -24,6 +25,8 @@ LEASE = timedelta(seconds=30)
 # A queued run that nobody took within this time is sent to the broker again.
 FORGOTTEN = timedelta(seconds=45)
 ATTEMPTS_MOST = 2
+# How long a passed dry run allows the real one.
+DRY_RUN_COUNTS_FOR = timedelta(hours=1)
 RUNNER = Actor.rule("script runner")
 
 
@@ -34,27 +37,49 @@ def run_request(
     arguments: dict[str, str],
     actor: Actor,
     subject: dict[str, Any] | None = None,
+    dry_run: bool = False,
+    send: bool = True,
     request_id: str = "",
 ) -> Run:
-    """Queue a run. Raises InvalidInput or NotFound, and then nothing is queued."""
+    """Queue a run. Raises InvalidInput, NotFound or Conflict, and then nothing is queued.
+
+    A script that changes something runs only after a dry run of the same program with the same arguments has passed
+    within the hour. Without `send` the broker hears nothing of it: the caller takes the run itself.
+    """
     if environment not in list(Environment):
         raise InvalidInput(f"There is no environment {environment!r}.")
     entry = script(name)
     given = {key: value.strip() for key, value in arguments.items() if value.strip()}
-    entry.command_arguments(given)
-    if not entry.path.is_file():
-        raise NotFound(f"The program {entry.path} is missing. HAWKOPS_SCRIPTS_DIR names the folder.")
+    entry.command_arguments(given, dry_run=dry_run)
+    digest = entry.program_digest()
+    rehearsed = None
+    if entry.changes_anything and not dry_run:
+        since = clock.now() - DRY_RUN_COUNTS_FOR
+        rehearsed = selectors.dry_run_passed(environment, name, given, digest, since=since)
+        if rehearsed is None:
+            raise Conflict(
+                f"{name} changes something: it needs a dry run with the same arguments in {environment}"
+                " that passed within the last hour. Do the dry run first."
+            )
     with change(actor=actor, environment=environment, request_id=request_id) as this:
         run = Run.objects.create(
             environment=environment,
             script=name,
             arguments=given,
             subject=subject or {},
+            dry_run=dry_run,
+            program_sha256=digest,
             requested_by=actor.label,
             requested_at=clock.now(),
         )
-        this.record("run.requested", subject=f"run:{run.pk}", after={"script": name, "arguments": given})
-        RUN.enqueue(run_id=run.pk)
+        after: dict[str, Any] = {"script": name, "arguments": given}
+        if dry_run:
+            after["dry_run"] = True
+        if rehearsed is not None:
+            after["after_dry_run"] = rehearsed.pk
+        this.record("run.requested", subject=f"run:{run.pk}", after=after)
+        if send:
+            RUN.enqueue(run_id=run.pk)
     Run.objects.filter(pk=run.pk).update(request_entry=this.entries[0].seq)
     run.request_entry = this.entries[0].seq
     return run

@@ -91,7 +91,7 @@ def _run(taken: Run) -> runner.Outcome:
     secrets = frozenset(_secrets(env))
     try:
         return runner.run_program(
-            [str(entry.path), *entry.command_arguments(taken.arguments)],
+            [str(entry.path), *entry.command_arguments(taken.arguments, dry_run=taken.dry_run)],
             env=env,
             cwd=Path(settings.SCRIPTS_DIR),
             timeout_seconds=entry.time_limit(taken.arguments),

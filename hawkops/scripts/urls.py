@@ -11,5 +11,7 @@ urlpatterns = [
     path("scripts/<path:name>", views.script, name="script"),
     path("runs/<int:pk>", views.run, name="run"),
     path("runs/<int:pk>/cancel", views.cancel, name="cancel"),
+    path("runs/<int:pk>/result.json", views.document, name="document"),
+    path("runs/<int:pk>/junit.xml", views.junit, name="junit"),
     path("runs/<int:pk>/output.txt", views.raw, name="raw"),
 ]

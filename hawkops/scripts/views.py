@@ -8,15 +8,14 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import HawkOpsError, NotFound
+from hawkops.core.errors import Conflict, HawkOpsError, NotFound
 from hawkops.core.htmx import render_page
-from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.scripts import entries, selectors, services
-from hawkops.scripts.models import Run
+from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
+from hawkops.scripts.models import Run, State
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
-OUTCOMES = {"pass": Verdict.PASS, "fail": Verdict.FAIL, "no_data": Verdict.NO_DATA}
 BACKEND_DASHES = {"cpu": "solid", "gpu": "7px,2px", "npu": "2px,2px", "cloud": "6px,2px,1px,2px"}
 
 
@@ -58,6 +57,7 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
                     environment=environment,
                     name=name,
                     arguments=given,
+                    dry_run=bool(request.POST.get("dry_run")),
                     actor=Actor.person(request.user),
                     request_id=str(getattr(request, "request_id", "")),
                 )
@@ -155,6 +155,7 @@ def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "results": results,
         "lines": selectors.output(found),
         "may_run": can(request.user, found.environment, *MAY_RUN),
+        "allows_real_run": found.dry_run and found.state == State.PASSED,
     }
 
 
@@ -177,3 +178,26 @@ def raw(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     found = get_object_or_404(Run, pk=pk, environment=environment)
     text = "".join(f"{line.text}\n" for line in selectors.output(found, limit=30_000))
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+@requires()
+def document(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """The run and its result as JSON."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    response = JsonResponse(run_document(found), json_dumps_params={"indent": 1})
+    response["Content-Disposition"] = f'inline; filename="run-{pk}.json"'
+    return response
+
+
+@require_safe
+@requires()
+def junit(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """The result as JUnit XML; there is none before the end."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    if found.is_open:
+        raise Conflict(f"Run {pk} is {found.state}; its result stands here when it has ended.")
+    text = run_junit(found, selectors.output(found, limit=30_000))
+    response = HttpResponse(text, content_type="application/xml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="run-{pk}.xml"'
+    return response

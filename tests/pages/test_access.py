@@ -64,6 +64,7 @@ PAGES = (
     "scripts/run_litert_performance_tests.sh",
     "runs/{run}",
     "runs/{run}/output.txt",
+    "runs/{run}/result.json",
     "history",
     "history?hidden=1&scope=all&q=flag",
     "history/1",
