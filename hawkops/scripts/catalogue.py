@@ -82,8 +82,12 @@ class Script:
     arguments: tuple[Argument, ...] = ()
     timeout_seconds: int = 300
     memory_bytes: int = 6_000 * MEGABYTE
+    # processor time of each of its processes; 0: four processors' worth of its time limit
+    cpu_seconds: int = 0
     changes_anything: bool = False
     idempotent: bool = True
+    # what it needs for itself: runs that name the same thing wait for each other, in every environment
+    concurrency: str = ""
     # whether --duration says how long it runs (and not how far back it looks)
     lasts: bool = False
     # whether it looks into this installation, and so gets the addresses and keys that it needs
@@ -93,6 +97,11 @@ class Script:
     def path(self) -> Path:
         """Where the program stands."""
         return Path(settings.SCRIPTS_DIR) / self.name
+
+    @property
+    def concurrency_key(self) -> str:
+        """What only one run at a time may use; empty when it is in nobody's way. What changes something runs alone."""
+        return self.concurrency or (self.name if self.changes_anything else "")
 
     def time_limit(self, given: dict[str, str]) -> int:
         """Return after how many seconds a run is ended: the entry's limit, on top of a duration that was asked for."""

@@ -18,6 +18,8 @@ GATES, PERFORMANCE = "Code quality gates", "Performance validation"
 STANDARDS, SEVERITIES = ("SOC2", "GDPR"), ("low", "medium", "high", "critical")
 SECURITY, TROUBLE, DEPLOYMENT, ROLLBACK = "Security and compliance", "Troubleshooting", "Deployment", "Rollback"
 
+# What measures this host has it for itself: two at once would measure each other.
+BENCHMARK = "benchmark"
 ENVIRONMENT = Argument("environment", "whose devices it speaks of", an_environment, choices=tuple(Environment))
 
 
@@ -58,6 +60,7 @@ _ALL = (
         (ENVIRONMENT, Argument("duration", "how long to measure, 60m say; without it one pass", a_duration)),
         timeout_seconds=900,
         lasts=True,
+        concurrency=BENCHMARK,
     ),
     Script(
         "run_comprehensive_ai_tests.sh",
@@ -119,6 +122,7 @@ _ALL = (
         "Prefill tokens per second on the CPU; at least 243.",
         PERFORMANCE,
         (PREFILL,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-gpu-performance.sh",
@@ -126,6 +130,7 @@ _ALL = (
         "Prefill tokens per second on a real GPU; at least 1\u202f876. No GPU is no data, never a pass.",
         PERFORMANCE,
         (PREFILL,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-npu-performance.sh",
@@ -133,6 +138,7 @@ _ALL = (
         "Prefill tokens per second on a real NPU; at least 5\u202f836. LiteRT's silent run on the CPU is no data.",
         PERFORMANCE,
         (PREFILL,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-memory-usage.sh",
@@ -140,6 +146,7 @@ _ALL = (
         "Peak memory of an inference in MB (10⁶ bytes); at most 2\u202f000.",
         PERFORMANCE,
         (MEMORY,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-backend-switching.sh",
@@ -147,6 +154,7 @@ _ALL = (
         "Mean time of a switch to its first token in ms; at most 500.",
         PERFORMANCE,
         (SWITCH,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/performance-validation-suite.sh",
@@ -154,6 +162,7 @@ _ALL = (
         "CPU, GPU, memory and switching in the runbook's order; stops at the first failure with its number.",
         PERFORMANCE,
         (PREFILL, MEMORY, SWITCH),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/validate-model-integrity.sh",

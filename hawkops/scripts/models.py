@@ -56,6 +56,10 @@ class Run(models.Model):
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
     token = models.UUIDField(default=uuid.uuid4)
     attempt = models.SmallIntegerField(default=0)
+    # what it needs for itself while it runs; empty: nothing
+    concurrency_key = models.CharField(max_length=160, blank=True, default="")
+    # when the broker was last told of it, while it is queued
+    sent_at = models.DateTimeField(null=True)
     requested_by = models.CharField(max_length=150)
     requested_at = models.DateTimeField()
     request_entry = models.BigIntegerField(null=True)
@@ -70,6 +74,14 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        constraints = [
+            # whoever is second stays queued
+            models.UniqueConstraint(
+                fields=["concurrency_key"],
+                name="scripts_run_alone",
+                condition=models.Q(state="running") & ~models.Q(concurrency_key=""),
+            )
+        ]
         indexes = [
             # the newest runs of a script in an environment: script page, gates
             models.Index(fields=["environment", "script", "-id"], name="scripts_run_newest"),

@@ -27,6 +27,13 @@ def dry_run_passed(
     return dry.filter(arguments=arguments, program_sha256=program_sha256, finished_at__gte=since).first()
 
 
+def run_awaited(run: Run) -> Run | None:
+    """Return the run that a queued one waits for, because both need the same thing for themselves; None: for none."""
+    if run.state != State.QUEUED or not run.concurrency_key:
+        return None
+    return Run.objects.filter(state=State.RUNNING.value, concurrency_key=run.concurrency_key).first()
+
+
 def runs_latest(environment: str) -> dict[str, Run]:
     """Return the newest run of each script, whatever its state, dry ones left out. One query."""
     found = Run.objects.filter(environment=environment, dry_run=False).order_by("script", "-pk").distinct("script")

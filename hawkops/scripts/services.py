@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
@@ -24,6 +24,7 @@ from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, State
 LEASE = timedelta(seconds=30)
 # A queued run that nobody took within this time is sent to the broker again.
 FORGOTTEN = timedelta(seconds=45)
+FORGOTTEN_MOST = 200
 ATTEMPTS_MOST = 2
 # How long a passed dry run allows the real one.
 DRY_RUN_COUNTS_FOR = timedelta(hours=1)
@@ -69,8 +70,10 @@ def run_request(
             subject=subject or {},
             dry_run=dry_run,
             program_sha256=digest,
+            concurrency_key=entry.concurrency_key,
             requested_by=actor.label,
             requested_at=clock.now(),
+            sent_at=clock.now() if send else None,
         )
         after: dict[str, Any] = {"script": name, "arguments": given}
         if dry_run:
@@ -86,17 +89,24 @@ def run_request(
 
 
 def run_start(*, run_id: int) -> Run | None:
-    """Take a queued run: a fresh token and a lease. None when somebody else has it, or it is gone."""
+    """Take a queued run: a fresh token and a lease. None when somebody else has it, it is gone, or it has to wait.
+
+    A run that needs what another one has for itself stays queued; the other's end sends it again.
+    """
     now = clock.now()
     token = uuid.uuid4()
     with transaction.atomic():
-        taken = Run.objects.filter(pk=run_id, state=State.QUEUED.value).update(
-            state=State.RUNNING.value,
-            token=token,
-            attempt=F("attempt") + 1,
-            started_at=now,
-            lease_until=now + LEASE,
-        )
+        try:
+            with transaction.atomic():
+                taken = Run.objects.filter(pk=run_id, state=State.QUEUED.value).update(
+                    state=State.RUNNING.value,
+                    token=token,
+                    attempt=F("attempt") + 1,
+                    started_at=now,
+                    lease_until=now + LEASE,
+                )
+        except IntegrityError:
+            return None
         if not taken:
             return None
         RunOutput.objects.filter(run_id=run_id).delete()
@@ -158,6 +168,7 @@ def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, r
             },
         )
         announce("run", run.environment, id=run.pk)
+        _send_next(run)
         run_finished.announce(run.pk)
 
 
@@ -196,6 +207,7 @@ def runs_reap() -> tuple[int, int]:
                 lease_until=None,
                 summary="" if retry else summary,
                 finished_at=None if retry else now,
+                sent_at=now,
             )
             if not moved:
                 continue
@@ -212,11 +224,28 @@ def runs_reap() -> tuple[int, int]:
                 again += 1
             else:
                 lost += 1
-                pk = run.pk
-                run_finished.announce(pk)
-    for pk in Run.objects.filter(state=State.QUEUED.value, requested_at__lt=now - FORGOTTEN).values_list(
-        "pk", flat=True
-    ):
+                _send_next(run)
+                run_finished.announce(run.pk)
+    return lost, again + _forgotten_send(now)
+
+
+def _send_next(ended: Run) -> None:
+    """Send the oldest run that waited for what this one had for itself."""
+    if not ended.concurrency_key:
+        return
+    waiting = Run.objects.filter(state=State.QUEUED.value, concurrency_key=ended.concurrency_key).order_by("pk")
+    if (following := waiting.exclude(pk=ended.pk).first()) is not None:
+        Run.objects.filter(pk=following.pk).update(sent_at=clock.now())
+        RUN.enqueue(run_id=following.pk)
+
+
+def _forgotten_send(now: datetime) -> int:
+    """Send queued runs again that the broker was told of long ago, except those that wait for another; return how many."""
+    busy = Run.objects.filter(state=State.RUNNING.value).exclude(concurrency_key="").values("concurrency_key")
+    silent = Q(sent_at__lt=now - FORGOTTEN) | Q(sent_at=None, requested_at__lt=now - FORGOTTEN)
+    queued = Run.objects.filter(silent, state=State.QUEUED.value).exclude(concurrency_key__in=busy).order_by("pk")
+    again = list(queued.values_list("pk", flat=True)[:FORGOTTEN_MOST])
+    Run.objects.filter(pk__in=again).update(sent_at=now)
+    for pk in again:
         RUN.enqueue(run_id=pk)
-        again += 1
-    return lost, again
+    return len(again)

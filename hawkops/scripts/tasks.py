@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from celery import shared_task
 from django.conf import settings
@@ -73,16 +73,19 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
 
 
 def _secrets(env: dict[str, str]) -> Iterator[str]:
-    """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves."""
-    for name in ("SECRET_KEY", "SECURITY_WEBHOOK"):
-        if len(env.get(name, "")) >= SECRET_CHARACTERS:
-            yield env[name]
-    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):
-        password = urlsplit(env.get(name, "")).password
-        if password and len(password) >= SECRET_CHARACTERS:
-            yield password
-    if len(settings.SECRET_KEY) >= SECRET_CHARACTERS:
-        yield settings.SECRET_KEY
+    """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves.
+
+    Those of the settings too: a script that reads the data folder may find them there.
+    """
+    named = ("SECRET_KEY", "SECURITY_WEBHOOK", "ALERTMANAGER_TOKEN", "METRICS_TOKEN", "EMAIL_HOST_PASSWORD")
+    found = [str(getattr(settings, name) or "") for name in named]
+    found += [env.get(name, "") for name in ("SECRET_KEY", "SECURITY_WEBHOOK")]
+    addresses = [settings.DATABASE_URL, settings.REDIS_URL, os.environ.get("DATABASE_OWNER_URL", "")]
+    addresses += [env.get(name, "") for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MODEL_URL", "PLAY_API_URL")]
+    for address in addresses:
+        password = urlsplit(address).password or ""
+        found += [password, unquote(password)]
+    yield from (secret for secret in found if len(secret) >= SECRET_CHARACTERS)
 
 
 def _run(taken: Run) -> runner.Outcome:
@@ -99,6 +102,7 @@ def _run(taken: Run) -> runner.Outcome:
             on_lines=lambda lines: services.run_output_append(run=taken, lines=lines),
             on_heartbeat=lambda: services.run_heartbeat(run=taken),
             secrets=secrets,
+            cpu_seconds=entry.cpu_seconds,
         )
     except StaleToken:
         raise
