@@ -45,6 +45,11 @@ def output(run: Run, *, after: int = 0, limit: int = 2_000) -> list[RunOutput]:
     return list(RunOutput.objects.filter(run=run, number__gt=after)[:limit])
 
 
+def output_matching(run: Run, words: str, *, limit: int = 500) -> list[RunOutput]:
+    """Return lines of output that contain some words, whatever their case."""
+    return list(RunOutput.objects.filter(run=run, text__icontains=words)[:limit])
+
+
 def trend(environment: str, name: str, measurement: str, *, limit: int = 60) -> list[tuple[int, datetime, str, float]]:
     """Return (run, end, backend, value) of one measurement over the newest runs, oldest first."""
     rows: list[tuple[int, datetime, str, float]] = []

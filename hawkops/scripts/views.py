@@ -16,6 +16,7 @@ from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
 from hawkops.scripts.models import Run, State
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
+PAGE_LINES, LINES_BEFORE = 1_000, 100
 BACKEND_DASHES = {"cpu": "solid", "gpu": "7px,2px", "npu": "2px,2px", "cloud": "6px,2px,1px,2px"}
 
 
@@ -153,10 +154,37 @@ def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "run": found,
         "script": entry,
         "results": results,
-        "lines": selectors.output(found),
+        "awaited": selectors.run_awaited(found),
+        **_output_context(request, found),
         "may_run": can(request.user, found.environment, *MAY_RUN),
         "allows_real_run": found.dry_run and found.state == State.PASSED,
     }
+
+
+def _output_context(request: HttpRequest, found: Run) -> dict[str, Any]:
+    """The lines to show: those with the searched words, those around one line, those after one, or where it stands now."""
+    wanted = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    if wanted:
+        lines = selectors.output_matching(found, wanted)
+        return {"lines": lines, "wanted": wanted}
+    line, after = _whole(request.GET.get("line")), _whole(request.GET.get("after"))
+    if line:
+        after = max(0, line - LINES_BEFORE)
+    elif after is None:
+        after = max(0, found.output_lines - PAGE_LINES) if found.is_open else 0
+    lines = selectors.output(found, after=after, limit=PAGE_LINES)
+    last = lines[-1].number if lines else after
+    return {
+        "lines": lines,
+        "after": after,
+        "last": last,
+        "earlier": max(0, after - PAGE_LINES),
+        "is_more": last < found.output_lines,
+    }
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 @require_POST
