@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hawkops.scripts.models import Run, RunOutput, State
+from hawkops.scripts.models import Run, RunOutput, Schedule, State
 
 ENDED = [state.value for state in State if state not in (State.QUEUED, State.RUNNING)]
 
@@ -38,6 +38,12 @@ def runs_latest(environment: str) -> dict[str, Run]:
     """Return the newest run of each script, whatever its state, dry ones left out. One query."""
     found = Run.objects.filter(environment=environment, dry_run=False).order_by("script", "-pk").distinct("script")
     return {run.script: run for run in found}
+
+
+def schedules(environment: str, name: str) -> list[Schedule]:
+    """Return the schedules of a script that go on, with their last runs."""
+    found = Schedule.objects.filter(environment=environment, script=name, ended_at=None)
+    return list(found.select_related("last_run"))
 
 
 def output(run: Run, *, after: int = 0, limit: int = 2_000) -> list[RunOutput]:

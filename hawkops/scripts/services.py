@@ -40,6 +40,7 @@ def run_request(
     subject: dict[str, Any] | None = None,
     dry_run: bool = False,
     send: bool = True,
+    cause: int | None = None,
     request_id: str = "",
 ) -> Run:
     """Queue a run. Raises InvalidInput, NotFound or Conflict, and then nothing is queued.
@@ -62,7 +63,7 @@ def run_request(
                 f"{name} changes something: it needs a dry run with the same arguments in {environment}"
                 " that passed within the last hour. Do the dry run first."
             )
-    with change(actor=actor, environment=environment, request_id=request_id) as this:
+    with change(actor=actor, environment=environment, cause=cause, request_id=request_id) as this:
         run = Run.objects.create(
             environment=environment,
             script=name,

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from celery import shared_task
 from django.conf import settings
 
-from hawkops.scripts import runner, services
+from hawkops.scripts import runner, schedules, services
 from hawkops.scripts.entries import script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.models import Run, State
@@ -115,3 +115,9 @@ def _run(taken: Run) -> runner.Outcome:
 def reap() -> None:
     """Resolve runs whose worker is gone, and send forgotten ones again."""
     services.runs_reap()
+
+
+@shared_task(name="scripts.schedules_due", ignore_result=True)
+def schedules_due() -> None:
+    """Request the runs that schedules ask for."""
+    schedules.schedules_due()

@@ -9,6 +9,7 @@ urlpatterns = [
     path("scripts", views.catalogue, name="catalogue"),
     path("scripts/<path:name>/trend/<str:measurement>.json", views.trend, name="trend"),
     path("scripts/<path:name>", views.script, name="script"),
+    path("schedules/<int:pk>/stop", views.schedule_stop, name="schedule_stop"),
     path("runs/<int:pk>", views.run, name="run"),
     path("runs/<int:pk>/cancel", views.cancel, name="cancel"),
     path("runs/<int:pk>/result.json", views.document, name="document"),

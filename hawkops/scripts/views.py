@@ -11,9 +11,9 @@ from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import Conflict, HawkOpsError, NotFound
 from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
-from hawkops.scripts import entries, selectors, services
+from hawkops.scripts import entries, schedules, selectors, services
 from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
-from hawkops.scripts.models import Run, State
+from hawkops.scripts.models import Run, Schedule, State
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
 PAGE_LINES, LINES_BEFORE = 1_000, 100
@@ -54,6 +54,18 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         else:
             given = {argument.name: ",".join(request.POST.getlist(argument.name)) for argument in entry.arguments}
             try:
+                if request.POST.get("schedule"):
+                    schedules.schedule_create(
+                        environment=environment,
+                        name=name,
+                        arguments=given,
+                        every=request.POST.get("schedule-every", ""),
+                        daily_at=request.POST.get("schedule-at", ""),
+                        actor=Actor.person(request.user),
+                        request_id=str(getattr(request, "request_id", "")),
+                    )
+                    messages.info(request, "The schedule is made.")
+                    return _script_page(environment, name)
                 run = services.run_request(
                     environment=environment,
                     name=name,
@@ -71,11 +83,30 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
     context = {
         "script": entry,
         "runs": selectors.runs(environment, name),
+        "schedules": selectors.schedules(environment, name),
         "may_run": can(request.user, environment, *MAY_RUN),
         "refusal": refusal,
         "given": request.POST,
     }
     return render_page(request, "scripts/script.html", context, status=422 if refusal else 200)
+
+
+def _script_page(environment: str, name: str) -> HttpResponse:
+    response = redirect("scripts:script", environment=environment, name=name)
+    response.status_code = 303
+    return response
+
+
+@require_POST
+@requires(*MAY_RUN)
+def schedule_stop(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Stop a schedule for good."""
+    found = get_object_or_404(Schedule, pk=pk, environment=environment)
+    stopped = schedules.schedule_stop(
+        schedule=found, actor=Actor.person(request.user), request_id=str(getattr(request, "request_id", ""))
+    )
+    messages.info(request, "The schedule is stopped." if stopped else "The schedule was stopped already.")
+    return _script_page(environment, found.script)
 
 
 @require_safe

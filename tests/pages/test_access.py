@@ -14,6 +14,7 @@ from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from hawkops.scripts.schedules import schedule_create
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
 from monitoring.services.criteria import criteria_seed
@@ -38,6 +39,7 @@ PRESSES = {
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR},
     "runs/{run}/cancel": {Role.RELEASER, Role.OPERATOR},
+    "schedules/{schedule}/stop": {Role.RELEASER, Role.OPERATOR},
     "monitoring/health/fallback/run": {Role.RELEASER, Role.OPERATOR},
     "alerts/{alert}/acknowledge": {Role.RELEASER, Role.OPERATOR},
     "alerts/{alert}/close": {Role.RELEASER, Role.OPERATOR},
@@ -137,6 +139,9 @@ def furnished() -> dict[str, Any]:
         details=note,
     )
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
+    schedule = schedule_create(
+        environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, every="6h", actor=SYSTEM
+    )
     criteria_seed(actor=SYSTEM)
     patterns_seed(actor=SYSTEM)
     own = {"key": "thermal", "title": "Thermal", "expression": "THERMAL", "sources": ["device logs"]}
@@ -147,7 +152,13 @@ def furnished() -> dict[str, Any]:
         environment="demo", pattern="alert-x", span=timedelta(hours=1), actor=SYSTEM, reason="Furnished"
     )
     alert = Alert.objects.get().pk
-    return {"release": Release.objects.get().pk, "run": run.pk, "alert": alert, "silence": quiet.pk}
+    return {
+        "release": Release.objects.get().pk,
+        "run": run.pk,
+        "schedule": schedule.pk,
+        "alert": alert,
+        "silence": quiet.pk,
+    }
 
 
 def address(path: str, furnished: dict[str, Any]) -> str:
