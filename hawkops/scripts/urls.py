@@ -2,10 +2,15 @@
 
 from django.urls import path
 
-from hawkops.scripts import views
+from hawkops.scripts import api, views
 
 app_name = "scripts"
 urlpatterns = [
+    path("api/scripts", api.scripts, name="api_scripts"),
+    path("api/runs", api.runs, name="api_runs"),
+    path("api/runs/<int:pk>", api.run, name="api_run"),
+    path("api/runs/<int:pk>/output", api.output, name="api_output"),
+    path("api/runs/<int:pk>/cancel", api.cancel, name="api_cancel"),
     path("scripts", views.catalogue, name="catalogue"),
     path("scripts/<path:name>/trend/<str:measurement>.json", views.trend, name="trend"),
     path("scripts/<path:name>", views.script, name="script"),

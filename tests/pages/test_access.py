@@ -25,7 +25,9 @@ from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
 
 SYSTEM = Actor.system("test")
-PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics"}
+# these answer programs with 401 themselves, instead of sending them to the sign-in page
+API = {"api_scripts", "api_runs", "api_run", "api_output", "api_cancel"}
+PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics"} | API
 
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
