@@ -17,9 +17,9 @@ from hawkops.core.errors import HawkOpsError, InvalidInput, NotAllowed, NotFound
 from hawkops.history.actors import Actor
 from hawkops.scripts import selectors, services
 from hawkops.scripts.catalogue import Script
-from hawkops.scripts.entries import CATALOGUE
 from hawkops.scripts.exports import run_document
 from hawkops.scripts.models import Run
+from hawkops.scripts.own import catalogue
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
 RUNS_MOST, LINES_MOST = 100, 2_000
@@ -65,7 +65,7 @@ def _refusal(message: str, status: int) -> JsonResponse:
 def scripts(request: HttpRequest, environment: str) -> JsonResponse:
     """Every script with its arguments and its newest run."""
     latest = selectors.runs_latest(environment)
-    return JsonResponse({"scripts": [_script(entry, latest.get(entry.name)) for entry in CATALOGUE.values()]})
+    return JsonResponse({"scripts": [_script(entry, latest.get(entry.name)) for entry in catalogue().values()]})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -12,6 +12,8 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import InvalidInput, NotFound
 
 MEGABYTE = 1_000_000
+# the runbook's programs; a team's folder may hold others, and others of the same name
+BUNDLED = Path(__file__).resolve().parent / "bin"
 ON, OFF = ("on", "1", "yes", "true"), ("off", "0", "no", "false")
 DURATION = re.compile(r"([1-9]\d{0,4})([smh])")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -95,8 +97,9 @@ class Script:
 
     @property
     def path(self) -> Path:
-        """Where the program stands."""
-        return Path(settings.SCRIPTS_DIR) / self.name
+        """Where the program stands: in the team's folder, else among the runbook's."""
+        own = Path(settings.SCRIPTS_DIR) / self.name
+        return own if own.is_file() else BUNDLED / self.name
 
     @property
     def concurrency_key(self) -> str:

@@ -10,8 +10,8 @@ from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from hawkops.scripts.catalogue import DURATION, SECONDS
-from hawkops.scripts.entries import script
 from hawkops.scripts.models import Schedule, State, daily_next
+from hawkops.scripts.own import script
 from hawkops.scripts.services import run_request
 
 log = logging.getLogger(__name__)

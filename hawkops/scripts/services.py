@@ -15,11 +15,11 @@ from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from hawkops.scripts import selectors
-from hawkops.scripts.entries import script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
 from hawkops.scripts.jobs import RUN
 from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, State
+from hawkops.scripts.own import script
 
 LEASE = timedelta(seconds=30)
 # A queued run that nobody took within this time is sent to the broker again.

@@ -10,9 +10,9 @@ from celery import shared_task
 from django.conf import settings
 
 from hawkops.scripts import runner, schedules, services
-from hawkops.scripts.entries import script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.models import Run, State
+from hawkops.scripts.own import script
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _run(taken: Run) -> runner.Outcome:
         return runner.run_program(
             [str(entry.path), *entry.command_arguments(taken.arguments, dry_run=taken.dry_run)],
             env=env,
-            cwd=Path(settings.SCRIPTS_DIR),
+            cwd=entry.path.parents[len(Path(entry.name).parents) - 1],
             timeout_seconds=entry.time_limit(taken.arguments),
             memory_bytes=entry.memory_bytes,
             on_lines=lambda lines: services.run_output_append(run=taken, lines=lines),

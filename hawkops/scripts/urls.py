@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/runs/<int:pk>/output", api.output, name="api_output"),
     path("api/runs/<int:pk>/cancel", api.cancel, name="api_cancel"),
     path("scripts", views.catalogue, name="catalogue"),
+    path("scripts/writing", views.writing, name="writing"),
     path("scripts/<path:name>/trend/<str:measurement>.json", views.trend, name="trend"),
     path("scripts/<path:name>", views.script, name="script"),
     path("schedules/<int:pk>/stop", views.schedule_stop, name="schedule_stop"),

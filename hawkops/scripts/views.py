@@ -1,7 +1,9 @@
 """Pages of scripts: the catalogue, one script with its trend, one run with its live output."""
 
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -11,7 +13,8 @@ from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import Conflict, HawkOpsError, NotFound
 from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
-from hawkops.scripts import entries, schedules, selectors, services
+from hawkops.scripts import own, schedules, selectors, services
+from hawkops.scripts.catalogue import BUNDLED
 from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
 from hawkops.scripts.models import Run, Schedule, State
 
@@ -26,17 +29,31 @@ def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
     """Every script with its newest run."""
     latest = selectors.runs_latest(environment)
     wanted = request.GET.get("search", "").strip()[:80]
+    everything = own.catalogue()
     groups: dict[str, list[dict[str, Any]]] = {}
-    for script in entries.CATALOGUE.values():
+    for script in everything.values():
         if wanted.lower() in f"{script.name} {script.title} {script.means}".lower():
             groups.setdefault(script.group, []).append({"script": script, "run": latest.get(script.name)})
     context = {
         "groups": groups,
         "search": wanted,
-        "count": len(entries.CATALOGUE),
+        "count": len(everything),
+        "refusals": own.own().refusals,
         "runs": selectors.runs(environment, limit=12),
     }
     return render_page(request, "scripts/catalogue.html", context)
+
+
+@require_safe
+@requires()
+def writing(request: HttpRequest, environment: str) -> HttpResponse:
+    """How a team writes a script of its own."""
+    context = {
+        "folder": None if Path(settings.SCRIPTS_DIR) == BUNDLED else settings.SCRIPTS_DIR,
+        "types": own.TYPES,
+        "own": own.own(),
+    }
+    return render_page(request, "scripts/writing.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -44,7 +61,7 @@ def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
 def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
     """One script: what it means, its form, its runs. POST runs it."""
     try:
-        entry = entries.script(name)
+        entry = own.script(name)
     except NotFound as missing:
         raise Http404(missing.message) from missing
     refusal = ""
@@ -114,7 +131,7 @@ def schedule_stop(request: HttpRequest, environment: str, pk: int) -> HttpRespon
 def trend(request: HttpRequest, environment: str, name: str, measurement: str) -> JsonResponse:
     """The figure of one measurement over the runs."""
     try:
-        entry = entries.script(name)
+        entry = own.script(name)
     except NotFound as missing:
         raise Http404(missing.message) from missing
     kind = next((m for m in entry.measurements if m.name == measurement), None)
@@ -160,7 +177,7 @@ def run(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
 
 
 def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
-    entry = entries.CATALOGUE.get(found.script)
+    entry = own.catalogue().get(found.script)
     kinds = {m.name: m for m in entry.measurements} if entry else {}
     results = []
     for result in found.results:

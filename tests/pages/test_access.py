@@ -65,6 +65,7 @@ PAGES = (
     "releases",
     "releases/{release}/checklist",
     "scripts",
+    "scripts/writing",
     "scripts/run_litert_performance_tests.sh",
     "runs/{run}",
     "runs/{run}/output.txt",

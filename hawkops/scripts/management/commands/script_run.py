@@ -16,9 +16,9 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 from hawkops.history.actors import Actor
 from hawkops.scripts import selectors, services
-from hawkops.scripts.entries import script
 from hawkops.scripts.exports import run_document, run_junit
 from hawkops.scripts.models import Run, State
+from hawkops.scripts.own import script
 from hawkops.scripts.tasks import run as run_here
 
 POLL_SECONDS = 0.3
