@@ -13,7 +13,7 @@ from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import Conflict, HawkOpsError, NotFound
 from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
-from hawkops.scripts import own, schedules, selectors, services
+from hawkops.scripts import own, schedules, selectors, services, uses
 from hawkops.scripts.catalogue import BUNDLED
 from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
 from hawkops.scripts.models import Run, Schedule, State
@@ -101,6 +101,7 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         "script": entry,
         "runs": selectors.runs(environment, name),
         "schedules": selectors.schedules(environment, name),
+        "uses": uses.uses(environment, name),
         "may_run": can(request.user, environment, *MAY_RUN),
         "refusal": refusal,
         "given": request.POST,
