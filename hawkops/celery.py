@@ -33,6 +33,7 @@ def periodic(name: str, seconds: float, *args: Any, queue: str = "critical") -> 
 app.conf.beat_schedule = {
     "heartbeat": periodic("history.heartbeat", 30.0, queue="alerts"),
     "reap": periodic("scripts.reap", 10.0),
+    "schedules": periodic("scripts.schedules_due", 10.0),
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "verify": periodic("history.verify", 3600.0),
     # often and briefly: one worker does all of these, one after another

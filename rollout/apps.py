@@ -10,12 +10,15 @@ class RolloutConfig(AppConfig):
     label = "rollout"
 
     def ready(self) -> None:
-        """Look at the evidence again as soon as a script run has ended; say what is kept of a device."""
+        """Look at the evidence again when a run has ended; say what is kept of a device and which boxes a script decides."""
         # models must be loaded before this import
         from hawkops.core.erasure import register
+        from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
+        from rollout.selectors.releases import script_uses
         from rollout.services.census import device_erase
         from rollout.services.releases import EVIDENCE_REFRESH
 
         register("census entries", device_erase)
+        uses.register(script_uses)
         run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
 from django.db import models
@@ -49,9 +50,17 @@ class Run(models.Model):
     script = models.CharField(max_length=120)
     arguments = models.JSONField(default=dict)
     subject = models.JSONField(default=dict)
+    # it only said what it would do, and so is evidence of nothing
+    dry_run = models.BooleanField(default=False)
+    # the program as it stood when the run was asked for
+    program_sha256 = models.CharField(max_length=64, blank=True, default="")
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
     token = models.UUIDField(default=uuid.uuid4)
     attempt = models.SmallIntegerField(default=0)
+    # what it needs for itself while it runs; empty: nothing
+    concurrency_key = models.CharField(max_length=160, blank=True, default="")
+    # when the broker was last told of it, while it is queued
+    sent_at = models.DateTimeField(null=True)
     requested_by = models.CharField(max_length=150)
     requested_at = models.DateTimeField()
     request_entry = models.BigIntegerField(null=True)
@@ -66,6 +75,14 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["-pk"]
+        constraints = [
+            # whoever is second stays queued
+            models.UniqueConstraint(
+                fields=["concurrency_key"],
+                name="scripts_run_alone",
+                condition=models.Q(state="running") & ~models.Q(concurrency_key=""),
+            )
+        ]
         indexes = [
             # the newest runs of a script in an environment: script page, gates
             models.Index(fields=["environment", "script", "-id"], name="scripts_run_newest"),
@@ -118,3 +135,49 @@ class RunOutput(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id}:{self.number}"
+
+
+class Schedule(models.Model):
+    """A script that runs by itself: every so often, or daily at a time (UTC). Ended ones stay, as what once was."""
+
+    environment = models.CharField(max_length=20, choices=[(e.value, e.value) for e in Environment])
+    script = models.CharField(max_length=120)
+    arguments = models.JSONField(default=dict)
+    every = models.DurationField(null=True)
+    daily_at = models.TimeField(null=True)
+    next_at = models.DateTimeField()
+    last_run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
+    made_by = models.CharField(max_length=150)
+    made_at = models.DateTimeField()
+    made_entry = models.BigIntegerField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(every__isnull=False) ^ models.Q(daily_at__isnull=False),
+                name="scripts_schedule_one_rhythm",
+            )
+        ]
+        indexes = [
+            # what the sweeper asks every ten seconds
+            models.Index(fields=["next_at"], name="scripts_schedule_due", condition=models.Q(ended_at__isnull=True))
+        ]
+
+    def __str__(self) -> str:
+        return f"schedule {self.pk} {self.script}"
+
+    def following(self, now: datetime) -> datetime:
+        """Return when it is due next, seen from a moment; what was missed meanwhile is not made up for."""
+        if self.every is not None:
+            missed = max(0, (now - self.next_at) // self.every)
+            return self.next_at + self.every * (missed + 1)
+        assert self.daily_at is not None
+        return daily_next(self.daily_at, now)
+
+
+def daily_next(at: time, now: datetime) -> datetime:
+    """Return the next moment after now that has this time of day, in UTC."""
+    today = datetime.combine(now.astimezone(UTC).date(), at, tzinfo=UTC)
+    return today if today > now else today + timedelta(days=1)

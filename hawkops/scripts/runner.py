@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import json
 import os
-import queue
 import re
 import resource
 import signal
@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +27,14 @@ from hawkops.scripts.models import State
 
 NO_DATA_EXIT = 77
 OUTPUT_LINES_MOST = 20_000
+OUTPUT_CHARACTERS_MOST = 8_000_000
 LINE_CHARACTERS_MOST = 4_000
+# What a cut output still ends with: failures say why at their end.
+TAIL_CHARACTERS = 8_000
+TAIL_LINES = 40
+# How much of an endless line is held back, so that a secret split across two writes is whole when it is masked.
+HELD_CHARACTERS = 1_024
+BATCH_LINES = 2_000
 FLUSH_SECONDS = 0.25
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
@@ -48,7 +56,10 @@ ALLOWED = (
     "LITERT_DISPATCH_DIR",
 )
 SECRET = re.compile(r"(hk_[a-z]+_[A-Za-z0-9_-]{8})[A-Za-z0-9_-]+|(?i:(authorization:\s*bearer\s+|password=|token=))\S+")
-ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*(?:\x07|\x1b\\)")
+ANSI = re.compile(
+    r"\x1b\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b[()#][0-9A-Za-z]|\x1b[=>78A-Z]"
+)
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 PR_SET_PDEATHSIG = 1
 
@@ -73,7 +84,7 @@ def environment_for(extra: Mapping[str, str]) -> dict[str, str]:
 
 def masked(text: str, secrets: frozenset[str] = frozenset()) -> str:
     """Replace secrets in a line: the known values, and whatever looks like one."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "•••")
     return SECRET.sub(lambda found: f"{found.group(1) or found.group(2)}•••", text)
 
@@ -88,27 +99,55 @@ def _prepare(memory_bytes: int, cpu_seconds: int) -> Callable[[], None]:
             if os.getppid() != parent:
                 os._exit(1)
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+        # the kernel's word first, so that the reason can be told; five seconds later the end
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     return prepare
 
 
-# The supervisor of one script: a process of its own that kills the group when its worker dies, even by SIGKILL.
+# The supervisor of one script: a process of its own that ends everything below it when its worker dies, even by SIGKILL.
+# Whoever leaves the group (setsid) and loses its parent comes to it, and so can't outlive the run either.
 GUARD = """
-import ctypes, os, signal, subprocess, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+import ctypes, os, signal, subprocess, sys, time
+libc = ctypes.CDLL(None)
+libc.prctl(1, signal.SIGTERM)
+libc.prctl(36, 1)
 if os.getppid() != int(sys.argv[1]): sys.exit(1)
-child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
-def end(*_):
+class Told(BaseException): pass
+def tell(*_):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Told
+def below(pid):
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                for child in file.read().split(): found += [int(child), *below(int(child))]
+    except OSError: pass
+    return found
+def sweep():
+    for _ in range(200):
+        left = below(os.getpid())
+        for pid in left:
+            try: os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError: pass
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]: pass
+        except ChildProcessError: return
+        time.sleep(0.02)
+signal.signal(signal.SIGTERM, tell)
+try:
+    child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+    code = child.wait()
+except Told:
     os.killpg(0, signal.SIGTERM)
     try: child.wait(3)
     except subprocess.TimeoutExpired: pass
-    os.killpg(0, signal.SIGKILL)
-signal.signal(signal.SIGTERM, end)
-code = child.wait()
+    code = -signal.SIGTERM
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sweep()
 sys.exit(code if code >= 0 else 128 - code)
 """
 
@@ -123,11 +162,16 @@ def run_program(
     on_lines: Callable[[list[Line]], None],
     on_heartbeat: Callable[[], bool],
     secrets: frozenset[str] = frozenset(),
+    cpu_seconds: int = 0,
 ) -> Outcome:
     """Run a program to its end and return how it ended.
 
-    `on_lines` gets numbered lines at most four times a second; `on_heartbeat` says every few seconds whether to go on.
+    Memory, processor time and file size are limits of each process; `cpu_seconds` 0 means four processors' worth of the
+    time limit. `on_lines` gets numbered lines about four times a second; `on_heartbeat` says every few seconds whether
+    to go on.
     """
+    secrets = frozenset(part for secret in secrets for part in secret.splitlines() if part.strip())
+    cpu_seconds = cpu_seconds or int(timeout_seconds) * 4 + 60
     with tempfile.TemporaryDirectory(prefix="hawkops-run-") as folder:
         result_path = Path(folder) / "result.jsonl"
         result_path.touch()
@@ -140,7 +184,7 @@ def run_program(
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=_prepare(memory_bytes, int(timeout_seconds) * 4 + 60),  # noqa: PLW1509
+                preexec_fn=_prepare(memory_bytes, cpu_seconds),  # noqa: PLW1509
             )
         except OSError as error:
             return Outcome(State.ERROR, None, f"The program could not be started: {error.strerror}.")
@@ -150,13 +194,34 @@ def run_program(
             why = _follow(process, output, timeout_seconds, on_lines, on_heartbeat)
         finally:
             _group_end(process)
-        on_lines(output.rest())
-        results = _results(result_path)
+        for lines in output.rest():
+            on_lines(lines)
+        results = [_masked_values(result, secrets) for result in _results(result_path)]
     if why is State.TIMED_OUT:
         return Outcome(why, process.returncode, f"Ended after {timeout_seconds:g} s, its time limit.", results)
     if why is State.CANCELLED:
         return Outcome(why, process.returncode, "Cancelled while it ran.", results)
-    return _judged(process.returncode, output.last_words, results)
+    return _judged(process.returncode, _limit_met(process.returncode, cpu_seconds) or output.last_words, results)
+
+
+def _limit_met(code: int, cpu_seconds: int) -> str:
+    """Say which limit the kernel ended it for, by the status of a shell whose child was; empty when for none."""
+    if code == 128 + signal.SIGXCPU:
+        return f"Used up its {cpu_seconds} s of processor time."
+    if code == 128 + signal.SIGXFSZ:
+        return f"Wrote a file of more than {FILE_BYTES / 1e6:g} MB, its limit."
+    return ""
+
+
+def _masked_values(value: Any, secrets: frozenset[str]) -> Any:
+    """Mask every text in what a result file holds."""
+    if isinstance(value, str):
+        return masked(value, secrets)
+    if isinstance(value, list):
+        return [_masked_values(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {masked(str(name), secrets): _masked_values(item, secrets) for name, item in value.items()}
+    return value
 
 
 def _judged(code: int, last_words: str, results: list[dict[str, Any]]) -> Outcome:
@@ -200,13 +265,16 @@ def _group_end(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Output:
-    """Both streams, read by threads, cut into lines, bounded."""
+    """Both streams, read by threads that never wait for the database; cut into lines, masked, bounded."""
 
     def __init__(self, process: subprocess.Popen[bytes], secrets: frozenset[str]) -> None:
-        self._queue: queue.Queue[tuple[datetime, str, str]] = queue.Queue(5_000)
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[datetime, str, str]] = deque()
         self._secrets = secrets
+        self._held = max([HELD_CHARACTERS, *(len(secret) for secret in secrets)])
         self._number = 0
-        self._cut = False
+        self._lines = self._characters = 0
+        self._tails: dict[str, str] = {}
         self._last: dict[bool, str] = {}
         assert process.stdout is not None and process.stderr is not None
         self._threads = [
@@ -217,24 +285,50 @@ class _Output:
             thread.start()
 
     def _read(self, stream: IO[bytes], name: str) -> None:
-        pending = b""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pending = ""
         while chunk := os.read(stream.fileno(), 65_536):
-            *lines, pending = (pending + chunk).split(b"\n")
+            pending += decoder.decode(chunk)
+            if self._full:
+                self._tails[name] = self._tails.get(name, "")[-TAIL_CHARACTERS:] + pending[-TAIL_CHARACTERS:]
+                pending = ""
+                continue
+            *lines, pending = pending.split("\n")
             for line in lines:
-                self._put(name, line)
-            if len(pending) > LINE_CHARACTERS_MOST * 4:
-                self._put(name, pending)
-                pending = b""
-        if pending:
-            self._put(name, pending)
+                self._put(name, self._clean(line))
+            if len(pending) > LINE_CHARACTERS_MOST + 2 * self._held:
+                pending = self._clean(pending) + "\r" * pending.endswith("\r")
+                if len(pending) > LINE_CHARACTERS_MOST + self._held:
+                    self._put(name, pending[: -self._held])
+                    pending = pending[-self._held :]
+        pending += decoder.decode(b"", final=True)
+        if pending and self._full:
+            self._tails[name] = (self._tails.get(name, "") + pending)[-2 * TAIL_CHARACTERS :]
+        elif pending:
+            self._put(name, self._clean(pending))
 
-    def _put(self, name: str, raw: bytes) -> None:
-        text = raw.decode("utf-8", errors="replace").rsplit("\r", 1)[-1] if raw.strip(b"\r") else ""
-        text = ANSI.sub("", text).replace("\x00", "")[:LINE_CHARACTERS_MOST]
-        try:
-            self._queue.put((clock.now(), name, masked(text, self._secrets)), timeout=30)
-        except queue.Full:
-            self._cut = True
+    @property
+    def _full(self) -> bool:
+        return self._lines >= OUTPUT_LINES_MOST or self._characters >= OUTPUT_CHARACTERS_MOST
+
+    def _clean(self, text: str) -> str:
+        """Return what a terminal would show in the end: what stands after the last carriage return, masked."""
+        text = text.rstrip("\r").rpartition("\r")[2]
+        return masked(CONTROL.sub("", ANSI.sub("", text)), self._secrets)
+
+    def _put(self, name: str, line: str) -> None:
+        """Keep one line; a very long one as several, after it was masked as a whole."""
+        line = line.replace("\x1b", "")
+        at = clock.now()
+        for start in range(0, max(len(line), 1), LINE_CHARACTERS_MOST):
+            piece = line[start : start + LINE_CHARACTERS_MOST]
+            with self._lock:
+                if self._full:
+                    self._tails[name] = self._tails.get(name, "")[-TAIL_CHARACTERS:] + f"{piece}\n"
+                    continue
+                self._lines += 1
+                self._characters += len(piece)
+                self._waiting.append((at, name, piece))
 
     @property
     def last_words(self) -> str:
@@ -242,31 +336,38 @@ class _Output:
         return self._last.get(True) or self._last.get(False, "")
 
     def take(self) -> list[Line]:
-        """Return what came since the last call, numbered; after the most lines, one line says so."""
+        """Return what came since the last call, numbered."""
         lines: list[Line] = []
-        while len(lines) < 2_000:
-            try:
-                at, name, text = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if said := text.strip():
-                # both streams race: a bare number, which the runbook compares, never stands in front of a sentence
-                self._last[NUMBER.fullmatch(said) is None] = said
-            if self._number >= OUTPUT_LINES_MOST:
-                if not self._cut:
-                    self._cut = True
-                    self._number += 1
-                    lines.append((self._number, at, "stderr", f"Output is cut after {OUTPUT_LINES_MOST} lines."))
-                continue
-            self._number += 1
-            lines.append((self._number, at, name, text))
+        while self._waiting and len(lines) < BATCH_LINES:
+            lines.append(self._numbered(*self._waiting.popleft()))
         return lines
 
-    def rest(self) -> list[Line]:
-        """Return what is left after the program ended."""
+    def _numbered(self, at: datetime, name: str, text: str) -> Line:
+        if said := text.strip():
+            # both streams race: a bare number, which the runbook compares, never stands in front of a sentence
+            self._last[NUMBER.fullmatch(said) is None] = said
+        self._number += 1
+        return self._number, at, name, text
+
+    def rest(self) -> Iterator[list[Line]]:
+        """Give what is left after the program ended; where it was cut, a line that says so and the end of what it said."""
         for thread in self._threads:
             thread.join(timeout=2)
-        return self.take()
+        while lines := self.take():
+            yield lines
+        if self._tails:
+            self._number += 1
+            said = f"Output is cut after {self._lines} lines; the last lines follow."
+            yield [(self._number, clock.now(), "stderr", said)]
+            yield [self._numbered(*line) for name in sorted(self._tails, reverse=True) for line in self._tail(name)]
+
+    def _tail(self, name: str) -> Iterator[tuple[datetime, str, str]]:
+        tail = self._tails[name]
+        lines = tail.rstrip("\n").split("\n")
+        # a shortened tail begins somewhere in the middle of a line, perhaps of a secret
+        first = 1 if len(tail) >= TAIL_CHARACTERS else 0
+        for line in lines[max(first, len(lines) - TAIL_LINES) :]:
+            yield clock.now(), name, self._clean(line).replace("\x1b", "")[:LINE_CHARACTERS_MOST]
 
 
 def _results(path: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hawkops.scripts.models import Run, RunOutput, State
+from hawkops.scripts.models import Run, RunOutput, Schedule, State
 
 ENDED = [state.value for state in State if state not in (State.QUEUED, State.RUNNING)]
 
@@ -14,15 +14,36 @@ def runs(environment: str, name: str = "", *, limit: int = 30) -> list[Run]:
 
 
 def run_latest(environment: str, name: str) -> Run | None:
-    """Return the newest run that has ended, cancelled ones left out; None when there is none."""
-    ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED)
+    """Return the newest run that has ended, cancelled and dry ones left out; None when there is none."""
+    ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED, dry_run=False)
     return ended.exclude(state=State.CANCELLED.value).first()
 
 
+def dry_run_passed(
+    environment: str, name: str, arguments: dict[str, str], program_sha256: str, *, since: datetime
+) -> Run | None:
+    """Return the newest dry run of the same program with the same arguments that passed since; None when there is none."""
+    dry = Run.objects.filter(environment=environment, script=name, dry_run=True, state=State.PASSED.value)
+    return dry.filter(arguments=arguments, program_sha256=program_sha256, finished_at__gte=since).first()
+
+
+def run_awaited(run: Run) -> Run | None:
+    """Return the run that a queued one waits for, because both need the same thing for themselves; None: for none."""
+    if run.state != State.QUEUED or not run.concurrency_key:
+        return None
+    return Run.objects.filter(state=State.RUNNING.value, concurrency_key=run.concurrency_key).first()
+
+
 def runs_latest(environment: str) -> dict[str, Run]:
-    """Return the newest run of each script, whatever its state. One query."""
-    found = Run.objects.filter(environment=environment).order_by("script", "-pk").distinct("script")
+    """Return the newest run of each script, whatever its state, dry ones left out. One query."""
+    found = Run.objects.filter(environment=environment, dry_run=False).order_by("script", "-pk").distinct("script")
     return {run.script: run for run in found}
+
+
+def schedules(environment: str, name: str) -> list[Schedule]:
+    """Return the schedules of a script that go on, with their last runs."""
+    found = Schedule.objects.filter(environment=environment, script=name, ended_at=None)
+    return list(found.select_related("last_run"))
 
 
 def output(run: Run, *, after: int = 0, limit: int = 2_000) -> list[RunOutput]:
@@ -30,11 +51,16 @@ def output(run: Run, *, after: int = 0, limit: int = 2_000) -> list[RunOutput]:
     return list(RunOutput.objects.filter(run=run, number__gt=after)[:limit])
 
 
+def output_matching(run: Run, words: str, *, limit: int = 500) -> list[RunOutput]:
+    """Return lines of output that contain some words, whatever their case."""
+    return list(RunOutput.objects.filter(run=run, text__icontains=words)[:limit])
+
+
 def trend(environment: str, name: str, measurement: str, *, limit: int = 60) -> list[tuple[int, datetime, str, float]]:
     """Return (run, end, backend, value) of one measurement over the newest runs, oldest first."""
     rows: list[tuple[int, datetime, str, float]] = []
-    ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED, finished_at__isnull=False)
-    for run in ended[:limit]:
+    ended = Run.objects.filter(environment=environment, script=name, dry_run=False, state__in=ENDED)
+    for run in ended.exclude(finished_at=None)[:limit]:
         for result in run.results:
             if result.get("name") == measurement and isinstance(result.get("value"), int | float):
                 assert run.finished_at is not None

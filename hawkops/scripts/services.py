@@ -5,25 +5,29 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
-from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
-from hawkops.scripts.entries import script
+from hawkops.scripts import selectors
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
 from hawkops.scripts.jobs import RUN
 from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, State
+from hawkops.scripts.own import script
 
 LEASE = timedelta(seconds=30)
 # A queued run that nobody took within this time is sent to the broker again.
 FORGOTTEN = timedelta(seconds=45)
+FORGOTTEN_MOST = 200
 ATTEMPTS_MOST = 2
+# How long a passed dry run allows the real one.
+DRY_RUN_COUNTS_FOR = timedelta(hours=1)
 RUNNER = Actor.rule("script runner")
 
 
@@ -34,44 +38,76 @@ def run_request(
     arguments: dict[str, str],
     actor: Actor,
     subject: dict[str, Any] | None = None,
+    dry_run: bool = False,
+    send: bool = True,
+    cause: int | None = None,
     request_id: str = "",
 ) -> Run:
-    """Queue a run. Raises InvalidInput or NotFound, and then nothing is queued."""
+    """Queue a run. Raises InvalidInput, NotFound or Conflict, and then nothing is queued.
+
+    A script that changes something runs only after a dry run of the same program with the same arguments has passed
+    within the hour. Without `send` the broker hears nothing of it: the caller takes the run itself.
+    """
     if environment not in list(Environment):
         raise InvalidInput(f"There is no environment {environment!r}.")
     entry = script(name)
     given = {key: value.strip() for key, value in arguments.items() if value.strip()}
-    entry.command_arguments(given)
-    if not entry.path.is_file():
-        raise NotFound(f"The program {entry.path} is missing. HAWKOPS_SCRIPTS_DIR names the folder.")
-    with change(actor=actor, environment=environment, request_id=request_id) as this:
+    entry.command_arguments(given, dry_run=dry_run)
+    digest = entry.program_digest()
+    rehearsed = None
+    if entry.changes_anything and not dry_run:
+        since = clock.now() - DRY_RUN_COUNTS_FOR
+        rehearsed = selectors.dry_run_passed(environment, name, given, digest, since=since)
+        if rehearsed is None:
+            raise Conflict(
+                f"{name} changes something: it needs a dry run with the same arguments in {environment}"
+                " that passed within the last hour. Do the dry run first."
+            )
+    with change(actor=actor, environment=environment, cause=cause, request_id=request_id) as this:
         run = Run.objects.create(
             environment=environment,
             script=name,
             arguments=given,
             subject=subject or {},
+            dry_run=dry_run,
+            program_sha256=digest,
+            concurrency_key=entry.concurrency_key,
             requested_by=actor.label,
             requested_at=clock.now(),
+            sent_at=clock.now() if send else None,
         )
-        this.record("run.requested", subject=f"run:{run.pk}", after={"script": name, "arguments": given})
-        RUN.enqueue(run_id=run.pk)
+        after: dict[str, Any] = {"script": name, "arguments": given}
+        if dry_run:
+            after["dry_run"] = True
+        if rehearsed is not None:
+            after["after_dry_run"] = rehearsed.pk
+        this.record("run.requested", subject=f"run:{run.pk}", after=after)
+        if send:
+            RUN.enqueue(run_id=run.pk)
     Run.objects.filter(pk=run.pk).update(request_entry=this.entries[0].seq)
     run.request_entry = this.entries[0].seq
     return run
 
 
 def run_start(*, run_id: int) -> Run | None:
-    """Take a queued run: a fresh token and a lease. None when somebody else has it, or it is gone."""
+    """Take a queued run: a fresh token and a lease. None when somebody else has it, it is gone, or it has to wait.
+
+    A run that needs what another one has for itself stays queued; the other's end sends it again.
+    """
     now = clock.now()
     token = uuid.uuid4()
     with transaction.atomic():
-        taken = Run.objects.filter(pk=run_id, state=State.QUEUED.value).update(
-            state=State.RUNNING.value,
-            token=token,
-            attempt=F("attempt") + 1,
-            started_at=now,
-            lease_until=now + LEASE,
-        )
+        try:
+            with transaction.atomic():
+                taken = Run.objects.filter(pk=run_id, state=State.QUEUED.value).update(
+                    state=State.RUNNING.value,
+                    token=token,
+                    attempt=F("attempt") + 1,
+                    started_at=now,
+                    lease_until=now + LEASE,
+                )
+        except IntegrityError:
+            return None
         if not taken:
             return None
         RunOutput.objects.filter(run_id=run_id).delete()
@@ -133,6 +169,7 @@ def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, r
             },
         )
         announce("run", run.environment, id=run.pk)
+        _send_next(run)
         run_finished.announce(run.pk)
 
 
@@ -171,6 +208,7 @@ def runs_reap() -> tuple[int, int]:
                 lease_until=None,
                 summary="" if retry else summary,
                 finished_at=None if retry else now,
+                sent_at=now,
             )
             if not moved:
                 continue
@@ -187,11 +225,28 @@ def runs_reap() -> tuple[int, int]:
                 again += 1
             else:
                 lost += 1
-                pk = run.pk
-                run_finished.announce(pk)
-    for pk in Run.objects.filter(state=State.QUEUED.value, requested_at__lt=now - FORGOTTEN).values_list(
-        "pk", flat=True
-    ):
+                _send_next(run)
+                run_finished.announce(run.pk)
+    return lost, again + _forgotten_send(now)
+
+
+def _send_next(ended: Run) -> None:
+    """Send the oldest run that waited for what this one had for itself."""
+    if not ended.concurrency_key:
+        return
+    waiting = Run.objects.filter(state=State.QUEUED.value, concurrency_key=ended.concurrency_key).order_by("pk")
+    if (following := waiting.exclude(pk=ended.pk).first()) is not None:
+        Run.objects.filter(pk=following.pk).update(sent_at=clock.now())
+        RUN.enqueue(run_id=following.pk)
+
+
+def _forgotten_send(now: datetime) -> int:
+    """Send queued runs again that the broker was told of long ago, except those that wait for another; return how many."""
+    busy = Run.objects.filter(state=State.RUNNING.value).exclude(concurrency_key="").values("concurrency_key")
+    silent = Q(sent_at__lt=now - FORGOTTEN) | Q(sent_at=None, requested_at__lt=now - FORGOTTEN)
+    queued = Run.objects.filter(silent, state=State.QUEUED.value).exclude(concurrency_key__in=busy).order_by("pk")
+    again = list(queued.values_list("pk", flat=True)[:FORGOTTEN_MOST])
+    Run.objects.filter(pk__in=again).update(sent_at=now)
+    for pk in again:
         RUN.enqueue(run_id=pk)
-        again += 1
-    return lost, again
+    return len(again)

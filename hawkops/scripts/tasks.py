@@ -4,15 +4,15 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from celery import shared_task
 from django.conf import settings
 
-from hawkops.scripts import runner, services
-from hawkops.scripts.entries import script
+from hawkops.scripts import runner, schedules, services
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.models import Run, State
+from hawkops.scripts.own import script
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +74,19 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
 
 
 def _secrets(env: dict[str, str]) -> Iterator[str]:
-    """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves."""
-    for name in ("SECRET_KEY", "SECURITY_WEBHOOK"):
-        if len(env.get(name, "")) >= SECRET_CHARACTERS:
-            yield env[name]
-    for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL"):
-        password = urlsplit(env.get(name, "")).password
-        if password and len(password) >= SECRET_CHARACTERS:
-            yield password
-    if len(settings.SECRET_KEY) >= SECRET_CHARACTERS:
-        yield settings.SECRET_KEY
+    """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves.
+
+    Those of the settings too: a script that reads the data folder may find them there.
+    """
+    named = ("SECRET_KEY", "SECURITY_WEBHOOK", "ALERTMANAGER_TOKEN", "METRICS_TOKEN", "EMAIL_HOST_PASSWORD")
+    found = [str(getattr(settings, name) or "") for name in named]
+    found += [env.get(name, "") for name in ("SECRET_KEY", "SECURITY_WEBHOOK")]
+    addresses = [settings.DATABASE_URL, settings.REDIS_URL, os.environ.get("DATABASE_OWNER_URL", "")]
+    addresses += [env.get(name, "") for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MODEL_URL", "PLAY_API_URL")]
+    for address in addresses:
+        password = urlsplit(address).password or ""
+        found += [password, unquote(password)]
+    yield from (secret for secret in found if len(secret) >= SECRET_CHARACTERS)
 
 
 def _run(taken: Run) -> runner.Outcome:
@@ -92,14 +95,15 @@ def _run(taken: Run) -> runner.Outcome:
     secrets = frozenset(_secrets(env))
     try:
         return runner.run_program(
-            [str(entry.path), *entry.command_arguments(taken.arguments)],
+            [str(entry.path), *entry.command_arguments(taken.arguments, dry_run=taken.dry_run)],
             env=env,
-            cwd=Path(settings.SCRIPTS_DIR),
+            cwd=entry.path.parents[len(Path(entry.name).parents) - 1],
             timeout_seconds=entry.time_limit(taken.arguments),
             memory_bytes=entry.memory_bytes,
             on_lines=lambda lines: services.run_output_append(run=taken, lines=lines),
             on_heartbeat=lambda: services.run_heartbeat(run=taken),
             secrets=secrets,
+            cpu_seconds=entry.cpu_seconds,
         )
     except StaleToken:
         raise
@@ -112,3 +116,9 @@ def _run(taken: Run) -> runner.Outcome:
 def reap() -> None:
     """Resolve runs whose worker is gone, and send forgotten ones again."""
     services.runs_reap()
+
+
+@shared_task(name="scripts.schedules_due", ignore_result=True)
+def schedules_due() -> None:
+    """Request the runs that schedules ask for."""
+    schedules.schedules_due()

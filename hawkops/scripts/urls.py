@@ -2,14 +2,23 @@
 
 from django.urls import path
 
-from hawkops.scripts import views
+from hawkops.scripts import api, views
 
 app_name = "scripts"
 urlpatterns = [
+    path("api/scripts", api.scripts, name="api_scripts"),
+    path("api/runs", api.runs, name="api_runs"),
+    path("api/runs/<int:pk>", api.run, name="api_run"),
+    path("api/runs/<int:pk>/output", api.output, name="api_output"),
+    path("api/runs/<int:pk>/cancel", api.cancel, name="api_cancel"),
     path("scripts", views.catalogue, name="catalogue"),
+    path("scripts/writing", views.writing, name="writing"),
     path("scripts/<path:name>/trend/<str:measurement>.json", views.trend, name="trend"),
     path("scripts/<path:name>", views.script, name="script"),
+    path("schedules/<int:pk>/stop", views.schedule_stop, name="schedule_stop"),
     path("runs/<int:pk>", views.run, name="run"),
     path("runs/<int:pk>/cancel", views.cancel, name="cancel"),
+    path("runs/<int:pk>/result.json", views.document, name="document"),
+    path("runs/<int:pk>/junit.xml", views.junit, name="junit"),
     path("runs/<int:pk>/output.txt", views.raw, name="raw"),
 ]

@@ -1,22 +1,25 @@
 """Pages of scripts: the catalogue, one script with its trend, one run with its live output."""
 
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import HawkOpsError, NotFound
+from hawkops.core.errors import Conflict, HawkOpsError, NotFound
 from hawkops.core.htmx import render_page
-from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
-from hawkops.scripts import entries, selectors, services
-from hawkops.scripts.models import Run
+from hawkops.scripts import own, schedules, selectors, services, uses
+from hawkops.scripts.catalogue import BUNDLED
+from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
+from hawkops.scripts.models import Run, Schedule, State
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
-OUTCOMES = {"pass": Verdict.PASS, "fail": Verdict.FAIL, "no_data": Verdict.NO_DATA}
+PAGE_LINES, LINES_BEFORE = 1_000, 100
 BACKEND_DASHES = {"cpu": "solid", "gpu": "7px,2px", "npu": "2px,2px", "cloud": "6px,2px,1px,2px"}
 
 
@@ -26,17 +29,31 @@ def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
     """Every script with its newest run."""
     latest = selectors.runs_latest(environment)
     wanted = request.GET.get("search", "").strip()[:80]
+    everything = own.catalogue()
     groups: dict[str, list[dict[str, Any]]] = {}
-    for script in entries.CATALOGUE.values():
+    for script in everything.values():
         if wanted.lower() in f"{script.name} {script.title} {script.means}".lower():
             groups.setdefault(script.group, []).append({"script": script, "run": latest.get(script.name)})
     context = {
         "groups": groups,
         "search": wanted,
-        "count": len(entries.CATALOGUE),
+        "count": len(everything),
+        "refusals": own.own().refusals,
         "runs": selectors.runs(environment, limit=12),
     }
     return render_page(request, "scripts/catalogue.html", context)
+
+
+@require_safe
+@requires()
+def writing(request: HttpRequest, environment: str) -> HttpResponse:
+    """How a team writes a script of its own."""
+    context = {
+        "folder": None if Path(settings.SCRIPTS_DIR) == BUNDLED else settings.SCRIPTS_DIR,
+        "types": own.TYPES,
+        "own": own.own(),
+    }
+    return render_page(request, "scripts/writing.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -44,7 +61,7 @@ def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
 def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
     """One script: what it means, its form, its runs. POST runs it."""
     try:
-        entry = entries.script(name)
+        entry = own.script(name)
     except NotFound as missing:
         raise Http404(missing.message) from missing
     refusal = ""
@@ -54,10 +71,23 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         else:
             given = {argument.name: ",".join(request.POST.getlist(argument.name)) for argument in entry.arguments}
             try:
+                if request.POST.get("schedule"):
+                    schedules.schedule_create(
+                        environment=environment,
+                        name=name,
+                        arguments=given,
+                        every=request.POST.get("schedule-every", ""),
+                        daily_at=request.POST.get("schedule-at", ""),
+                        actor=Actor.person(request.user),
+                        request_id=str(getattr(request, "request_id", "")),
+                    )
+                    messages.info(request, "The schedule is made.")
+                    return _script_page(environment, name)
                 run = services.run_request(
                     environment=environment,
                     name=name,
                     arguments=given,
+                    dry_run=bool(request.POST.get("dry_run")),
                     actor=Actor.person(request.user),
                     request_id=str(getattr(request, "request_id", "")),
                 )
@@ -70,6 +100,8 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
     context = {
         "script": entry,
         "runs": selectors.runs(environment, name),
+        "schedules": selectors.schedules(environment, name),
+        "uses": uses.uses(environment, name),
         "may_run": can(request.user, environment, *MAY_RUN),
         "refusal": refusal,
         "given": request.POST,
@@ -77,12 +109,30 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
     return render_page(request, "scripts/script.html", context, status=422 if refusal else 200)
 
 
+def _script_page(environment: str, name: str) -> HttpResponse:
+    response = redirect("scripts:script", environment=environment, name=name)
+    response.status_code = 303
+    return response
+
+
+@require_POST
+@requires(*MAY_RUN)
+def schedule_stop(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Stop a schedule for good."""
+    found = get_object_or_404(Schedule, pk=pk, environment=environment)
+    stopped = schedules.schedule_stop(
+        schedule=found, actor=Actor.person(request.user), request_id=str(getattr(request, "request_id", ""))
+    )
+    messages.info(request, "The schedule is stopped." if stopped else "The schedule was stopped already.")
+    return _script_page(environment, found.script)
+
+
 @require_safe
 @requires()
 def trend(request: HttpRequest, environment: str, name: str, measurement: str) -> JsonResponse:
     """The figure of one measurement over the runs."""
     try:
-        entry = entries.script(name)
+        entry = own.script(name)
     except NotFound as missing:
         raise Http404(missing.message) from missing
     kind = next((m for m in entry.measurements if m.name == measurement), None)
@@ -128,7 +178,7 @@ def run(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
 
 
 def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
-    entry = entries.CATALOGUE.get(found.script)
+    entry = own.catalogue().get(found.script)
     kinds = {m.name: m for m in entry.measurements} if entry else {}
     results = []
     for result in found.results:
@@ -153,9 +203,37 @@ def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "run": found,
         "script": entry,
         "results": results,
-        "lines": selectors.output(found),
+        "awaited": selectors.run_awaited(found),
+        **_output_context(request, found),
         "may_run": can(request.user, found.environment, *MAY_RUN),
+        "allows_real_run": found.dry_run and found.state == State.PASSED,
     }
+
+
+def _output_context(request: HttpRequest, found: Run) -> dict[str, Any]:
+    """The lines to show: those with the searched words, those around one line, those after one, or where it stands now."""
+    wanted = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    if wanted:
+        lines = selectors.output_matching(found, wanted)
+        return {"lines": lines, "wanted": wanted}
+    line, after = _whole(request.GET.get("line")), _whole(request.GET.get("after"))
+    if line:
+        after = max(0, line - LINES_BEFORE)
+    elif after is None:
+        after = max(0, found.output_lines - PAGE_LINES) if found.is_open else 0
+    lines = selectors.output(found, after=after, limit=PAGE_LINES)
+    last = lines[-1].number if lines else after
+    return {
+        "lines": lines,
+        "after": after,
+        "last": last,
+        "earlier": max(0, after - PAGE_LINES),
+        "is_more": last < found.output_lines,
+    }
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 @require_POST
@@ -177,3 +255,26 @@ def raw(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     found = get_object_or_404(Run, pk=pk, environment=environment)
     text = "".join(f"{line.text}\n" for line in selectors.output(found, limit=30_000))
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+@require_safe
+@requires()
+def document(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """The run and its result as JSON."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    response = JsonResponse(run_document(found), json_dumps_params={"indent": 1})
+    response["Content-Disposition"] = f'inline; filename="run-{pk}.json"'
+    return response
+
+
+@require_safe
+@requires()
+def junit(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """The result as JUnit XML; there is none before the end."""
+    found = get_object_or_404(Run, pk=pk, environment=environment)
+    if found.is_open:
+        raise Conflict(f"Run {pk} is {found.state}; its result stands here when it has ended.")
+    text = run_junit(found, selectors.output(found, limit=30_000))
+    response = HttpResponse(text, content_type="application/xml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="run-{pk}.xml"'
+    return response

@@ -12,6 +12,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.scripts import selectors as scripts
 from hawkops.scripts.models import Run
+from hawkops.scripts.uses import Use
 from rollout.domain import gates
 from rollout.domain import runbook as domain
 from rollout.domain.gates import Standing
@@ -233,3 +234,19 @@ def release_summary(environment: str) -> Summary:
         return Summary(None, [], reverse("rollout:releases", kwargs={"environment": environment}))
     url = reverse("rollout:checklist", kwargs={"environment": environment, "pk": release.pk})
     return Summary(release, checklist(release), url)
+
+
+def script_uses(environment: str, name: str) -> list[Use]:
+    """Return the boxes of running releases that a script's runs in an environment decide."""
+    return [
+        Use(
+            box.title,
+            f"{release.name}, {release.environment}: {group.title}",
+            f"{reverse('rollout:checklist', kwargs={'environment': release.environment, 'pk': release.pk})}#{box.key}",
+        )
+        for release in releases_running()
+        for group in runbook(release).checklist
+        if measured_in(release, group) == environment
+        for box in group.boxes
+        if box.automatic and name in box.scripts
+    ]

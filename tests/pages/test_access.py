@@ -14,6 +14,7 @@ from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from hawkops.scripts.schedules import schedule_create
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
 from monitoring.services.criteria import criteria_seed
@@ -24,7 +25,9 @@ from rollout.services.flags import flags_seed
 from rollout.services.releases import release_seed, runbook_import
 
 SYSTEM = Actor.system("test")
-PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics"}
+# these answer programs with 401 themselves, instead of sending them to the sign-in page
+API = {"api_scripts", "api_runs", "api_run", "api_output", "api_cancel"}
+PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics"} | API
 
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -38,6 +41,7 @@ PRESSES = {
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR},
     "runs/{run}/cancel": {Role.RELEASER, Role.OPERATOR},
+    "schedules/{schedule}/stop": {Role.RELEASER, Role.OPERATOR},
     "monitoring/health/fallback/run": {Role.RELEASER, Role.OPERATOR},
     "alerts/{alert}/acknowledge": {Role.RELEASER, Role.OPERATOR},
     "alerts/{alert}/close": {Role.RELEASER, Role.OPERATOR},
@@ -61,9 +65,11 @@ PAGES = (
     "releases",
     "releases/{release}/checklist",
     "scripts",
+    "scripts/writing",
     "scripts/run_litert_performance_tests.sh",
     "runs/{run}",
     "runs/{run}/output.txt",
+    "runs/{run}/result.json",
     "history",
     "history?hidden=1&scope=all&q=flag",
     "history/1",
@@ -136,6 +142,9 @@ def furnished() -> dict[str, Any]:
         details=note,
     )
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
+    schedule = schedule_create(
+        environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, every="6h", actor=SYSTEM
+    )
     criteria_seed(actor=SYSTEM)
     patterns_seed(actor=SYSTEM)
     own = {"key": "thermal", "title": "Thermal", "expression": "THERMAL", "sources": ["device logs"]}
@@ -146,7 +155,13 @@ def furnished() -> dict[str, Any]:
         environment="demo", pattern="alert-x", span=timedelta(hours=1), actor=SYSTEM, reason="Furnished"
     )
     alert = Alert.objects.get().pk
-    return {"release": Release.objects.get().pk, "run": run.pk, "alert": alert, "silence": quiet.pk}
+    return {
+        "release": Release.objects.get().pk,
+        "run": run.pk,
+        "schedule": schedule.pk,
+        "alert": alert,
+        "silence": quiet.pk,
+    }
 
 
 def address(path: str, furnished: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
-from hawkops.scripts import services
+from hawkops.scripts import selectors, services
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
 from hawkops.scripts.models import Run, RunOutput, State
@@ -121,14 +121,57 @@ def test_event__one_subscriber_fails__the_others_hear() -> None:
     assert heard == [7]
 
 
+# ---- one at a time ----
+
+
+@pytest.mark.django_db
+def test_start__what_it_needs_is_taken__it_stays_queued_until_the_other_ends() -> None:
+    first, second, third, free = request(), request(SUITE), request(), request("scripts/verify-core-ai.sh")
+    taken = services.run_start(run_id=first.pk)
+    assert taken is not None
+    assert services.run_start(run_id=second.pk) is None
+    assert services.run_start(run_id=free.pk) is not None, "it needs nothing for itself"
+    second.refresh_from_db()
+    assert second.state == State.QUEUED
+    assert selectors.run_awaited(second) == first
+
+    Run.objects.filter(pk__in=[second.pk, third.pk]).update(sent_at=clock.now() - timedelta(minutes=9))
+    assert services.runs_reap() == (0, 0), "what waits for another is not forgotten"
+    services.run_finish(run=taken, state=State.PASSED, exit_code=0, summary="", results=[])
+    sent = {run.pk: run.sent_at for run in Run.objects.filter(pk__in=[second.pk, third.pk])}
+    assert sent[second.pk] > sent[third.pk], "the oldest one is sent, and only that"  # type: ignore[operator]
+    assert services.run_start(run_id=second.pk) is not None
+    assert services.run_start(run_id=third.pk) is None
+
+
+@pytest.mark.django_db
+def test_lost__what_it_had_for_itself__is_free_again() -> None:
+    first, second = request(), request()
+    services.run_start(run_id=first.pk)
+    Run.objects.filter(pk=first.pk).update(
+        lease_until=clock.now() - timedelta(seconds=1), attempt=services.ATTEMPTS_MOST
+    )
+    assert services.runs_reap() == (1, 0)
+    assert services.run_start(run_id=second.pk) is not None
+
+
+@pytest.mark.django_db
+def test_reap__forgotten_by_the_broker__is_sent_again_once_and_not_every_time() -> None:
+    run = request()
+    assert services.runs_reap() == (0, 0)
+    Run.objects.filter(pk=run.pk).update(sent_at=clock.now() - services.FORGOTTEN * 2)
+    assert services.runs_reap() == (0, 1)
+    assert services.runs_reap() == (0, 0)
+
+
 @pytest.fixture
-def worker(_fresh_database: None) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+def worker(_fresh_database: None) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """Start real Celery workers on the test's own database."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "celery", "-A", "hawkops", "worker", "-Q", "scripts", "-c", "1"]
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "warning"]
+    def start(queue: str = "scripts", processes: int = 1) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "celery", "-A", "hawkops", "worker", "-Q", queue, "-c", str(processes)]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "warning", "-n", f"{queue}@%h"]
         started.append(subprocess.Popen([*command, *quiet], env={**os.environ}, start_new_session=True))
         return started[-1]
 
@@ -150,7 +193,7 @@ def wait_for(condition: Callable[[], object], seconds: float) -> None:
 @pytest.mark.fresh_database
 @pytest.mark.xdist_group("worker")
 def test_worker__cpu_test__measures_real_litert_and_keeps_output_and_result(
-    worker: Callable[[], "subprocess.Popen[bytes]"],
+    worker: Callable[..., "subprocess.Popen[bytes]"],
 ) -> None:
     worker()
     run = request()
@@ -163,23 +206,52 @@ def test_worker__cpu_test__measures_real_litert_and_keeps_output_and_result(
     assert int(RunOutput.objects.filter(run=run, stream="stdout").get().text) > 243
 
 
+@pytest.fixture
+def beat(_fresh_database: None, tmp_path: Path) -> Iterator[None]:
+    """The real beat: it alone makes sweepers due."""
+    command = [sys.executable, "-m", "celery", "-A", "hawkops", "beat", "-s", str(tmp_path / "beat"), "--pidfile="]
+    process = subprocess.Popen([*command, "-l", "warning"], env={**os.environ}, start_new_session=True)
+    yield
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.fresh_database
 @pytest.mark.xdist_group("worker")
-def test_worker__killed__its_script_dies_and_the_run_is_resolved(
-    worker: Callable[[], "subprocess.Popen[bytes]"],
+def test_worker__killed__its_scripts_die_and_every_run_is_resolved_within_a_minute(
+    worker: Callable[..., "subprocess.Popen[bytes]"], beat: None
 ) -> None:
-    process = worker()
-    run = request(SUITE, duration="10m")
-    wait_for(lambda: Run.objects.get(pk=run.pk).state == State.RUNNING, 60)
-    wait_for(lambda: _children_of(process.pid), 20)
+    process = worker(processes=2)
+    worker("critical")
+    watch = "scripts/monitor-memory-usage.sh"
+    again, last = request(watch, duration="10m"), request(watch, duration="10m")
+    wait_for(lambda: Run.objects.filter(state=State.RUNNING).count() == 2, 60)
+    Run.objects.filter(pk=last.pk).update(attempt=services.ATTEMPTS_MOST)
+    wait_for(lambda: len(_descendants(process.pid)) > 6, 30)
     family = _descendants(process.pid)
     for pid in [process.pid, *_children_of(process.pid)]:
         os.kill(pid, signal.SIGKILL)
     process.wait()
     wait_for(lambda: not any(_alive(pid) for pid in family), 20)
-    Run.objects.filter(pk=run.pk).update(lease_until=clock.now(), attempt=services.ATTEMPTS_MOST)
-    services.runs_reap()
-    assert Run.objects.get(pk=run.pk).state == State.LOST
+    wait_for(lambda: not Run.objects.filter(state=State.RUNNING).exists(), 60)
+    again.refresh_from_db()
+    last.refresh_from_db()
+    assert (again.state, again.attempt, last.state) == (State.QUEUED, 1, State.LOST)
+    assert HistoryEntry.objects.filter(verb__in=["run.requeued", "run.lost"]).count() == 2
+
+
+@pytest.mark.fresh_database
+@pytest.mark.xdist_group("worker")
+def test_queues__a_long_script_runs__the_alerts_queue_goes_on(
+    worker: Callable[..., "subprocess.Popen[bytes]"], beat: None
+) -> None:
+    worker()
+    worker("alerts")
+    run = request("scripts/monitor-memory-usage.sh", duration="10m")
+    wait_for(lambda: Run.objects.get(pk=run.pk).state == State.RUNNING, 60)
+    seen = HistoryEntry.objects.filter(verb="history.heartbeat").count()
+    wait_for(lambda: HistoryEntry.objects.filter(verb="history.heartbeat").count() > seen, 60)
+    assert Run.objects.get(pk=run.pk).state == State.RUNNING
 
 
 def _children_of(pid: int) -> list[int]:

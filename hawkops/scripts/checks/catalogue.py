@@ -12,7 +12,7 @@ def register_all() -> None:
         Check("compliance", "controls of SOC 2 and GDPR", compliance.compliance, compliance.options),
         Check("security-evidence", "an archive for an incident", evidence.evidence_collect, evidence.options),
         Check("notify-security", "tell the security team", notifying.security_team_notify, notifying.options),
-        Check("security-stack", "apply keys, signature, rights", security.stack_deploy),
+        Check("security-stack", "apply keys, signature, rights", security.stack_deploy, security.options),
         Check("security-configuration", "compare with what was applied", security.configuration_validate),
         Check("smoke", "pages, doors and flags", smoke.smoke, smoke.options),
     ):

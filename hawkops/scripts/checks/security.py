@@ -37,10 +37,21 @@ POLICIES = (
 )
 
 
-def stack_deploy(_given: argparse.Namespace) -> Iterator[Finding]:
+KEYS = (("model", "signs models"), ("evidence", "signs evidence"))
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the dry run."""
+    parser.add_argument("--dry-run", action="store_true", help="say what would be made, signed and tightened")
+
+
+def stack_deploy(given: argparse.Namespace) -> Iterator[Finding]:
     """Make what is missing, tighten what is open, and write down what was applied. Safe to repeat."""
+    if getattr(given, "dry_run", False):
+        yield from _stack_rehearsed()
+        return
     data: Path = settings.DATA
-    for name, purpose in (("model", "signs models"), ("evidence", "signs evidence")):
+    for name, purpose in KEYS:
         yield _key_pair(data / "signing", name, purpose)
     what = artefact()
     if not os.environ.get("MODEL_SIGNING_PUBLIC_KEY") and what.path.exists():
@@ -67,6 +78,26 @@ def stack_deploy(_given: argparse.Namespace) -> Iterator[Finding]:
         with change(actor=Actor.rule("deploy-security-stack")) as this:
             this.record("security.applied", subject="security:stack", before=before, after=applied)
     yield passed("Policies", f"{len(POLICIES)} settings applied and written down ({path})")
+
+
+def _stack_rehearsed() -> Iterator[Finding]:
+    """Say what `stack_deploy` would do, and fail where it would."""
+    data: Path = settings.DATA
+    for name, purpose in KEYS:
+        halves = [(data / "signing" / f"{name}{end}").exists() for end in (".pem", ".pub.pem")]
+        title = f"Key that {purpose}"
+        if any(halves) and not all(halves):
+            yield failed(title, f"only one half is in {data / 'signing'}; put the other back, or move both away")
+        else:
+            yield passed(title, "is there and stays" if all(halves) else f"would be made in {data / 'signing'}")
+    what = artefact()
+    if os.environ.get("MODEL_SIGNING_PUBLIC_KEY") or not what.path.exists() or what.signature.exists():
+        yield signature_finding(what)
+    else:
+        yield passed("Model signature", f"{what.path.name} would be signed")
+    loose = [path.name for path in (data, *(data / name for name in SECRETS)) if path.exists() and _loose(path)]
+    yield passed("Rights", f"would be tightened: {', '.join(loose)}" if loose else "already tight")
+    yield passed("Policies", f"{len(POLICIES)} settings would be written down ({data / APPLIED})")
 
 
 def configuration_validate(_given: argparse.Namespace) -> Iterator[Finding]:

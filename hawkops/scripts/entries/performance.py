@@ -3,6 +3,9 @@
 from hawkops.scripts.catalogue import Argument, Script, a_duration
 from hawkops.scripts.entries.shared import ENVIRONMENT, FALLBACK, GATES, MEMORY, PERFORMANCE, PREFILL, SWITCH
 
+# What measures this host has it for itself: two at once would measure each other.
+BENCHMARK = "benchmark"
+
 GATE = (
     Script(
         "run_litert_performance_tests.sh",
@@ -13,6 +16,7 @@ GATE = (
         (ENVIRONMENT, Argument("duration", "how long to measure, 60m say; without it one pass", a_duration)),
         timeout_seconds=900,
         lasts=True,
+        concurrency=BENCHMARK,
     ),
     Script(
         "run_comprehensive_ai_tests.sh",
@@ -37,6 +41,7 @@ ALL = (
         "Prefill tokens per second on the CPU; at least 243.",
         PERFORMANCE,
         (PREFILL,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-gpu-performance.sh",
@@ -44,6 +49,7 @@ ALL = (
         "Prefill tokens per second on a real GPU; at least 1\u202f876. No GPU is no data, never a pass.",
         PERFORMANCE,
         (PREFILL,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-npu-performance.sh",
@@ -51,6 +57,7 @@ ALL = (
         "Prefill tokens per second on a real NPU; at least 5\u202f836. LiteRT's silent run on the CPU is no data.",
         PERFORMANCE,
         (PREFILL,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-memory-usage.sh",
@@ -58,6 +65,7 @@ ALL = (
         "Peak memory of an inference in MB (10⁶ bytes); at most 2\u202f000.",
         PERFORMANCE,
         (MEMORY,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/test-backend-switching.sh",
@@ -65,6 +73,7 @@ ALL = (
         "Mean time of a switch to its first token in ms; at most 500.",
         PERFORMANCE,
         (SWITCH,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/performance-validation-suite.sh",
@@ -72,5 +81,6 @@ ALL = (
         "CPU, GPU, memory and switching in the runbook's order; stops at the first failure with its number.",
         PERFORMANCE,
         (PREFILL, MEMORY, SWITCH),
+        concurrency=BENCHMARK,
     ),
 )

@@ -140,11 +140,17 @@ def main() -> int:
     signed.add_argument("--environment", choices=["production", "staging", "demo"])
     add("check-model", _check_integrity)
     cache = add(
-        "clear-cache", lambda given: findings.report(integrity.cache_clear(integrity.artefact(), force=given.force))
+        "clear-cache",
+        lambda given: findings.report(
+            integrity.cache_clear(integrity.artefact(), force=given.force, dry_run=given.dry_run)
+        ),
     )
     cache.add_argument("--force", action="store_true")
     fetch = add(
-        "redownload", lambda given: findings.report(integrity.redownload(integrity.artefact(), verify=given.verify))
+        "redownload",
+        lambda given: findings.report(
+            integrity.redownload(integrity.artefact(), verify=given.verify, dry_run=given.dry_run)
+        ),
     )
     fetch.add_argument("--verify-integrity", dest="verify", action="store_true")
     watch = add("watch-memory", lambda given: _with_model(lambda what: memory_watch.watched(what, given.duration)))
@@ -154,9 +160,12 @@ def main() -> int:
     add("storage", lambda _: findings.report(device_state.storage()))
     add("gpu-drivers", lambda _: findings.report(device_state.gpu_drivers()))
     add("gpu-memory", lambda _: findings.report(device_state.gpu_memory()))
-    store = add("play-deploy", lambda given: findings.report(play.deploy(given.track)))
+    store = add("play-deploy", lambda given: findings.report(play.deploy(given.track, dry_run=given.dry_run)))
     store.add_argument("--track", default="internal")
-    back = add("play-rollback", lambda given: findings.report(play.rollback(given.version, given.track)))
+    back = add(
+        "play-rollback",
+        lambda given: findings.report(play.rollback(given.version, given.track, dry_run=given.dry_run)),
+    )
     back.add_argument("--version", default="previous", help="previous, or a version code")
     back.add_argument("--track", default="production")
     for name in TYPED:
@@ -165,6 +174,8 @@ def main() -> int:
     again.add_argument("-n", "--interval", type=float, default=10.0)
     again.add_argument("--duration", type=minutes_and_seconds)
     again.add_argument("command")
+    for changing in (cache, fetch, store, back):
+        changing.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     given = parser.parse_args()
     try:
         return int(given.run(given))

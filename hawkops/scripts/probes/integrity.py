@@ -120,7 +120,7 @@ def sign(what: Artefact, private_key: Path) -> None:
 # ---- the two repairs of troubleshooting ----
 
 
-def cache_clear(what: Artefact, *, force: bool) -> Iterator[Finding]:
+def cache_clear(what: Artefact, *, force: bool, dry_run: bool = False) -> Iterator[Finding]:
     """Move what LiteRT cached beside the model into a quarantine folder; nothing is deleted. Needs `force`."""
     folder = what.path if what.path.is_dir() else what.path.parent
     found = sorted({file for pattern in CACHES for file in folder.glob(pattern)})
@@ -130,16 +130,23 @@ def cache_clear(what: Artefact, *, force: bool) -> Iterator[Finding]:
     if not force:
         yield failed("Model cache", f"{len(found)} cached files; say --force to move them away")
         return
+    size = sum(file.stat().st_size for file in found)
+    if dry_run:
+        names = ", ".join(file.name for file in found[:5])
+        yield passed("Model cache", f"{len(found)} files, {size / 1e6:.1f} MB, would be moved to quarantine: {names}")
+        return
     quarantine = data_folder() / "quarantine" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
-    size = sum(file.stat().st_size for file in found)
     for file in found:
         shutil.move(str(file), quarantine / file.name)
     yield passed("Model cache", f"{len(found)} files, {size / 1e6:.1f} MB, moved to {quarantine}")
 
 
-def redownload(what: Artefact, *, verify: bool) -> Iterator[Finding]:
-    """Fetch the model anew from MODEL_URL, verify it beside the old one, and only then put it in its place."""
+def redownload(what: Artefact, *, verify: bool, dry_run: bool = False) -> Iterator[Finding]:
+    """Fetch the model anew from MODEL_URL, verify it beside the old one, and only then put it in its place.
+
+    A dry run fetches and verifies, and throws away what it fetched.
+    """
     import httpx
 
     title, url = "Download", os.environ.get("MODEL_URL", "")
@@ -159,6 +166,9 @@ def redownload(what: Artefact, *, verify: bool) -> Iterator[Finding]:
             if finding.outcome is not Exit.PASSED:
                 yield failed("Model", "the old one stays: the new one is not proven")
                 return
+        if dry_run:
+            yield passed("Model", f"{what.path.name} would be replaced")
+            return
         fresh.replace(what.path)
         yield passed("Model", f"{what.path.name} is replaced")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:

@@ -64,16 +64,19 @@ class Play:
         return int(_answer(answer)["versionCode"])
 
     @contextmanager
-    def edit(self) -> Iterator[str]:
-        """Open an edit; commit it at the end, give it up when anything fails."""
+    def edit(self, *, commit: bool = True) -> Iterator[str]:
+        """Open an edit; commit it at the end, give it up when anything fails or nothing is to be changed."""
         edit = str(self.call("POST", self.edits, {})["id"])
         try:
             yield edit
-            self.call("POST", f"{self.edits}/{edit}:commit")
+            if commit:
+                self.call("POST", f"{self.edits}/{edit}:commit")
         except BaseException:
             with suppress(Exception):
                 self.call("DELETE", f"{self.edits}/{edit}")
             raise
+        if not commit:
+            self.call("DELETE", f"{self.edits}/{edit}")
 
     def releases(self, edit: str, track: str) -> list[dict[str, Any]]:
         """Return the releases of a track."""
@@ -109,13 +112,19 @@ def connect() -> Play:
     return Play(AuthorizedSession(account), os.environ.get("PLAY_API_URL") or API, package())  # type: ignore[no-untyped-call]
 
 
-def deploy(track: str) -> Iterator[Finding]:
-    """Upload the bundle that APP_BUNDLE names and release it on a track; the track's other releases stay as they are."""
+def deploy(track: str, *, dry_run: bool = False) -> Iterator[Finding]:
+    """Upload the bundle that APP_BUNDLE names and release it on a track; the track's other releases stay as they are.
+
+    A dry run signs in, reads the track in an edit that is given up, and uploads nothing.
+    """
     title = f"Play track {track}"
     try:
         bundle = _bundle()
         play = connect()
         name = _track(track)
+        if dry_run:
+            yield passed(title, _deploy_rehearsed(play, name, bundle))
+            return
         with play.edit() as edit:
             code = play.upload(edit, bundle)
             others = [release for release in play.releases(edit, name) if _staged_or_code(release, code)]
@@ -133,7 +142,18 @@ def deploy(track: str) -> Iterator[Finding]:
     )
 
 
-def rollback(version: str, track: str) -> Iterator[Finding]:
+def _deploy_rehearsed(play: Play, track: str, bundle: Path) -> str:
+    with play.edit(commit=False) as edit:
+        before = play.releases(edit, track)
+    replaced = [code for release in before if release["status"] == "completed" for code in release["versionCodes"]]
+    kept = sum(release["status"] != "completed" for release in before)
+    return (
+        f"would upload {bundle.name} ({bundle.stat().st_size / 1e6:.1f} MB) of {play.package} and release it in place of"
+        f" {', '.join(replaced) or 'nothing'}; {kept} other releases would be kept"
+    )
+
+
+def rollback(version: str, track: str, *, dry_run: bool = False) -> Iterator[Finding]:
     """Halt what rolls out on a track; with a version code, release that one again if Play allows it.
 
     Play never downgrades an installed app: devices keep the build they have, and the previous one reaches new installs only.
@@ -142,14 +162,15 @@ def rollback(version: str, track: str) -> Iterator[Finding]:
     try:
         play = connect()
         name = _track(track)
-        with play.edit() as edit:
+        with play.edit(commit=not dry_run) as edit:
             before = play.releases(edit, name)
             after = _halted(before)
             if version != "previous":
                 after = _again(before, version)
             if after == before:
                 raise Refused(_nothing_to_halt(before, name))
-            play.put(edit, name, after)
+            if not dry_run:
+                play.put(edit, name, after)
     except Lacking as lack:
         yield unmeasured(title, str(lack))
         return
@@ -159,7 +180,7 @@ def rollback(version: str, track: str) -> Iterator[Finding]:
     halted = [code for release in after if release["status"] == "halted" for code in release["versionCodes"]]
     serving = [code for release in after if release["status"] == "completed" for code in release["versionCodes"]]
     said = f"halted: {', '.join(halted) or 'none'}; new installs get {', '.join(serving) or 'the previous release'}"
-    yield passed(title, said)
+    yield passed(title, f"would then be {said}" if dry_run else said)
     yield passed("Installed devices", "keep the build they have, Play never downgrades; the kill switch stops LiteRT")
 
 

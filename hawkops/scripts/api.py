@@ -1,0 +1,182 @@
+"""Scripts for other programs: list them, start a run, read it, its output and its result. JSON in, JSON out.
+
+Whoever asks is signed in as on the pages; a stranger gets 401, not the sign-in page. What writes needs the form token too.
+"""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from hawkops.core.access import Role, can
+from hawkops.core.errors import HawkOpsError, InvalidInput, NotAllowed, NotFound
+from hawkops.history.actors import Actor
+from hawkops.scripts import selectors, services
+from hawkops.scripts.catalogue import Script
+from hawkops.scripts.exports import run_document
+from hawkops.scripts.models import Run
+from hawkops.scripts.own import catalogue
+
+MAY_RUN = (Role.RELEASER, Role.OPERATOR)
+RUNS_MOST, LINES_MOST = 100, 2_000
+P = ParamSpec("P")
+
+
+def _answers(
+    *roles: Role,
+) -> Callable[
+    [Callable[Concatenate[HttpRequest, str, P], JsonResponse]], Callable[Concatenate[HttpRequest, P], HttpResponse]
+]:
+    """Refuse in JSON: 401 to strangers, 403 without the roles, and every refusal with its sentence."""
+
+    def decorate(
+        view: Callable[Concatenate[HttpRequest, str, P], JsonResponse],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            environment = str(kwargs.pop("environment"))
+            if not request.user.is_authenticated:
+                return _refusal("Sign in first.", 401)
+            try:
+                wanted = roles if request.method not in ("GET", "HEAD") else ()
+                if not can(request.user, environment, *wanted):
+                    raise NotAllowed(f"This needs the role {' or '.join(wanted) or 'any'} in {environment}.")
+                response: HttpResponse = view(request, environment, *args, **kwargs)
+            except HawkOpsError as error:
+                return _refusal(error.message, error.status)
+            response["Cache-Control"] = "no-store"
+            return response
+
+        return login_not_required(guarded)
+
+    return decorate
+
+
+def _refusal(message: str, status: int) -> JsonResponse:
+    return JsonResponse({"error": message}, status=status)
+
+
+@require_safe
+@_answers()
+def scripts(request: HttpRequest, environment: str) -> JsonResponse:
+    """Every script with its arguments and its newest run."""
+    latest = selectors.runs_latest(environment)
+    return JsonResponse({"scripts": [_script(entry, latest.get(entry.name)) for entry in catalogue().values()]})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@_answers(*MAY_RUN)
+def runs(request: HttpRequest, environment: str) -> JsonResponse:
+    """The newest runs, of one `script` or of all. POST `{"script", "arguments", "dry_run"}` starts one: 201."""
+    if request.method != "POST":
+        found = selectors.runs(environment, request.GET.get("script", ""), limit=RUNS_MOST)
+        return JsonResponse({"runs": [run_document(run) for run in found]})
+    body = _body(request)
+    run = services.run_request(
+        environment=environment,
+        name=body["script"],
+        arguments=body["arguments"],
+        dry_run=body["dry_run"],
+        actor=Actor.person(request.user),
+        request_id=str(getattr(request, "request_id", "")),
+    )
+    response = JsonResponse(run_document(run), status=201)
+    response["Location"] = f"/{environment}/api/runs/{run.pk}"
+    return response
+
+
+@require_safe
+@_answers()
+def run(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """One run with its result."""
+    return JsonResponse(run_document(_run(environment, pk)))
+
+
+@require_safe
+@_answers()
+def output(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """Lines after the line number `after`; ask again with `last` while `is_open`."""
+    found = _run(environment, pk)
+    asked = request.GET.get("after", "0")
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
+        raise InvalidInput(f"after={asked[:40]!r} is no line number.")
+    lines = selectors.output(found, after=int(asked), limit=LINES_MOST)
+    return JsonResponse(
+        {
+            "lines": [
+                {"number": line.number, "at": line.at.isoformat(), "stream": line.stream, "text": line.text}
+                for line in lines
+            ],
+            "last": lines[-1].number if lines else int(asked),
+            "is_open": found.is_open,
+        }
+    )
+
+
+@require_POST
+@_answers(*MAY_RUN)
+def cancel(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """Ask a run to end; one that has ended stays as it is."""
+    services.run_cancel(
+        run=_run(environment, pk),
+        actor=Actor.person(request.user),
+        request_id=str(getattr(request, "request_id", "")),
+    )
+    return JsonResponse(run_document(_run(environment, pk)), status=202)
+
+
+def _run(environment: str, pk: int) -> Run:
+    found = Run.objects.filter(pk=pk, environment=environment).first()
+    if found is None:
+        raise NotFound(f"There is no run {pk} in {environment}.")
+    return found
+
+
+def _body(request: HttpRequest) -> dict[str, Any]:
+    """Read what a run is asked for with. Raises InvalidInput that names the member."""
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise InvalidInput("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise InvalidInput("The body must be an object.")
+    if unknown := sorted(set(body) - {"script", "arguments", "dry_run"}):
+        raise InvalidInput(f"{unknown[0]!r} is no member; there are script, arguments and dry_run.")
+    if not isinstance(body.get("script"), str):
+        raise InvalidInput("script must be a text, scripts/test-cpu-performance.sh say.")
+    if not isinstance(body.get("dry_run", False), bool):
+        raise InvalidInput("dry_run must be true or false.")
+    given = body.get("arguments", {})
+    if not isinstance(given, dict) or not all(isinstance(value, str | bool) for value in given.values()):
+        raise InvalidInput("arguments must be an object of texts, and true or false for switches.")
+    switches = {True: "on", False: "off"}
+    arguments = {name: switches[value] if isinstance(value, bool) else value for name, value in given.items()}
+    return {"script": body["script"], "dry_run": body.get("dry_run", False), "arguments": arguments}
+
+
+def _script(entry: Script, latest: Run | None) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "means": entry.means,
+        "group": entry.group,
+        "changes_anything": entry.changes_anything,
+        "timeout_seconds": entry.timeout_seconds,
+        "arguments": [
+            {
+                "name": argument.name,
+                "help": argument.help,
+                "choices": list(argument.choices),
+                "switch": argument.switch,
+                "required": argument.required,
+                "many": argument.many,
+            }
+            for argument in entry.arguments
+        ],
+        "measurements": [{"name": kind.name, "title": kind.title} for kind in entry.measurements],
+        "newest_run": run_document(latest) if latest else None,
+    }
