@@ -48,7 +48,7 @@ def tab(context: BrowserContext, address: str, stage: site.Stage) -> Callable[..
         page = context.new_page()
         page.goto(address + path)
         if live:
-            page.wait_for_selector('#live-mark[data-state="on"]')
+            page.wait_for_selector('#live-mark[data-state="on"]', timeout=30_000)
         return page
 
     return opened

@@ -25,6 +25,7 @@ from hawkops.scripts import selectors, services
 from hawkops.scripts.entries import CATALOGUE, script
 from hawkops.scripts.models import Run, State
 from tests.probes.play_standin import serving
+from tests.probes.test_tools import KUBECTL, placed
 
 ME = Actor("person:1", "releaser-1")
 CACHE = "scripts/clear-model-cache.sh"
@@ -149,6 +150,7 @@ def test_program__dry_run__passes_and_changes_nothing(name: str, tmp_path: Path,
     model.mkdir()
     shutil.copy(synthetic.PATH, model / "m.litertlm")
     (model / "m.litertlm.xnnpack_cache").write_bytes(b"cache")
+    placed(tmp_path / "bin", "kubectl", KUBECTL)
     bundle = tmp_path / "app.aab"
     bundle.write_bytes(b"PK" + b"\0" * 500)
     entry = script(name)
@@ -160,6 +162,8 @@ def test_program__dry_run__passes_and_changes_nothing(name: str, tmp_path: Path,
         store.tracks = {"internal": [released], "production": [released]}
         env = {
             **os.environ,
+            "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "STANDIN": str(tmp_path),
             "HAWKOPS_DATA": str(data),
             "LITERT_MODEL": str(model / "m.litertlm"),
             "MODEL_URL": shelf,
