@@ -230,38 +230,52 @@ def runs_reap() -> tuple[int, int]:
     now = clock.now()
     lost = again = 0
     for run in Run.objects.filter(state=State.RUNNING.value, lease_until__lt=now):
-        retry = script(run.script).idempotent and run.attempt < ATTEMPTS_MOST and not run.cancel_wanted
-        state = State.QUEUED if retry else State.LOST
-        summary = "Its worker ended without a word; the lease ran out."
-        with change(actor=Actor.rule("run sweeper"), environment=run.environment, cause=run.request_entry) as this:
-            moved = Run.objects.filter(
-                pk=run.pk, token=run.token, state=State.RUNNING.value, lease_until__lt=now
-            ).update(
-                state=state.value,
-                token=uuid.uuid4(),
-                lease_until=None,
-                summary="" if retry else summary,
-                finished_at=None if retry else now,
-                sent_at=now,
-            )
-            if not moved:
-                continue
-            this.record(
-                "run.requeued" if retry else "run.lost",
-                subject=f"run:{run.pk}",
-                before={"state": State.RUNNING.value, "attempt": run.attempt},
-                after={"state": state.value},
-                reason=summary,
-            )
-            announce("run", run.environment, id=run.pk)
-            if retry:
-                RUN.enqueue(run_id=run.pk)
-                again += 1
-            else:
-                lost += 1
-                _send_next(run)
-                run_finished.announce(run.pk)
+        why = "Its worker ended without a word; the lease ran out."
+        state = _abandon(run, Actor.rule("run sweeper"), why, Q(lease_until__lt=now))
+        lost += state is State.LOST
+        again += state is State.QUEUED
     return lost, again + _forgotten_send(now)
+
+
+def run_give_back(*, run: Run) -> None:
+    """Give back a run whose worker was told to end: it is queued once more, or lost, at once. Raises StaleToken."""
+    if _abandon(run, RUNNER, "Its worker was told to end.", Q()) is None:
+        raise StaleToken(f"Run {run.pk} is not this attempt's any more.")
+
+
+def _abandon(run: Run, actor: Actor, why: str, condition: Q) -> State | None:
+    """Queue an idempotent run for one more attempt, else end it; None when the attempt or the condition is over."""
+    now = clock.now()
+    with change(actor=actor, environment=run.environment, cause=run.request_entry) as this:
+        row = Run.objects.select_for_update(no_key=True).filter(
+            condition, pk=run.pk, token=run.token, state=State.RUNNING.value
+        )
+        if (found := row.first()) is None:
+            return None
+        retry = script(run.script).idempotent and found.attempt < ATTEMPTS_MOST and not found.cancel_wanted
+        state = State.QUEUED if retry else State.LOST
+        Run.objects.filter(pk=run.pk).update(
+            state=state.value,
+            token=uuid.uuid4(),
+            lease_until=None,
+            summary="" if retry else why,
+            finished_at=None if retry else now,
+            sent_at=now,
+        )
+        this.record(
+            "run.requeued" if retry else "run.lost",
+            subject=f"run:{run.pk}",
+            before={"state": State.RUNNING.value, "attempt": found.attempt},
+            after={"state": state.value},
+            reason=why,
+        )
+        announce("run", run.environment, id=run.pk)
+        if retry:
+            RUN.enqueue(run_id=run.pk)
+        else:
+            _send_next(run)
+            run_finished.announce(run.pk)
+    return state
 
 
 def _send_next(ended: Run) -> None:
