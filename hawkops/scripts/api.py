@@ -17,7 +17,7 @@ from hawkops.core.errors import HawkOpsError, InvalidInput, NotAllowed, NotFound
 from hawkops.history.actors import Actor
 from hawkops.scripts import selectors, services
 from hawkops.scripts.catalogue import Script
-from hawkops.scripts.exports import run_document
+from hawkops.scripts.exports import run_document, series_document
 from hawkops.scripts.models import Run
 from hawkops.scripts.own import catalogue
 
@@ -71,7 +71,10 @@ def scripts(request: HttpRequest, environment: str) -> JsonResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @_answers(*MAY_RUN)
 def runs(request: HttpRequest, environment: str) -> JsonResponse:
-    """The newest runs, of one `script` or of all. POST `{"script", "arguments", "dry_run"}` starts one: 201."""
+    """The newest runs, of one `script` or of all. POST `{"script", "arguments", "dry_run"}` starts one: 201.
+
+    With `times` and `needs` it starts several, of which so many must pass; the answer is the first.
+    """
     if request.method != "POST":
         found = selectors.runs(environment, request.GET.get("script", ""), limit=RUNS_MOST)
         return JsonResponse({"runs": [run_document(run) for run in found]})
@@ -81,6 +84,8 @@ def runs(request: HttpRequest, environment: str) -> JsonResponse:
         name=body["script"],
         arguments=body["arguments"],
         dry_run=body["dry_run"],
+        times=body["times"],
+        needs=body["needs"],
         actor=Actor.person(request.user),
         request_id=str(getattr(request, "request_id", "")),
     )
@@ -94,6 +99,16 @@ def runs(request: HttpRequest, environment: str) -> JsonResponse:
 def run(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
     """One run with its result."""
     return JsonResponse(run_document(_run(environment, pk)))
+
+
+@require_safe
+@_answers()
+def series(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """What the runs of a series say together: how many passed, and how their measurements scatter."""
+    runs = selectors.series_runs(environment, pk)
+    if not runs:
+        raise NotFound(f"There is no series {pk} in {environment}.")
+    return JsonResponse(series_document(runs))
 
 
 @require_safe
@@ -144,18 +159,27 @@ def _body(request: HttpRequest) -> dict[str, Any]:
         raise InvalidInput("The body is not JSON.") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body must be an object.")
-    if unknown := sorted(set(body) - {"script", "arguments", "dry_run"}):
-        raise InvalidInput(f"{unknown[0]!r} is no member; there are script, arguments and dry_run.")
+    if unknown := sorted(set(body) - {"script", "arguments", "dry_run", "times", "needs"}):
+        raise InvalidInput(f"{unknown[0]!r} is no member; there are script, arguments, dry_run, times and needs.")
     if not isinstance(body.get("script"), str):
         raise InvalidInput("script must be a text, scripts/test-cpu-performance.sh say.")
     if not isinstance(body.get("dry_run", False), bool):
         raise InvalidInput("dry_run must be true or false.")
+    times, needs = body.get("times", 1), body.get("needs")
+    if type(times) is not int or type(needs) not in (int, type(None)):
+        raise InvalidInput("times and needs must be whole numbers.")
     given = body.get("arguments", {})
     if not isinstance(given, dict) or not all(isinstance(value, str | bool) for value in given.values()):
         raise InvalidInput("arguments must be an object of texts, and true or false for switches.")
     switches = {True: "on", False: "off"}
     arguments = {name: switches[value] if isinstance(value, bool) else value for name, value in given.items()}
-    return {"script": body["script"], "dry_run": body.get("dry_run", False), "arguments": arguments}
+    return {
+        "script": body["script"],
+        "dry_run": body.get("dry_run", False),
+        "arguments": arguments,
+        "times": times,
+        "needs": needs,
+    }
 
 
 def _script(entry: Script, latest: Run | None) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """A run as other programs read it: JSON for pipelines, JUnit for whatever shows test results."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as xml
 
 from hawkops.core.verdicts import Verdict
 from hawkops.scripts.models import Run, RunOutput
+from hawkops.scripts.repeats import dispersions, together
 
 # what XML 1.0 can't hold, not even escaped
 UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -20,6 +21,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "script": run.script,
         "arguments": run.arguments,
         "dry_run": run.dry_run,
+        "series": run.series_id,
         "subject": run.subject,
         "program_sha256": run.program_sha256 or None,
         "state": run.state,
@@ -38,6 +40,61 @@ def run_document(run: Run) -> dict[str, Any]:
     }
 
 
+def series_document(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return what the runs of a series say together; `verdict` is None while one of them is open.
+
+    `variation` is the coefficient of variation, None for fewer than two values.
+    """
+    series = runs[0].series
+    assert series is not None
+    verdict = series_verdict(runs)
+    return {
+        "series": series.pk,
+        "times": series.times,
+        "needs": series.needs,
+        "passed": sum(run.verdict is Verdict.PASS for run in runs),
+        "verdict": verdict.value if verdict else None,
+        "runs": [run.pk for run in runs],
+        "measurements": [
+            {
+                "name": one.name,
+                "backend": one.backend,
+                "unit": one.unit,
+                "values": len(one.values),
+                "median": one.median,
+                "lowest": min(one.values),
+                "highest": max(one.values),
+                "variation": one.variation,
+            }
+            for one in dispersions(result for run in runs for result in run.results)
+        ],
+    }
+
+
+def series_verdict(runs: Sequence[Run]) -> Verdict | None:
+    """Return what the runs of a series say together; None while one of them is open."""
+    assert runs[0].series is not None
+    return together([run.verdict for run in runs], runs[0].series.needs)
+
+
+def series_junit(runs: Sequence[Run]) -> str:
+    """Return an ended series as JUnit XML: one test case that says whether enough passed, and its measurements."""
+    verdict, document = series_verdict(runs), series_document(runs)
+    assert verdict is not None
+    seconds = sum(run.seconds or 0.0 for run in runs)
+    said = f"{document['passed']} of {document['times']} passed, {document['needs']} needed"
+    suite = _suite(
+        runs[0], [_case(runs[0], f"{document['needs']} of {document['times']} runs", verdict, said, seconds)]
+    )
+    suite.set("time", f"{seconds:.3f}")
+    facts: dict[str, Any] = {"series": document["series"], "runs": " ".join(map(str, document["runs"])), "passed": said}
+    for one in document["measurements"]:
+        label = " ".join(part for part in (one["name"], one["backend"]) if part)
+        facts |= {f"{label} {word}": one[word] for word in ("median", "lowest", "highest", "variation")}
+    _properties(suite, {**facts, **_arguments(runs[0])})
+    return _text(suite)
+
+
 def run_junit(run: Run, lines: Iterable[RunOutput]) -> str:
     """Return an ended run as JUnit XML: a test case for its exit status, and one for each line that it judged."""
     assert run.verdict is not None
@@ -46,6 +103,19 @@ def run_junit(run: Run, lines: Iterable[RunOutput]) -> str:
         if verdict := OUTCOMES.get(str(result.get("outcome"))):
             name = " ".join(str(part) for part in (result["name"], result.get("backend")) if part)
             cases.append(_case(run, name, verdict, _measured(result), 0.0))
+    suite = _suite(run, cases)
+    _properties(
+        suite, {"run": run.pk, "environment": run.environment, "dry_run": str(run.dry_run).lower(), **_arguments(run)}
+    )
+    said: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    for line in lines:
+        said[line.stream].append(line.text)
+    xml.SubElement(suite, "system-out").text = _fit("\n".join(said["stdout"]))
+    xml.SubElement(suite, "system-err").text = _fit("\n".join(said["stderr"]))
+    return _text(suite)
+
+
+def _suite(run: Run, cases: list[xml.Element]) -> xml.Element:
     counts = {tag: sum(case.find(tag) is not None for case in cases) for tag in ("failure", "error", "skipped")}
     suite = xml.Element(
         "testsuite",
@@ -57,16 +127,23 @@ def run_junit(run: Run, lines: Iterable[RunOutput]) -> str:
         time=f"{run.seconds or 0:.3f}",
         timestamp=_moment(run.started_at or run.requested_at) or "",
     )
-    properties = xml.SubElement(suite, "properties")
-    facts = {"run": run.pk, "environment": run.environment, "dry_run": str(run.dry_run).lower()}
-    for name, value in {**facts, **{f"--{key}": value for key, value in run.arguments.items()}}.items():
-        xml.SubElement(properties, "property", name=str(name), value=_fit(str(value)))
     suite.extend(cases)
-    said: dict[str, list[str]] = {"stdout": [], "stderr": []}
-    for line in lines:
-        said[line.stream].append(line.text)
-    xml.SubElement(suite, "system-out").text = _fit("\n".join(said["stdout"]))
-    xml.SubElement(suite, "system-err").text = _fit("\n".join(said["stderr"]))
+    return suite
+
+
+def _arguments(run: Run) -> dict[str, str]:
+    return {f"--{key}": value for key, value in run.arguments.items()}
+
+
+def _properties(suite: xml.Element, facts: Mapping[str, object]) -> None:
+    """Put facts in front of the test cases, where the schema wants them."""
+    properties = xml.Element("properties")
+    for name, value in facts.items():
+        xml.SubElement(properties, "property", name=_fit(name), value=_fit("" if value is None else str(value)))
+    suite.insert(0, properties)
+
+
+def _text(suite: xml.Element) -> str:
     root = xml.Element("testsuites")
     root.append(suite)
     xml.indent(root)

@@ -43,6 +43,24 @@ VERDICTS = {
 }
 
 
+class Series(models.Model):
+    """Several runs of a script, one after the other, of which so many must pass."""
+
+    times = models.SmallIntegerField()
+    needs = models.SmallIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(needs__gte=1, times__gte=2, needs__lte=models.F("times")),
+                name="scripts_series_can_pass",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"series {self.pk}: {self.needs} of {self.times}"
+
+
 class Run(models.Model):
     """One run of one script. `token` names the attempt that may write; an older one is refused."""
 
@@ -52,6 +70,7 @@ class Run(models.Model):
     subject = models.JSONField(default=dict)
     # it only said what it would do, and so is evidence of nothing
     dry_run = models.BooleanField(default=False)
+    series = models.ForeignKey(Series, on_delete=models.SET_NULL, null=True, related_name="runs", db_index=False)
     # the program as it stood when the run was asked for
     program_sha256 = models.CharField(max_length=64, blank=True, default="")
     state = models.CharField(max_length=10, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
@@ -86,6 +105,8 @@ class Run(models.Model):
         indexes = [
             # the newest runs of a script in an environment: script page, gates
             models.Index(fields=["environment", "script", "-id"], name="scripts_run_newest"),
+            # the runs of a series, in their order
+            models.Index(fields=["series", "id"], name="scripts_run_series", condition=models.Q(series__isnull=False)),
             # what the sweeper looks after
             models.Index(
                 fields=["state", "lease_until"],

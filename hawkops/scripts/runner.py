@@ -66,6 +66,10 @@ PR_SET_PDEATHSIG = 1
 Line = tuple[int, datetime, str, str]
 
 
+class Stopped(Exception):
+    """The worker is told to end, and ended its program."""
+
+
 @dataclass
 class Outcome:
     """How a program ended."""
@@ -161,6 +165,7 @@ def run_program(
     memory_bytes: int,
     on_lines: Callable[[list[Line]], None],
     on_heartbeat: Callable[[], bool],
+    is_stopping: Callable[[], bool] = lambda: False,
     secrets: frozenset[str] = frozenset(),
     cpu_seconds: int = 0,
 ) -> Outcome:
@@ -168,7 +173,7 @@ def run_program(
 
     Memory, processor time and file size are limits of each process; `cpu_seconds` 0 means four processors' worth of the
     time limit. `on_lines` gets numbered lines about four times a second; `on_heartbeat` says every few seconds whether
-    to go on.
+    to go on. Raises Stopped, with nothing of the program left, once `is_stopping` says so.
     """
     secrets = frozenset(part for secret in secrets for part in secret.splitlines() if part.strip())
     cpu_seconds = cpu_seconds or int(timeout_seconds) * 4 + 60
@@ -191,7 +196,7 @@ def run_program(
         output = _Output(process, secrets)
         why: State | None = None
         try:
-            why = _follow(process, output, timeout_seconds, on_lines, on_heartbeat)
+            why = _follow(process, output, timeout_seconds, on_lines, on_heartbeat, is_stopping)
         finally:
             _group_end(process)
         for lines in output.rest():
@@ -238,11 +243,14 @@ def _follow(
     timeout_seconds: float,
     on_lines: Callable[[list[Line]], None],
     on_heartbeat: Callable[[], bool],
+    is_stopping: Callable[[], bool],
 ) -> State | None:
     started = beaten = time.monotonic()
     while process.poll() is None:
         time.sleep(FLUSH_SECONDS)
         on_lines(output.take())
+        if is_stopping():
+            raise Stopped
         now = time.monotonic()
         if now - beaten >= HEARTBEAT_SECONDS:
             beaten = now

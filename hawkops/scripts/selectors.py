@@ -1,10 +1,16 @@
 """Reading runs."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from hawkops.scripts.models import Run, RunOutput, Schedule, State
+from hawkops.scripts.repeats import Flakiness
 
 ENDED = [state.value for state in State if state not in (State.QUEUED, State.RUNNING)]
+
+FAILURES = [State.FAILED.value, State.TIMED_OUT.value]
+FLAKY_RUNS = 10
 
 
 def runs(environment: str, name: str = "", *, limit: int = 30) -> list[Run]:
@@ -38,6 +44,36 @@ def runs_latest(environment: str) -> dict[str, Run]:
     """Return the newest run of each script, whatever its state, dry ones left out. One query."""
     found = Run.objects.filter(environment=environment, dry_run=False).order_by("script", "-pk").distinct("script")
     return {run.script: run for run in found}
+
+
+def series_runs(environment: str, series_id: int) -> list[Run]:
+    """Return the runs of a series with it, in their order; none when the environment has no such series."""
+    found = Run.objects.filter(environment=environment, series__isnull=False, series=series_id)
+    return list(found.select_related("series").order_by("pk"))
+
+
+def flaky(environment: str, names: Iterable[str]) -> dict[str, Flakiness]:
+    """Return the scripts that both passed and failed in their newest like runs. One query.
+
+    Like are those of the same program with the same arguments and subject as the newest. Runs that came to no result
+    (no data, cancelled, broken, lost) and dry ones say nothing about it.
+    """
+    decided = Run.objects.filter(environment=environment, dry_run=False, state__in=[State.PASSED.value, *FAILURES])
+    fields = ("script", "pk", "program_sha256", "arguments", "subject", "state")
+    newest = [
+        decided.filter(script=name).order_by("-pk").values_list(*fields)[:FLAKY_RUNS] for name in sorted(set(names))
+    ]
+    states: dict[str, list[str]] = {}
+    like: dict[str, tuple[object, ...]] = {}
+    for name, _, *same, state in sorted(Run.objects.none().values_list(*fields).union(*newest, all=True), key=_newest):
+        if like.setdefault(name, tuple(same)) == tuple(same):
+            states.setdefault(name, []).append(state)
+    marks = {name: Flakiness(sum(state in FAILURES for state in found), len(found)) for name, found in states.items()}
+    return {name: mark for name, mark in marks.items() if 0 < mark.failed < mark.runs}
+
+
+def _newest(row: tuple[Any, ...]) -> int:
+    return -int(row[1])
 
 
 def schedules(environment: str, name: str) -> list[Schedule]:

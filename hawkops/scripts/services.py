@@ -15,10 +15,11 @@ from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from hawkops.scripts import selectors
+from hawkops.scripts.catalogue import Script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
 from hawkops.scripts.jobs import RUN
-from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, State
+from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, Series, State
 from hawkops.scripts.own import script
 
 LEASE = timedelta(seconds=30)
@@ -26,6 +27,7 @@ LEASE = timedelta(seconds=30)
 FORGOTTEN = timedelta(seconds=45)
 FORGOTTEN_MOST = 200
 ATTEMPTS_MOST = 2
+TIMES_MOST = 50
 # How long a passed dry run allows the real one.
 DRY_RUN_COUNTS_FOR = timedelta(hours=1)
 RUNNER = Actor.rule("script runner")
@@ -39,11 +41,15 @@ def run_request(
     actor: Actor,
     subject: dict[str, Any] | None = None,
     dry_run: bool = False,
+    times: int = 1,
+    needs: int | None = None,
     send: bool = True,
     cause: int | None = None,
     request_id: str = "",
 ) -> Run:
-    """Queue a run. Raises InvalidInput, NotFound or Conflict, and then nothing is queued.
+    """Queue a run, or several of which `needs` must pass (all of them unless said), and return the first.
+
+    Raises InvalidInput, NotFound or Conflict, and then nothing is queued. Several run one after the other.
 
     A script that changes something runs only after a dry run of the same program with the same arguments has passed
     within the hour. Without `send` the broker hears nothing of it: the caller takes the run itself.
@@ -53,6 +59,7 @@ def run_request(
     entry = script(name)
     given = {key: value.strip() for key, value in arguments.items() if value.strip()}
     entry.command_arguments(given, dry_run=dry_run)
+    needs = _needed(entry, times, needs, dry_run=dry_run)
     digest = entry.program_digest()
     rehearsed = None
     if entry.changes_anything and not dry_run:
@@ -64,29 +71,52 @@ def run_request(
                 " that passed within the last hour. Do the dry run first."
             )
     with change(actor=actor, environment=environment, cause=cause, request_id=request_id) as this:
-        run = Run.objects.create(
-            environment=environment,
-            script=name,
-            arguments=given,
-            subject=subject or {},
-            dry_run=dry_run,
-            program_sha256=digest,
-            concurrency_key=entry.concurrency_key,
-            requested_by=actor.label,
-            requested_at=clock.now(),
-            sent_at=clock.now() if send else None,
-        )
+        series = Series.objects.create(times=times, needs=needs) if times > 1 else None
+        now = clock.now()
+        runs = [
+            Run.objects.create(
+                environment=environment,
+                script=name,
+                arguments=given,
+                subject=subject or {},
+                dry_run=dry_run,
+                series=series,
+                program_sha256=digest,
+                concurrency_key=entry.concurrency_key or (f"series {series.pk}" if series else ""),
+                requested_by=actor.label,
+                requested_at=now,
+                sent_at=now if send else None,
+            )
+            for _ in range(times)
+        ]
         after: dict[str, Any] = {"script": name, "arguments": given}
         if dry_run:
             after["dry_run"] = True
         if rehearsed is not None:
             after["after_dry_run"] = rehearsed.pk
-        this.record("run.requested", subject=f"run:{run.pk}", after=after)
+        if series is not None:
+            after |= {"series": series.pk, "times": times, "needs": needs}
+        for run in runs:
+            this.record("run.requested", subject=f"run:{run.pk}", after=after)
         if send:
-            RUN.enqueue(run_id=run.pk)
-    Run.objects.filter(pk=run.pk).update(request_entry=this.entries[0].seq)
-    run.request_entry = this.entries[0].seq
-    return run
+            # the end of each sends the next
+            RUN.enqueue(run_id=runs[0].pk)
+    for run, recorded in zip(runs, this.entries, strict=True):
+        Run.objects.filter(pk=run.pk).update(request_entry=recorded.seq)
+        run.request_entry = recorded.seq
+    return runs[0]
+
+
+def _needed(entry: Script, times: int, needs: int | None, *, dry_run: bool) -> int:
+    """Return how many of the runs must pass. Raises InvalidInput."""
+    needs = times if needs is None else needs
+    if not 1 <= times <= TIMES_MOST:
+        raise InvalidInput(f"A script runs 1 to {TIMES_MOST} times, not {times}.")
+    if not 1 <= needs <= times:
+        raise InvalidInput(f"Of {times} runs 1 to {times} can be needed, not {needs}.")
+    if times > 1 and (entry.changes_anything or dry_run):
+        raise InvalidInput(f"{entry.name} changes something: it runs once, after its dry run.")
+    return needs
 
 
 def run_start(*, run_id: int) -> Run | None:
@@ -174,18 +204,22 @@ def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, r
 
 
 def run_cancel(*, run: Run, actor: Actor, request_id: str = "") -> None:
-    """Ask a run to end: a queued one is cancelled at once, a running one by its worker within seconds."""
+    """Ask a run to end: a queued one is cancelled at once, a running one by its worker within seconds.
+
+    With it go the queued ones of its series: the number that it needs was meant for all of them.
+    """
+    meant = Run.objects.filter(Q(pk=run.pk) | Q(series__isnull=False, series=run.series_id)).order_by("pk")
     with change(actor=actor, environment=run.environment, cause=run.request_entry, request_id=request_id) as this:
-        queued = Run.objects.filter(pk=run.pk, state=State.QUEUED.value).update(
-            state=State.CANCELLED.value, finished_at=clock.now(), summary="Cancelled before it started."
-        )
-        asked = queued or Run.objects.filter(pk=run.pk, state=State.RUNNING.value, cancel_wanted=False).update(
-            cancel_wanted=True
-        )
-        if not asked:
-            return
-        this.record("run.cancelled", subject=f"run:{run.pk}", after={"script": run.script})
-        announce("run", run.environment, id=run.pk)
+        for found in meant:
+            queued = Run.objects.filter(pk=found.pk, state=State.QUEUED.value).update(
+                state=State.CANCELLED.value, finished_at=clock.now(), summary="Cancelled before it started."
+            )
+            asked = queued or Run.objects.filter(pk=found.pk, state=State.RUNNING.value, cancel_wanted=False).update(
+                cancel_wanted=True
+            )
+            if asked:
+                this.record("run.cancelled", subject=f"run:{found.pk}", after={"script": run.script})
+                announce("run", run.environment, id=found.pk)
 
 
 def runs_reap() -> tuple[int, int]:
@@ -196,46 +230,60 @@ def runs_reap() -> tuple[int, int]:
     now = clock.now()
     lost = again = 0
     for run in Run.objects.filter(state=State.RUNNING.value, lease_until__lt=now):
-        retry = script(run.script).idempotent and run.attempt < ATTEMPTS_MOST and not run.cancel_wanted
-        state = State.QUEUED if retry else State.LOST
-        summary = "Its worker ended without a word; the lease ran out."
-        with change(actor=Actor.rule("run sweeper"), environment=run.environment, cause=run.request_entry) as this:
-            moved = Run.objects.filter(
-                pk=run.pk, token=run.token, state=State.RUNNING.value, lease_until__lt=now
-            ).update(
-                state=state.value,
-                token=uuid.uuid4(),
-                lease_until=None,
-                summary="" if retry else summary,
-                finished_at=None if retry else now,
-                sent_at=now,
-            )
-            if not moved:
-                continue
-            this.record(
-                "run.requeued" if retry else "run.lost",
-                subject=f"run:{run.pk}",
-                before={"state": State.RUNNING.value, "attempt": run.attempt},
-                after={"state": state.value},
-                reason=summary,
-            )
-            announce("run", run.environment, id=run.pk)
-            if retry:
-                RUN.enqueue(run_id=run.pk)
-                again += 1
-            else:
-                lost += 1
-                _send_next(run)
-                run_finished.announce(run.pk)
+        why = "Its worker ended without a word; the lease ran out."
+        state = _abandon(run, Actor.rule("run sweeper"), why, Q(lease_until__lt=now))
+        lost += state is State.LOST
+        again += state is State.QUEUED
     return lost, again + _forgotten_send(now)
 
 
+def run_give_back(*, run: Run) -> None:
+    """Give back a run whose worker was told to end: it is queued once more, or lost, at once. Raises StaleToken."""
+    if _abandon(run, RUNNER, "Its worker was told to end.", Q()) is None:
+        raise StaleToken(f"Run {run.pk} is not this attempt's any more.")
+
+
+def _abandon(run: Run, actor: Actor, why: str, condition: Q) -> State | None:
+    """Queue an idempotent run for one more attempt, else end it; None when the attempt or the condition is over."""
+    now = clock.now()
+    with change(actor=actor, environment=run.environment, cause=run.request_entry) as this:
+        row = Run.objects.select_for_update(no_key=True).filter(
+            condition, pk=run.pk, token=run.token, state=State.RUNNING.value
+        )
+        if (found := row.first()) is None:
+            return None
+        retry = script(run.script).idempotent and found.attempt < ATTEMPTS_MOST and not found.cancel_wanted
+        state = State.QUEUED if retry else State.LOST
+        Run.objects.filter(pk=run.pk).update(
+            state=state.value,
+            token=uuid.uuid4(),
+            lease_until=None,
+            summary="" if retry else why,
+            finished_at=None if retry else now,
+            sent_at=now,
+        )
+        this.record(
+            "run.requeued" if retry else "run.lost",
+            subject=f"run:{run.pk}",
+            before={"state": State.RUNNING.value, "attempt": found.attempt},
+            after={"state": state.value},
+            reason=why,
+        )
+        announce("run", run.environment, id=run.pk)
+        if retry:
+            RUN.enqueue(run_id=run.pk)
+        else:
+            _send_next(run)
+            run_finished.announce(run.pk)
+    return state
+
+
 def _send_next(ended: Run) -> None:
-    """Send the oldest run that waited for what this one had for itself."""
+    """Send the oldest run that waited for what this one had for itself; what was asked for without `send` waits on."""
     if not ended.concurrency_key:
         return
-    waiting = Run.objects.filter(state=State.QUEUED.value, concurrency_key=ended.concurrency_key).order_by("pk")
-    if (following := waiting.exclude(pk=ended.pk).first()) is not None:
+    waiting = Run.objects.filter(state=State.QUEUED.value, concurrency_key=ended.concurrency_key, sent_at__isnull=False)
+    if (following := waiting.exclude(pk=ended.pk).order_by("pk").first()) is not None:
         Run.objects.filter(pk=following.pk).update(sent_at=clock.now())
         RUN.enqueue(run_id=following.pk)
 

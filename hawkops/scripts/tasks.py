@@ -3,10 +3,13 @@
 import logging
 import os
 from collections.abc import Iterator
+from ctypes import c_bool
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.conf import settings
 
 from hawkops.scripts import runner, schedules, services
@@ -15,6 +18,8 @@ from hawkops.scripts.models import Run, State
 from hawkops.scripts.own import script
 
 log = logging.getLogger(__name__)
+# In memory that the worker shares with its processes: only the worker itself hears that it is to end.
+STOPPING = RawValue(c_bool, False)
 
 SECRET_CHARACTERS = 8
 MODEL = ("MODEL_URL", "MODEL_SIGNATURE", "MODEL_SIGNING_PUBLIC_KEY", "ANDROID_PACKAGE")
@@ -38,6 +43,11 @@ INSTALLATION = (
 )
 
 
+@worker_shutting_down.connect
+def _stopping(**_: object) -> None:
+    STOPPING.value = True
+
+
 @shared_task(name="scripts.run", acks_late=True, ignore_result=True)
 def run(run_id: int) -> None:
     """Run a queued script to its end."""
@@ -53,6 +63,8 @@ def run(run_id: int) -> None:
             summary=outcome.summary,
             results=outcome.results,
         )
+    except runner.Stopped:
+        services.run_give_back(run=taken)
     except StaleToken:
         log.warning("run.result_refused", extra={"run": run_id})
 
@@ -102,10 +114,11 @@ def _run(taken: Run) -> runner.Outcome:
             memory_bytes=entry.memory_bytes,
             on_lines=lambda lines: services.run_output_append(run=taken, lines=lines),
             on_heartbeat=lambda: services.run_heartbeat(run=taken),
+            is_stopping=lambda: bool(STOPPING.value),
             secrets=secrets,
             cpu_seconds=entry.cpu_seconds,
         )
-    except StaleToken:
+    except (StaleToken, runner.Stopped):
         raise
     except Exception:
         log.exception("run.broken", extra={"run": taken.pk})

@@ -10,6 +10,7 @@ urlpatterns = [
     path("api/runs", api.runs, name="api_runs"),
     path("api/runs/<int:pk>", api.run, name="api_run"),
     path("api/runs/<int:pk>/output", api.output, name="api_output"),
+    path("api/series/<int:pk>", api.series, name="api_series"),
     path("api/runs/<int:pk>/cancel", api.cancel, name="api_cancel"),
     path("scripts", views.catalogue, name="catalogue"),
     path("scripts/writing", views.writing, name="writing"),
@@ -20,5 +21,7 @@ urlpatterns = [
     path("runs/<int:pk>/cancel", views.cancel, name="cancel"),
     path("runs/<int:pk>/result.json", views.document, name="document"),
     path("runs/<int:pk>/junit.xml", views.junit, name="junit"),
+    path("series/<int:pk>/result.json", views.series_result, name="series_document"),
+    path("series/<int:pk>/junit.xml", views.series_junit_file, name="series_junit"),
     path("runs/<int:pk>/output.txt", views.raw, name="raw"),
 ]

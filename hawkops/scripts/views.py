@@ -10,12 +10,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import Conflict, HawkOpsError, NotFound
+from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput, NotFound
 from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
 from hawkops.scripts import own, schedules, selectors, services, uses
-from hawkops.scripts.catalogue import BUNDLED
-from hawkops.scripts.exports import OUTCOMES, run_document, run_junit
+from hawkops.scripts.catalogue import BUNDLED, Measurement
+from hawkops.scripts.exports import OUTCOMES, run_document, run_junit, series_document, series_junit, series_verdict
 from hawkops.scripts.models import Run, Schedule, State
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
@@ -30,10 +30,12 @@ def catalogue(request: HttpRequest, environment: str) -> HttpResponse:
     latest = selectors.runs_latest(environment)
     wanted = request.GET.get("search", "").strip()[:80]
     everything = own.catalogue()
+    flaky = selectors.flaky(environment, everything)
     groups: dict[str, list[dict[str, Any]]] = {}
     for script in everything.values():
         if wanted.lower() in f"{script.name} {script.title} {script.means}".lower():
-            groups.setdefault(script.group, []).append({"script": script, "run": latest.get(script.name)})
+            row = {"script": script, "run": latest.get(script.name), "flaky": flaky.get(script.name)}
+            groups.setdefault(script.group, []).append(row)
     context = {
         "groups": groups,
         "search": wanted,
@@ -88,6 +90,8 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
                     name=name,
                     arguments=given,
                     dry_run=bool(request.POST.get("dry_run")),
+                    times=_count(request.POST.get("times")) or 1,
+                    needs=_count(request.POST.get("needs")),
                     actor=Actor.person(request.user),
                     request_id=str(getattr(request, "request_id", "")),
                 )
@@ -102,11 +106,22 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         "runs": selectors.runs(environment, name),
         "schedules": selectors.schedules(environment, name),
         "uses": uses.uses(environment, name),
+        "flaky": selectors.flaky(environment, [name]).get(name),
+        "times_most": services.TIMES_MOST,
         "may_run": can(request.user, environment, *MAY_RUN),
         "refusal": refusal,
         "given": request.POST,
     }
     return render_page(request, "scripts/script.html", context, status=422 if refusal else 200)
+
+
+def _count(text: str | None) -> int | None:
+    """Read a number of runs; None for nothing. Raises InvalidInput."""
+    if not (text := (text or "").strip()):
+        return None
+    if (count := _whole(text)) is None:
+        raise InvalidInput(f"{text[:40]!r} is no number of runs.")
+    return count
 
 
 def _script_page(environment: str, name: str) -> HttpResponse:
@@ -195,7 +210,7 @@ def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
                 "sign": "≥" if result.get("comparison") == "at_least" else "≤",
                 "verdict": OUTCOMES.get(str(result.get("outcome"))),
                 "note": result.get("note", ""),
-                "subject": f"{result.get('model', '')} on {result.get('host', '')}",
+                "subject": " on ".join(str(part) for part in (result.get("model"), result.get("host")) if part),
                 "synthetic": bool(result.get("synthetic")),
             }
         )
@@ -204,10 +219,33 @@ def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "script": entry,
         "results": results,
         "awaited": selectors.run_awaited(found),
+        **_series_context(found, kinds),
         **_output_context(request, found),
         "may_run": can(request.user, found.environment, *MAY_RUN),
         "allows_real_run": found.dry_run and found.state == State.PASSED,
     }
+
+
+def _series_context(found: Run, kinds: dict[str, Measurement]) -> dict[str, Any]:
+    """What the series of a run says, in the units people read; nothing for a run alone."""
+    if found.series_id is None:
+        return {}
+    runs = selectors.series_runs(found.environment, found.series_id)
+    document = series_document(runs)
+    scattered = []
+    for one in document["measurements"]:
+        kind = kinds.get(one["name"])
+        factor = kind.factor if kind else 1.0
+        scattered.append(
+            {
+                **one,
+                "title": kind.title if kind else one["name"],
+                "unit": kind.unit if kind else one["unit"],
+                **{word: one[word] * factor for word in ("median", "lowest", "highest")},
+                "variation": None if one["variation"] is None else one["variation"] * 100,
+            }
+        )
+    return {"series": document, "series_runs": runs, "series_verdict": series_verdict(runs), "scattered": scattered}
 
 
 def _output_context(request: HttpRequest, found: Run) -> dict[str, Any]:
@@ -278,3 +316,28 @@ def junit(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     response = HttpResponse(text, content_type="application/xml; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="run-{pk}.xml"'
     return response
+
+
+@require_safe
+@requires()
+def series_result(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
+    """What the runs of a series say together, as JSON."""
+    return JsonResponse(series_document(_series(environment, pk)), json_dumps_params={"indent": 1})
+
+
+@require_safe
+@requires()
+def series_junit_file(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """What the runs of a series say together, as JUnit XML; there is none before the end of the last."""
+    runs = _series(environment, pk)
+    if series_verdict(runs) is None:
+        raise Conflict(f"Series {pk} goes on; its result stands here when its last run has ended.")
+    response = HttpResponse(series_junit(runs), content_type="application/xml; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="series-{pk}.xml"'
+    return response
+
+
+def _series(environment: str, pk: int) -> list[Run]:
+    if not (runs := selectors.series_runs(environment, pk)):
+        raise Http404(f"There is no series {pk} in {environment}.")
+    return runs

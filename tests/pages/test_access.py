@@ -26,7 +26,7 @@ from rollout.services.releases import release_seed, runbook_import
 
 SYSTEM = Actor.system("test")
 # these answer programs with 401 themselves, instead of sending them to the sign-in page
-API = {"api_scripts", "api_runs", "api_run", "api_output", "api_cancel"}
+API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
 PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics"} | API
 
 # path in demo → who may POST to it (administrators always may)

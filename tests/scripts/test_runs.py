@@ -242,6 +242,31 @@ def test_worker__killed__its_scripts_die_and_every_run_is_resolved_within_a_minu
 
 @pytest.mark.fresh_database
 @pytest.mark.xdist_group("worker")
+def test_worker__told_to_end__gives_its_runs_back_at_once_and_another_takes_them(
+    worker: Callable[..., "subprocess.Popen[bytes]"],
+) -> None:
+    process = worker(processes=2)
+    watch = "scripts/monitor-memory-usage.sh"
+    again, last = request(watch, duration="10m"), request(watch, duration="10m")
+    wait_for(lambda: Run.objects.filter(state=State.RUNNING, output_lines__gt=0).count() == 2, 60)
+    Run.objects.filter(pk=last.pk).update(attempt=services.ATTEMPTS_MOST)
+    family = _descendants(process.pid)
+    process.terminate()
+    # well within the lease, and with no sweeper about
+    process.wait(services.LEASE.total_seconds() / 2)
+    assert not any(_alive(pid) for pid in family)
+    again.refresh_from_db()
+    last.refresh_from_db()
+    assert (again.state, again.attempt, last.state) == (State.QUEUED, 1, State.LOST)
+    assert last.summary == "Its worker was told to end."
+    assert HistoryEntry.objects.filter(verb__in=["run.requeued", "run.lost"]).count() == 2
+    worker()
+    wait_for(lambda: Run.objects.get(pk=again.pk).state == State.RUNNING, 60)
+    assert Run.objects.get(pk=again.pk).attempt == 2
+
+
+@pytest.mark.fresh_database
+@pytest.mark.xdist_group("worker")
 def test_queues__a_long_script_runs__the_alerts_queue_goes_on(
     worker: Callable[..., "subprocess.Popen[bytes]"], beat: None
 ) -> None:
