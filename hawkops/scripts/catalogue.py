@@ -33,6 +33,13 @@ def an_environment(text: str) -> str:
     return text
 
 
+def a_word(text: str) -> str:
+    """Accept a name: a track, an incident, a version."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise InvalidInput(f"{text!r} is no name: letters, digits, dots and dashes, 64 at most.")
+    return text
+
+
 @dataclass(frozen=True)
 class Argument:
     """One option. `check` returns the accepted text or raises InvalidInput; a switch takes no value."""

@@ -22,6 +22,7 @@ from hawkops.scripts.catalogue import (
     Measurement,
     Script,
     a_duration,
+    a_word,
     an_environment,
 )
 
@@ -195,7 +196,7 @@ def _argument(document: located.Document, place: Place, data: dict[str, Any]) ->
         raise document.refusal((*place, "choices"), "choices belong to type choice, and it needs some")
     if not isinstance(choices, list) or not all(isinstance(choice, str) and choice for choice in choices):
         raise document.refusal((*place, "choices"), "choices are texts")
-    checks = {"word": _word, "integer": _integer, "duration": a_duration, "environment": an_environment}
+    checks = {"word": a_word, "integer": _integer, "duration": a_duration, "environment": an_environment}
     made = Argument(
         name,
         _text(document, (*place, "help"), data.get("help")),
@@ -220,12 +221,6 @@ def _measurement(document: located.Document, place: Place, data: dict[str, Any])
         raise document.refusal((*place, "factor"), "factor is a number")
     name, title = (_text(document, (*place, member), data.get(member)) for member in ("name", "title"))
     return Measurement(name, title, str(data.get("unit", "")), float(factor))
-
-
-def _word(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
-        raise InvalidInput(f"{text!r} is no word: letters, digits, dots and dashes, 64 at most.")
-    return text
 
 
 def _integer(text: str) -> str:

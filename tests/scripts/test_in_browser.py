@@ -9,12 +9,10 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
-from hawkops.core import clock
 from hawkops.core.access import Role
-from hawkops.history.actors import Actor
-from hawkops.scripts import services
 from tests.apart import call
 from tests.conftest import chromium_path
+from tests.scripts.running import say, started
 
 pytestmark = pytest.mark.django_db
 
@@ -61,26 +59,13 @@ def test_writing__on_a_phone__nothing_is_wider_than_the_screen(client: Client) -
 
 
 def test_output__grows_without_a_reload__and_the_line_linked_to_stays_in_sight(client: Client) -> None:
-    run = services.run_request(
-        environment="demo",
-        name="scripts/test-cpu-performance.sh",
-        arguments={},
-        actor=Actor("person:1", "releaser-1"),
-        send=False,
-    )
-    taken = services.run_start(run_id=run.pk)
-    assert taken is not None
-
-    def say(first: int, last: int) -> None:
-        lines = [(number, clock.now(), "stdout", f"line {number}") for number in range(first, last + 1)]
-        services.run_output_append(run=taken, lines=lines)
-
+    run = started()
     address = f"/demo/runs/{run.pk}"
-    say(1, 200)
+    say(run, *(f"line {number}" for number in range(1, 201)))
     answers = {
         asked: client.get(asked).content.decode() for asked in (address, f"{address}?line=50", f"{address}?q=line+77")
     }
-    say(201, 203)
+    say(run, "line 201", "line 202", "line 203")
     more = f"{address}?part=more&after=200"
     answers[more] = client.get(more).content.decode()
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.scripts import services
 from hawkops.scripts.models import Run, State
+from tests.scripts.running import say, started
 
 pytestmark = pytest.mark.django_db
 
@@ -18,24 +18,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def running() -> Run:
     """A run that has said 2 500 lines and goes on."""
-    run = services.run_request(
-        environment="demo",
-        name="scripts/test-cpu-performance.sh",
-        arguments={},
-        actor=Actor("person:1", "releaser-1"),
-        send=False,
-    )
-    taken = services.run_start(run_id=run.pk)
-    assert taken is not None
+    taken = started()
     say(taken, *(f"line {number}" for number in range(1, 2501)))
     return taken
-
-
-def say(run: Run, *texts: str) -> None:
-    """Let it say some more."""
-    first = Run.objects.get(pk=run.pk).output_lines + 1
-    lines = [(first + index, clock.now(), "stdout", text) for index, text in enumerate(texts)]
-    services.run_output_append(run=run, lines=lines)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Scripts of a rollback, and of what proves that it helped."""
 
-from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import ROLLBACK, TRACK, USER_METRICS, a_word, user_metrics
+from hawkops.scripts.catalogue import Argument, Script, a_duration, a_word
+from hawkops.scripts.entries.shared import ROLLBACK, TRACK, USER_METRICS, user_metrics
 
 ALL = (
     Script(

@@ -1,7 +1,7 @@
 """Scripts of security and compliance."""
 
-from hawkops.scripts.catalogue import Argument, Measurement, Script
-from hawkops.scripts.entries.shared import ENVIRONMENT, SECURITY, SEVERITIES, STANDARDS, a_severity, a_standard, a_word
+from hawkops.scripts.catalogue import Argument, Measurement, Script, a_word
+from hawkops.scripts.entries.shared import ENVIRONMENT, SECURITY, SEVERITIES, STANDARDS, a_severity, a_standard
 
 ALL = (
     Script(

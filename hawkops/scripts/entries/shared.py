@@ -4,7 +4,7 @@ import re
 
 from hawkops.core.environments import Environment
 from hawkops.core.errors import InvalidInput
-from hawkops.scripts.catalogue import Argument, Measurement, an_environment
+from hawkops.scripts.catalogue import Argument, Measurement, a_word, an_environment
 
 PREFILL = Measurement("litert.prefill.throughput", "Prefill throughput", "tok/s")
 MEMORY = Measurement("litert.memory.peak", "Peak memory", "MB", 1e-6)
@@ -21,13 +21,6 @@ STANDARDS, SEVERITIES = ("SOC2", "GDPR"), ("low", "medium", "high", "critical")
 USER_METRICS = ("satisfaction", "engagement", "sessions", "tasks", "crashes", "tickets")
 
 ENVIRONMENT = Argument("environment", "whose devices it speaks of", an_environment, choices=tuple(Environment))
-
-
-def a_word(text: str) -> str:
-    """Accept a name: a track, an incident, a version."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
-        raise InvalidInput(f"{text!r} is no name: letters, digits, dots and dashes, 64 at most.")
-    return text
 
 
 def a_standard(text: str) -> str:
