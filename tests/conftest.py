@@ -130,6 +130,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fresh_database: a database of its own, in which the test really commits")
 
 
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Give each worker a broker's database of its own: else a Celery worker of one test takes what another sent."""
+    for number, spec in enumerate(specs):
+        spec.env["REDIS_URL"] = f"{os.environ['REDIS_URL']}?db={number % 16}"
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker: object) -> Iterator[None]:
     """Replace pytest-django's set-up: every worker gets a clone of the migrated template."""
