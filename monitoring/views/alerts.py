@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
 from hawkops.core.environments import Environment
@@ -40,12 +40,14 @@ BODY_BYTES = 1_000_000
 ENTRIES = 200
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires()
 def alerts(request: HttpRequest, environment: str) -> HttpResponse:
-    """What stands, what is silenced, what ended lately."""
+    """What stands, what is silenced, what ended lately. POST shows what a silence would hide, and changes nothing."""
+    given = request.POST if request.method == "POST" else request.GET
     found = selectors.open_alerts(environment)
-    draft = {name: request.GET.get(name, "")[:120] for name in ("pattern", "severity", "alertname")}
+    rule = {name: given.get(name, "")[:120] for name in ("pattern", "severity", "alertname")}
+    asked = request.method == "POST" or given.get("part") == "trial"
     context = {
         "open": found,
         "groups": selectors.grouped(found),
@@ -58,19 +60,17 @@ def alerts(request: HttpRequest, environment: str) -> HttpResponse:
         "resolved": selectors.resolved_alerts(environment),
         "spans": list(SPANS),
         "severities": list(Severity),
-        "draft": draft,
+        "draft": {**rule, "reason": given.get("reason", "")[:300], "span": given.get("span") or next(iter(SPANS))},
         "may_act": can(request.user, environment, *MAY_ACT),
-        **_trial(request, environment, draft, found),
+        **(_trial(environment, rule, found) if asked else {}),
     }
     return render_page(request, "monitoring/alerts.html", context)
 
 
-def _trial(request: HttpRequest, environment: str, draft: dict[str, str], found: list[Shown]) -> dict[str, Any]:
-    """Return what the silence that is being typed would hide, or why it can't be."""
-    if not request.GET.get("try") and request.GET.get("part") != "trial":
-        return {}
+def _trial(environment: str, rule: dict[str, str], found: list[Shown]) -> dict[str, Any]:
+    """Return what a silence would hide, or why it can't be."""
     try:
-        wanted = silence_checked(environment=environment, **draft)
+        wanted = silence_checked(environment=environment, **rule)
     except HawkOpsError as refusal:
         return {"unfit": refusal.message}
     known = rules(environment)

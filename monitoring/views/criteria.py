@@ -104,22 +104,22 @@ def export(request: HttpRequest, environment: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires()
 def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
-    """One criterion: its rule, its reading, a replay of what is in the form, and its versions. POST saves."""
+    """One criterion: its rule, its reading, and its versions. POST saves, or replays what is in the form."""
     row = StoredCriterion.objects.filter(key=key).first()
     if row is None:
         raise Http404(f"There is no criterion {key!r}.")
-    given = request.POST if request.method == "POST" else request.GET
+    given = request.POST
     stands = row.document if isinstance(row.document, dict) else {}
     draft = _draft(given, {**stands, "key": key}) if "threshold" in given else stands
     refusal, replayed = "", None
-    if request.method == "POST":
+    if "replay" in request.POST:
+        replayed, refusal = _replay(environment, draft)
+    elif request.method == "POST":
         must_everywhere(request.user, *MAY_CHANGE)
         refusal = _save(request, draft, revision=whole(given.get("revision", "")) or 0)
         if not refusal:
             messages.success(request, f"{key} is saved. It counts from now on.")
             return to("monitoring:criterion", environment, key=key)
-    elif "replay" in given:
-        replayed, refusal = _replay(environment, draft)
     (one,) = selectors.criteria(keys=[key])
     (found,) = selectors.evaluate(environment, [one])
     context = {
@@ -138,18 +138,18 @@ def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires()
 def criterion_new(request: HttpRequest, environment: str) -> HttpResponse:
-    """A form for a criterion of one's own, with a replay before it is saved. POST saves."""
-    given = request.POST if request.method == "POST" else request.GET
+    """A form for a criterion of one's own. POST saves, or replays what is in the form."""
+    given = request.POST
     draft = _draft(given, {"key": given.get("key", "").strip()}) if "threshold" in given else dict(NEW)
     refusal, replayed = "", None
-    if request.method == "POST":
+    if "replay" in request.POST:
+        replayed, refusal = _replay(environment, draft)
+    elif request.method == "POST":
         must_everywhere(request.user, *MAY_CHANGE)
         refusal = _save(request, draft, revision=0)
         if not refusal:
             messages.success(request, f"{draft['key']} is saved. It counts from now on.")
             return to("monitoring:criterion", environment, key=draft["key"])
-    elif "replay" in given:
-        replayed, refusal = _replay(environment, draft)
     context = {"replayed": replayed, **_form(request, draft, given, refusal)}
     return render_page(request, "monitoring/criterion_new.html", context, status=422 if refusal else 200)
 

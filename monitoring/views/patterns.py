@@ -44,12 +44,15 @@ NEW: dict[str, Any] = {
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires()
 def patterns(request: HttpRequest, environment: str) -> HttpResponse:
-    """Every pattern with its counts and newest lines, the state of each source, and a form for a new one."""
+    """Every pattern with its counts and newest lines, the state of each source, and a form for a new one.
+
+    POST saves what is in the form, or tries it.
+    """
     may_change = _may(request)
     given = request.POST if request.method == "POST" else request.GET
     draft = _draft(NEW, given)
     refusal = ""
-    if request.method == "POST":
+    if request.method == "POST" and "try" not in given:
         refusal, key = _save(request, draft, revision=None)
         if not refusal:
             messages.success(request, f"{key} is saved. It counts lines that come from now on.")
@@ -72,13 +75,13 @@ def patterns(request: HttpRequest, environment: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires()
 def pattern(request: HttpRequest, environment: str, key: str) -> HttpResponse:
-    """One pattern: its chart, the lines it matched last, its versions, and a form to change it."""
+    """One pattern: its chart, the lines it matched last, its versions, and a form to change it. POST saves or tries."""
     one = _shown(environment, key)
     may_change = _may(request)
     given = request.POST if request.method == "POST" else request.GET
     draft = _draft(domain.document(one.pattern), given)
     refusal = ""
-    if request.method == "POST":
+    if request.method == "POST" and "try" not in given:
         refusal, _ = _save(request, {**draft, "key": key}, revision=whole(given.get("revision", "")))
         if not refusal:
             messages.success(request, f"{key} is saved. It counts lines that come from now on.")
@@ -183,7 +186,7 @@ def _form(draft: dict[str, Any], given: QueryDict, environment: str, *, may_chan
         "severities": [severity.value for severity in Severity],
         "spans": SPANS,
     }
-    asked = given.get("try") or given.get("part") == "trial"
+    asked = "try" in given or given.get("part") == "trial"
     if asked and may_change and draft["expression"]:
         try:
             wanted = [source for source in Source if source.value in draft["sources"]]

@@ -1,7 +1,9 @@
 """Who may open and press what: every page for every role, strangers nowhere, unknown environments nothing."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,7 +91,7 @@ PAGES = (
     "criteria/profiles/reference",
     "criteria/new",
     "criteria/sections/matrix",
-    "criteria/alert-latency?threshold=4+s&window=5m&replay=1",
+    "criteria/alert-latency?threshold=4+s&window=5m",
     "monitoring/throughput.json",
     "monitoring/litert/charts.json",
     "monitoring/litert/charts/latency.json",
@@ -239,3 +241,13 @@ def test_every_address__is_public_on_purpose_or_asks_for_a_session() -> None:
         return found
 
     assert {name for name, required in names(get_resolver().url_patterns) if not required} == PUBLIC
+
+
+def test_forms__none_sends_its_token_in_an_address() -> None:
+    """A form with a CSRF token posts, by every button: an address stays in logs and in the browser's history."""
+    for path in sorted((Path(__file__).parents[2] / "templates").rglob("*.html")):
+        for form in re.findall(r"<form\b.*?</form>", path.read_text(), re.DOTALL):
+            if "{% csrf_token %}" in form:
+                assert 'method="post"' in form.partition(">")[0], path
+                assert "formmethod" not in form, path
+        assert 'formmethod="get"' not in path.read_text(), path

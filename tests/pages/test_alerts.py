@@ -77,7 +77,10 @@ def test_alerts__grouped_under_headings_with_their_worst(console: Client, hooked
 
 
 def test_silence__shows_what_it_would_hide_before_it_is_saved(console: Client, hooked: Alert) -> None:
-    page = console.get("/demo/alerts", {"try": "1", "pattern": "", "alertname": "High*", "severity": "info"})
+    form = {"pattern": "", "alertname": "High*", "severity": "info", "span": "4h", "reason": "Being moved"}
+    page = console.post("/demo/alerts", {**form, "try": "1"})
+    assert 'value="4h" checked' in page.content.decode()
+    assert 'value="Being moved"' in page.content.decode()
     assert "Would hide 1 of 1 open alert: HighCPU" in page.content.decode().replace("\u202f", " ")
     rules = console.get("/demo/alerts", {"part": "trial", "pattern": "alert-*-throughput"}).content.decode()
     assert "it hides 3: CPU throughput, GPU throughput, NPU throughput." in rules.replace("\u202f", " ")
@@ -157,7 +160,7 @@ def test_criterion__replayed_then_saved_and_a_stale_form_is_refused(console: Cli
     url = "/demo/criteria/alert-latency"
     form = {"threshold": "4 s", "window": "5m", "samples": "40", "for": "", "severity": "critical", "revision": "1"}
 
-    assert "Nothing is stored to replay" in console.get(url, {**form, "replay": "1"}).content.decode()
+    assert "Nothing is stored to replay" in console.post(url, {**form, "replay": "1"}).content.decode()
     assert console.post(url, form).status_code == 422
     assert console.post(url, {**form, "reason": "Users notice"}).status_code == 303
     row = StoredCriterion.objects.get(key="alert-latency")

@@ -141,9 +141,10 @@ def test_profile_of_demo__is_changed_in_demo_and_never_reaches_out_of_it(person:
 
 
 def test_new__is_replayed_saved_paused_and_only_then_deleted(console: Client) -> None:
-    page = read(console.get(f"{PAGE}/new", {**OWN, "replay": "1"}))
+    page = read(console.post(f"{PAGE}/new", {**OWN, "replay": "1"}))
     assert "Nothing is stored to replay it over" in page
     assert 'value="ask the battery team"' in page
+    assert not StoredCriterion.objects.filter(key="own-battery").exists()
 
     assert console.post(f"{PAGE}/new", OWN).status_code == 303
     row = StoredCriterion.objects.get(key="own-battery")
@@ -229,7 +230,8 @@ def test_edit__what_cannot_be_used__is_refused_with_a_sentence(
 
     assert (answer.status_code, said in answer.content.decode()) == (422, True), read(answer)
     assert Head.objects.get().seq == seq
-    assert console.get(f"{PAGE}/alert-latency", {**form, "replay": "1"}).status_code in (200, 422)
+    assert console.post(f"{PAGE}/alert-latency", {**form, "replay": "1"}).status_code in (200, 422)
+    assert Head.objects.get().seq == seq
 
 
 def test_patterns_and_profiles__with_a_control_character__are_refused(client_as: As, administrator: object) -> None:

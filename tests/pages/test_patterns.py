@@ -111,7 +111,7 @@ def test_form__tried__says_how_many_lines_would_have_matched(console: Client, ap
     app_log.write_text("THERMAL_SEVERE\nfine\n" * 4)
     line("THERMAL_CRITICAL")
     seq = Head.objects.get().seq
-    page = read(console.get(PAGE, {**FORM, "try": "1"}))
+    page = read(console.post(PAGE, {**FORM, "try": "1"}))
     assert "Device logs: would have matched <b>1</b> of the last 1 line." in page
     assert "App log: would have matched <b>4</b> of the last 8 lines." in page
     assert 'value="Thermal throttling"' in page
@@ -121,6 +121,7 @@ def test_form__tried__says_how_many_lines_would_have_matched(console: Client, ap
     assert "App log: would have matched" in read(
         console.get(f"{PAGE}/memory-warning", {"part": "trial", "expression": "fine", "sources": ["app log"]})
     )
+    assert "THERMAL" in read(console.post(f"{PAGE}/memory-warning", {**FORM, "try": "1", "revision": "1"}))
     assert Head.objects.get().seq == seq
 
 
