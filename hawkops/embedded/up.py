@@ -191,7 +191,8 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     _spawn(installation, "critical", *celery, "worker", "-Q", "critical", "-n", "critical@%h", "-c", "1", *quiet)
     # alone: an evaluation behind a long sweep would be late
     _spawn(installation, "alerts", *celery, "worker", "-Q", "alerts", "-n", "alerts@%h", "-c", "1", *quiet)
-    _spawn(installation, "scripts", *celery, "worker", "-Q", "scripts", "-n", "scripts@%h", "-c", "1", *quiet)
+    # several: who collects evidence does not wait for an hour's benchmark, and what measures has a key that keeps it alone
+    _spawn(installation, "scripts", *celery, "worker", "-Q", "scripts", "-n", "scripts@%h", "-c", "4", *quiet)
     # threads: a check that hangs holds up no other, and each runs its program in a process of its own anyway
     health = ("-Q", "health", "-n", "health@%h", "-P", "threads", "-c", "4")
     _spawn(installation, "health", *celery, "worker", *health, *quiet)

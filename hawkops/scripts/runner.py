@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-import json
 import os
 import re
 import resource
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hawkops.core import clock
+from hawkops.scripts import measurements
 from hawkops.scripts.models import State
 
 NO_DATA_EXIT = 77
@@ -39,7 +39,6 @@ FLUSH_SECONDS = 0.25
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
 FILE_BYTES = 2_000_000_000
-RESULT_BYTES = 2_000_000
 ALLOWED = (
     "PATH",
     "HOME",
@@ -112,13 +111,15 @@ def _prepare(memory_bytes: int, cpu_seconds: int) -> Callable[[], None]:
 
 
 # The supervisor of one script: a process of its own that ends everything below it when its worker dies, even by SIGKILL.
-# Whoever leaves the group (setsid) and loses its parent comes to it, and so can't outlive the run either.
+# Whoever leaves the group (setsid) and loses its parent comes to it, and so can't outlive the run either. A script that
+# can't be started it says on a pipe of its own, for every status is one that a script may end with.
 GUARD = """
 import ctypes, os, signal, subprocess, sys, time
 libc = ctypes.CDLL(None)
 libc.prctl(1, signal.SIGTERM)
 libc.prctl(36, 1)
 if os.getppid() != int(sys.argv[1]): sys.exit(1)
+word = int(sys.argv[2])
 class Told(BaseException): pass
 def tell(*_):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -143,7 +144,11 @@ def sweep():
         time.sleep(0.02)
 signal.signal(signal.SIGTERM, tell)
 try:
-    child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+    try: child = subprocess.Popen(sys.argv[3:], stdin=subprocess.DEVNULL)
+    except OSError as error:
+        os.write(word, error.strerror.encode())
+        sys.exit(127)
+    os.close(word)
     code = child.wait()
 except Told:
     os.killpg(0, signal.SIGTERM)
@@ -181,32 +186,60 @@ def run_program(
         result_path = Path(folder) / "result.jsonl"
         result_path.touch()
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", GUARD, str(os.getpid()), *command],
+            process, refusal = _start(
+                command,
                 env={**env, "HAWKOPS_RESULT": str(result_path), "TMPDIR": folder},
                 cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                preexec_fn=_prepare(memory_bytes, cpu_seconds),  # noqa: PLW1509
+                prepare=_prepare(memory_bytes, cpu_seconds),
             )
         except OSError as error:
-            return Outcome(State.ERROR, None, f"The program could not be started: {error.strerror}.")
+            return Outcome(State.ERROR, None, f"Could not be started: {error.strerror}.")
         output = _Output(process, secrets)
         why: State | None = None
         try:
             why = _follow(process, output, timeout_seconds, on_lines, on_heartbeat, is_stopping)
         finally:
             _group_end(process)
+            with refusal:
+                refused = refusal.read(1_000).decode(errors="replace")
         for lines in output.rest():
             on_lines(lines)
-        results = [_masked_values(result, secrets) for result in _results(result_path)]
+        found, left_out = measurements.read(result_path)
+        if left_out:
+            on_lines([output.remark(left_out)])
+        results = [_masked_values(result, secrets) for result in found]
+    if refused:
+        return Outcome(State.ERROR, None, f"{command[0]} could not be started: {refused}.")
     if why is State.TIMED_OUT:
         return Outcome(why, process.returncode, f"Ended after {timeout_seconds:g} s, its time limit.", results)
     if why is State.CANCELLED:
         return Outcome(why, process.returncode, "Cancelled while it ran.", results)
     return _judged(process.returncode, _limit_met(process.returncode, cpu_seconds) or output.last_words, results)
+
+
+def _start(
+    command: list[str], *, env: Mapping[str, str], cwd: Path, prepare: Callable[[], None]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start a program below its guard; return the guard, and where it says why it could not start the program."""
+    word, says = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", GUARD, str(os.getpid()), str(says), *command],
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(says,),
+            start_new_session=True,
+            preexec_fn=prepare,  # noqa: PLW1509
+        )
+    except BaseException:
+        os.close(word)
+        raise
+    finally:
+        os.close(says)
+    return process, os.fdopen(word, "rb")
 
 
 def _limit_met(code: int, cpu_seconds: int) -> str:
@@ -364,10 +397,13 @@ class _Output:
         while lines := self.take():
             yield lines
         if self._tails:
-            self._number += 1
-            said = f"Output is cut after {self._lines} lines; the last lines follow."
-            yield [(self._number, clock.now(), "stderr", said)]
+            yield [self.remark(f"Output is cut after {self._lines} lines; the last lines follow.")]
             yield [self._numbered(*line) for name in sorted(self._tails, reverse=True) for line in self._tail(name)]
+
+    def remark(self, text: str) -> Line:
+        """Number a line that the runner adds; it is never the program's last word."""
+        self._number += 1
+        return self._number, clock.now(), "stderr", masked(text, self._secrets)
 
     def _tail(self, name: str) -> Iterator[tuple[datetime, str, str]]:
         tail = self._tails[name]
@@ -376,18 +412,3 @@ class _Output:
         first = 1 if len(tail) >= TAIL_CHARACTERS else 0
         for line in lines[max(first, len(lines) - TAIL_LINES) :]:
             yield clock.now(), name, self._clean(line).replace("\x1b", "")[:LINE_CHARACTERS_MOST]
-
-
-def _results(path: Path) -> list[dict[str, Any]]:
-    """Read the measurements: one JSON object a line; a line that is none is left out."""
-    if path.stat().st_size > RESULT_BYTES:
-        return []
-    found = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            result = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(result, dict) and isinstance(result.get("name"), str):
-            found.append(result)
-    return found

@@ -55,18 +55,21 @@ def run(run_id: int) -> None:
     if taken is None:
         return
     try:
-        outcome = _run(taken)
-        services.run_finish(
-            run=taken,
-            state=outcome.state,
-            exit_code=outcome.exit_code,
-            summary=outcome.summary,
-            results=outcome.results,
-        )
+        _finish(taken, _run(taken))
     except runner.Stopped:
         services.run_give_back(run=taken)
     except StaleToken:
         log.warning("run.result_refused", extra={"run": run_id})
+
+
+def _finish(taken: Run, outcome: runner.Outcome) -> None:
+    services.run_finish(
+        run=taken,
+        state=outcome.state,
+        exit_code=outcome.exit_code,
+        summary=outcome.summary,
+        results=outcome.results,
+    )
 
 
 def _environment(taken: Run, *, installation: bool) -> dict[str, str]:

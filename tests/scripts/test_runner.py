@@ -81,6 +81,49 @@ def test_run_program__results__are_read_and_broken_lines_left_out(tmp_path: Path
     assert outcome.results == [{"name": "m", "value": 3}]
 
 
+NUMBERS = [
+    ('{"name": "x", "value": NaN}', "line 1 holds NaN, which is no number"),
+    ('{"name": "x", "value": 1e999}', "line 1 holds a number too large to keep"),
+    ('{"name": "x", "more": [' + "9" * 400 + "]}", "line 1 holds a number too large to keep"),
+    ('{"value": 1}', "line 1 has no name"),
+    ("[1]", "line 1 is no JSON object"),
+    ("[" * 100_000, "line 1 is nested too deep"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), NUMBERS)
+def test_results__what_cannot_be_kept__is_left_out_and_said(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "junk").write_text(f'{line}\n{{"name": "m", "value": 3}}\n')
+    outcome, lines = run(tmp_path, "cat junk > $HAWKOPS_RESULT; echo Measured.")
+    assert outcome.results == [{"name": "m", "value": 3}]
+    assert (outcome.state, outcome.summary) == (State.PASSED, "Measured.")
+    assert lines[-1][2:] == ("stderr", f"1 left out of the result file: {said}.")
+
+
+def test_results__text_that_no_database_keeps__is_replaced(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, r"""echo '{"name": "m\u0000", "\ud800": "\udfff"}' > $HAWKOPS_RESULT""")
+    assert outcome.results == [{"name": "m\ufffd", "?": "?"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "kept"),
+    [
+        ("rm $HAWKOPS_RESULT", "can't be read (No such file or directory)", 0),
+        ("rm $HAWKOPS_RESULT; mkfifo $HAWKOPS_RESULT", "can't be read (it is no plain file)", 0),
+        ("rm $HAWKOPS_RESULT; ln -s /etc/passwd $HAWKOPS_RESULT", "can't be read", 0),
+        (
+            """for n in 1 2 3; do printf '{"name": "m", "v": "%0999999d"}\n' 1; done > $HAWKOPS_RESULT""",
+            "longer than 2 MB",
+            1,
+        ),
+    ],
+)
+def test_results__file_gone_or_too_long__is_said(tmp_path: Path, text: str, said: str, kept: int) -> None:
+    outcome, lines = run(tmp_path, f"{text}; echo Measured.")
+    assert said in lines[-1][3]
+    assert (outcome.state, outcome.summary, len(outcome.results)) == (State.PASSED, "Measured.", kept)
+
+
 def test_run_program__time_limit__ends_the_whole_group(tmp_path: Path) -> None:
     started = time.monotonic()
     outcome, lines = run(tmp_path, "trap '' TERM; sleep 60 & echo $!; wait", seconds=1)
@@ -105,8 +148,15 @@ def test_run_program__missing_program__is_an_error_in_words(tmp_path: Path) -> N
         on_lines=lambda lines: None,
         on_heartbeat=lambda: True,
     )
-    assert outcome.state is State.FAILED
-    assert outcome.exit_code not in (0, 77)
+    assert (outcome.state, outcome.exit_code) == (State.ERROR, None)
+    assert outcome.summary.endswith("nope.sh could not be started: No such file or directory.")
+
+
+def test_run_program__no_interpreter__is_an_error_and_a_status_of_127_is_not(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, "echo hi", shell="/no/such")
+    assert outcome.state is State.ERROR
+    outcome, _ = run(tmp_path, "exit 127")
+    assert (outcome.state, outcome.exit_code) == (State.FAILED, 127)
 
 
 def test_output__colours_and_bad_bytes_and_no_newline__are_readable(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,18 @@ def worker(_fresh_database: None) -> Iterator[Callable[..., "subprocess.Popen[by
         process.wait()
 
 
+@pytest.fixture
+def long(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A script that goes on for ten minutes, below a shell, and needs nothing for itself."""
+    program = tmp_path / "long.sh"
+    head = "# hawkops:\n# title: Long\n# means: It lasts.\n"
+    program.write_text(f"#!/bin/sh\n{head}echo begun\nsh -c 'sleep 600; :'\n")
+    program.chmod(0o755)
+    settings.SCRIPTS_DIR = str(tmp_path)
+    monkeypatch.setenv("HAWKOPS_SCRIPTS_DIR", str(tmp_path))
+    return program.name
+
+
 def wait_for(condition: Callable[[], object], seconds: float) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
@@ -219,15 +232,15 @@ def beat(_fresh_database: None, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.fresh_database
 @pytest.mark.xdist_group("worker")
 def test_worker__killed__its_scripts_die_and_every_run_is_resolved_within_a_minute(
-    worker: Callable[..., "subprocess.Popen[bytes]"], beat: None
+    worker: Callable[..., "subprocess.Popen[bytes]"], beat: None, long: str
 ) -> None:
     process = worker(processes=2)
     worker("critical")
-    watch = "scripts/monitor-memory-usage.sh"
-    again, last = request(watch, duration="10m"), request(watch, duration="10m")
-    wait_for(lambda: Run.objects.filter(state=State.RUNNING).count() == 2, 60)
+    again, last = request(long), request(long)
+    wait_for(lambda: Run.objects.filter(state=State.RUNNING, output_lines__gt=0).count() == 2, 60)
     Run.objects.filter(pk=last.pk).update(attempt=services.ATTEMPTS_MOST)
-    wait_for(lambda: len(_descendants(process.pid)) > 6, 30)
+    # two processes of the worker, and below each a guard, a script, its shell and what that waits for
+    wait_for(lambda: len(_descendants(process.pid)) >= 10, 30)
     family = _descendants(process.pid)
     for pid in [process.pid, *_children_of(process.pid)]:
         os.kill(pid, signal.SIGKILL)
@@ -243,11 +256,10 @@ def test_worker__killed__its_scripts_die_and_every_run_is_resolved_within_a_minu
 @pytest.mark.fresh_database
 @pytest.mark.xdist_group("worker")
 def test_worker__told_to_end__gives_its_runs_back_at_once_and_another_takes_them(
-    worker: Callable[..., "subprocess.Popen[bytes]"],
+    worker: Callable[..., "subprocess.Popen[bytes]"], long: str
 ) -> None:
     process = worker(processes=2)
-    watch = "scripts/monitor-memory-usage.sh"
-    again, last = request(watch, duration="10m"), request(watch, duration="10m")
+    again, last = request(long), request(long)
     wait_for(lambda: Run.objects.filter(state=State.RUNNING, output_lines__gt=0).count() == 2, 60)
     Run.objects.filter(pk=last.pk).update(attempt=services.ATTEMPTS_MOST)
     family = _descendants(process.pid)

@@ -1,10 +1,7 @@
 """Scripts that measure LiteRT itself: the code quality gates and the performance validation."""
 
 from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import ENVIRONMENT, FALLBACK, GATES, MEMORY, PERFORMANCE, PREFILL, SWITCH
-
-# What measures this host has it for itself: two at once would measure each other.
-BENCHMARK = "benchmark"
+from hawkops.scripts.entries.shared import BENCHMARK, ENVIRONMENT, FALLBACK, GATES, MEMORY, PERFORMANCE, PREFILL, SWITCH
 
 GATE = (
     Script(
@@ -24,6 +21,7 @@ GATE = (
         "Every AI workflow, error handling and graceful degradation, each provoked for real on this host.",
         GATES,
         (FALLBACK,),
+        concurrency=BENCHMARK,
     ),
     Script(
         "verify_android_security.sh",

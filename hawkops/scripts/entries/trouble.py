@@ -1,7 +1,7 @@
 """Scripts of the troubleshooting guide: four problems, diagnosis and solution."""
 
 from hawkops.scripts.catalogue import Argument, Script, a_duration
-from hawkops.scripts.entries.shared import FREE, GROWTH, MEMORY_USAGE, PREFILL, TROUBLE, a_component
+from hawkops.scripts.entries.shared import BENCHMARK, FREE, GROWTH, MEMORY_USAGE, PREFILL, TROUBLE, a_component
 
 ALL = (
     Script(
@@ -49,6 +49,7 @@ ALL = (
         (MEMORY_USAGE,),
         (Argument("duration", "how long to watch, 10m say; without it a minute", a_duration),),
         lasts=True,
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/check-memory-leaks.sh",
@@ -57,6 +58,7 @@ ALL = (
         TROUBLE,
         (GROWTH,),
         (Argument("component", "what to watch", a_component, choices=("litert",)),),
+        concurrency=BENCHMARK,
     ),
     Script(
         "scripts/analyze-backend-switching.sh",
