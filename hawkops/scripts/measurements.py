@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], str]:
 
 
 def _text(path: Path) -> tuple[str, bool]:
-    """Return the file's whole lines within the limit, and whether that is all of it; the program may have put anything there."""
+    """Return the file's whole lines within the limit, and whether that is all; there may be anything in its place."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "it is no plain file")
