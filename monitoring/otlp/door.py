@@ -92,7 +92,7 @@ class TelemetryDoor:
     async def start(self) -> None:
         """Begin to commit."""
         self._reader.start()
-        self._writer.start()
+        await self._writer.start()
         self._guards.start()
         self._flushing = asyncio.create_task(self._flush_totals(), name="door-totals")
 

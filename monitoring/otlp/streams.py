@@ -22,7 +22,6 @@ from monitoring.otlp.rows import Note
 STREAMS_MOST = 100_000
 COUNT_SECONDS = 10.0
 NAMES_MOST = 30
-KNOWN = "SELECT digest FROM monitoring_cumulativestream WHERE digest = ANY(%s)"
 COUNT = "SELECT count(*) FROM monitoring_cumulativestream WHERE environment = %s"
 MAKE = """
 INSERT INTO monitoring_cumulativestream (digest, environment, state, seen_at)
@@ -87,13 +86,13 @@ class Streams:
         now = clock.now()
         now_ns = int(now.timestamp() * 1e9)
         environments = {point.stream: point.key.environment for _, point in points}
-        rows = await (await line.execute(KNOWN, [list(environments)])).fetchall()
-        missing = environments.keys() - {bytes(row[0]) for row in rows}
+        # those that are there are locked first: nobody prunes them before their new points are kept
+        streams = await self._locked(line, list(environments))
+        missing = environments.keys() - streams.keys()
         make = sorted(await self._with_room(line, {stream: environments[stream] for stream in missing}))
         if make:
             await line.execute(MAKE, [now, make, [environments[stream] for stream in make]])
-        rows = await (await line.execute(LOCK, [sorted(environments)])).fetchall()
-        streams = {bytes(digest): cumulative.unpack(bytes(state)) for digest, state in rows}
+            streams |= await self._locked(line, make)
         moved = set()
         for decoded, one in sorted(points, key=lambda owned: owned[1].point.at_ns):
             stream = streams.get(one.stream)
@@ -119,6 +118,11 @@ class Streams:
         kept = sorted(moved)
         await line.execute(KEEP, [now, kept, [cumulative.pack(streams[stream]) for stream in kept]])
         return grown
+
+    async def _locked(self, line: psycopg.AsyncConnection[Any], wanted: list[bytes]) -> dict[bytes, cumulative.Stream]:
+        """Return the stored streams among some, held until the transaction ends."""
+        rows = await (await line.execute(LOCK, [wanted])).fetchall()
+        return {bytes(digest): cumulative.unpack(bytes(state)) for digest, state in rows}
 
     async def _with_room(self, line: psycopg.AsyncConnection[Any], missing: dict[bytes, str]) -> list[bytes]:
         """Return which of the unknown streams may be made."""

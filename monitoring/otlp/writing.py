@@ -143,8 +143,9 @@ class GroupWriter:
         self._counted: frozenset[tuple[str, str]] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to commit."""
+    async def start(self) -> None:
+        """Count what is stored, if the database answers, so that the first payload meets the limits; begin to commit."""
+        await self._count()
         self._tasks = [asyncio.create_task(self._run(line), name="group-writer") for line in self._lines]
         self._tasks.append(asyncio.create_task(self._pay_owed(), name="group-announcer"))
         self._tasks.append(asyncio.create_task(self._count_again(), name="group-counter"))
@@ -343,22 +344,23 @@ class GroupWriter:
 
     async def _count_again(self) -> None:
         """Count series and devices now and then, as other gateways make them too, and forget what was folded."""
-        pause = min(1.0, RECOUNT_SECONDS)
         while True:
-            await asyncio.sleep(pause)
-            pause = RECOUNT_SECONDS
-            try:
-                line = await self._counting.connection()
-                await self.room.count(line)
-                if self._hour.at:
-                    await self._hour.count(line)
-            except (psycopg.Error, OSError) as error:
-                log.warning("telemetry.count_failed: %s", error)
-                await self._counting.close()
+            await asyncio.sleep(RECOUNT_SECONDS)
+            await self._count()
             if self.room.folds and time.monotonic() - self._learned >= RETRY_SECONDS:
                 self.room.folds = False
                 self._learned = time.monotonic()
                 self._series = {}
+
+    async def _count(self) -> None:
+        try:
+            line = await self._counting.connection()
+            await self.room.count(line)
+            if self._hour.at:
+                await self._hour.count(line)
+        except (psycopg.Error, OSError) as error:
+            log.warning("telemetry.count_failed: %s", error)
+            await self._counting.close()
 
     async def _find(self, line: psycopg.AsyncConnection[Any], keys: list[SeriesKey]) -> dict[SeriesKey, int]:
         rows = await (await line.execute(FIND_SERIES, _columns(keys))).fetchall()

@@ -161,6 +161,9 @@ def test_further_business_metrics_are_refused_and_the_device_is_told(
     again = door.post(Payload().sum("business.metric-3", 2, {}).body)
     assert (again.status_code, again.content) == (200, b"")
     assert total("business.metric-3") == 3
+    with serving(os.environ["DATABASE_URL"]) as restarted:
+        answer = restarted.post(Payload().sum("business.metric-99", 1, {}).body)
+        assert ExportMetricsServiceResponse.FromString(answer.content).partial_success.rejected_data_points == 1
 
 
 @pytest.mark.fresh_database
