@@ -16,9 +16,11 @@ class RolloutConfig(AppConfig):
         from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
         from rollout.selectors.releases import script_uses
+        from rollout.services import groups
         from rollout.services.census import device_erase
         from rollout.services.releases import EVIDENCE_REFRESH
 
         register("census entries", device_erase)
+        register("groups and pins", groups.device_erase)
         uses.register(script_uses)
         run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())

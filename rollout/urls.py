@@ -1,15 +1,22 @@
-"""Pages of flags and releases."""
+"""Pages of flags, target groups and releases."""
 
 from django.urls import path
 
-from rollout.views import flags, releases
+from rollout.views import flags, groups, releases
 
 app_name = "rollout"
 urlpatterns = [
     path("flags", flags.flags, name="flags"),
     path("flags/<str:key>", flags.flag, name="flag"),
     path("flags/<str:key>/percentage", flags.percentage, name="flag_percentage"),
+    path("flags/<str:key>/rules", flags.rules, name="flag_rules"),
     path("flags/<str:key>/override", flags.override, name="flag_override"),
+    path("groups", groups.groups, name="groups"),
+    path("groups/create", groups.create, name="group_create"),
+    path("groups/<slug:key>", groups.group, name="group"),
+    path("groups/<slug:key>.csv", groups.export, name="group_csv"),
+    path("groups/<slug:key>/members", groups.members, name="group_members"),
+    path("groups/<slug:key>/delete", groups.delete, name="group_delete"),
     path("releases", releases.releases, name="releases"),
     path("releases/create", releases.create, name="release_create"),
     path("releases/<int:pk>/checklist", releases.checklist, name="checklist"),

@@ -1,13 +1,15 @@
-"""Evaluate a flag for a device: a pure function of (snapshot, targeting key). No clock, no database, no request.
+"""Evaluate a flag for a device: a pure function of (snapshot, context). No clock, no database, no request.
 
-Order: lockdown → emergency override → prerequisite flags → percentage → off variant.
+Order: lockdown → emergency override → prerequisite flags → pinned devices → targeting rules in order → percentage → off.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rollout.domain.bucketing import BUCKETS, included
+from rollout.domain.bucketing import BUCKETS, bucket, included
 from rollout.domain.flags import OFF, ON, Flag, Snapshot
+from rollout.domain.targeting import Context, Rule
 
 # The protocol's closed list of reasons.
 STATIC, TARGETING_MATCH, SPLIT, DISABLED, UNKNOWN = "STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED", "UNKNOWN"
@@ -22,6 +24,16 @@ class Evaluation:
     value: Any
     reason: str
     why: str
+    # the place of the rule that served it, from 1; 0 when none did
+    rule: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that evaluation looked at, in order; the last one that applied gave the answer."""
+
+    sentence: str
+    applied: bool
 
 
 class KeyMissing(Exception):
@@ -32,23 +44,37 @@ class UnknownFlag(Exception):
     """There is no such flag in the environment."""
 
 
-def evaluate(snapshot: Snapshot, key: str, targeting_key: str | None) -> Evaluation:
+def evaluate(snapshot: Snapshot, key: str, context: Context) -> Evaluation:
     """Evaluate one flag. Raises UnknownFlag, or KeyMissing where the answer depends on the key."""
     flag = snapshot.flags.get(key)
     if flag is None:
         raise UnknownFlag(key)
-    return _evaluate(snapshot, flag, targeting_key)
+    return _evaluate(snapshot, flag, context)
 
 
-def evaluate_all(snapshot: Snapshot, targeting_key: str | None) -> list[Evaluation]:
+def evaluate_all(snapshot: Snapshot, context: Context) -> list[Evaluation]:
     """Evaluate every flag; without a key the ones that need it serve their off variant."""
     answers = []
     for flag in snapshot.flags.values():
         try:
-            answers.append(_evaluate(snapshot, flag, targeting_key))
+            answers.append(_evaluate(snapshot, flag, context))
         except KeyMissing:
-            answers.append(_answer(flag, OFF, UNKNOWN, "no targeting key: not eligible"))
+            answers.append(_not_eligible(flag))
     return answers
+
+
+def explain(snapshot: Snapshot, key: str, context: Context) -> tuple[Evaluation, list[Step]]:
+    """Evaluate one flag and return everything that was looked at on the way, by the same code. Raises UnknownFlag."""
+    flag = snapshot.flags.get(key)
+    if flag is None:
+        raise UnknownFlag(key)
+    steps: list[Step] = []
+    try:
+        answer = _evaluate(snapshot, flag, context, lambda sentence, applied: steps.append(Step(sentence, applied)))
+    except KeyMissing:
+        answer = _not_eligible(flag)
+        steps.append(Step("It names no targeting key, so it is in no group and in no bucket", True))
+    return answer, steps
 
 
 def safe(flag: Flag) -> Evaluation:
@@ -56,26 +82,89 @@ def safe(flag: Flag) -> Evaluation:
     return _answer(flag, flag.safe_variant, DISABLED, "safe value: the gateway lost its database")
 
 
+def _not_eligible(flag: Flag) -> Evaluation:
+    return _answer(flag, OFF, UNKNOWN, "no targeting key: not eligible")
+
+
 def _answer(flag: Flag, variant: str, reason: str, why: str) -> Evaluation:
     return Evaluation(flag.key, variant, flag.value(variant), reason, why)
 
 
-def _evaluate(snapshot: Snapshot, flag: Flag, targeting_key: str | None) -> Evaluation:
+Note = Callable[[str, bool], None]
+
+
+def _evaluate(snapshot: Snapshot, flag: Flag, context: Context, note: Note | None = None) -> Evaluation:
     if snapshot.lockdown:
-        return _answer(flag, flag.safe_variant, DISABLED, "lockdown")
+        return _said(flag, flag.safe_variant, DISABLED, "lockdown", note)
     if flag.override is not None:
         reason = DISABLED if flag.override.variant == OFF else STATIC
-        return _answer(flag, flag.override.variant, reason, f"emergency override: {flag.override.reason}")
+        return _said(flag, flag.override.variant, reason, f"emergency override: {flag.override.reason}", note)
     for required in flag.requires:
         other = snapshot.flags.get(required)
-        if other is None or _evaluate(snapshot, other, targeting_key).variant != ON:
-            return _answer(flag, OFF, DISABLED, f"requires {required}")
-    if flag.thousandths <= 0:
-        return _answer(flag, OFF, STATIC, "0 % of devices")
-    if flag.thousandths >= BUCKETS:
-        return _answer(flag, ON, STATIC, "100 % of devices")
-    if not targeting_key:
+        if other is None or _evaluate(snapshot, other, context).variant != ON:
+            return _said(flag, OFF, DISABLED, f"requires {required}", note)
+        if note:
+            note(f"Requires {required}, which is on", False)
+    key = context.targeting_key
+    if key and key in flag.pinned:
+        return _said(flag, flag.pinned[key], TARGETING_MATCH, "pinned device", note)
+    unkeyed = False
+    for place, rule in enumerate(flag.rules, 1):
+        found = _means(snapshot, flag, rule, context)
+        if found:
+            said = _said(flag, rule.variant, TARGETING_MATCH, f"rule {place}: {rule}", note)
+            return replace(said, rule=place)
+        unkeyed = unkeyed or found is None
+        if note:
+            note(f"Rule {place}, {rule}: {_why_not(snapshot, flag, rule, context)}", False)
+    if unkeyed:
         raise KeyMissing(flag.key)
-    if included(flag.salt, targeting_key, flag.thousandths):
-        return _answer(flag, ON, SPLIT, "bucket within the percentage")
-    return _answer(flag, OFF, SPLIT, "bucket beyond the percentage")
+    if flag.thousandths <= 0:
+        return _said(flag, OFF, STATIC, "0 % of devices", note)
+    if flag.thousandths >= BUCKETS:
+        return _said(flag, ON, STATIC, "100 % of devices", note)
+    if not key:
+        raise KeyMissing(flag.key)
+    if included(flag.salt, key, flag.thousandths):
+        return _said(flag, ON, SPLIT, "bucket within the percentage", note)
+    return _said(flag, OFF, SPLIT, "bucket beyond the percentage", note)
+
+
+def _said(flag: Flag, variant: str, reason: str, why: str, note: Note | None) -> Evaluation:
+    if note:
+        note(f"{why[0].upper()}{why[1:]}", True)
+    return _answer(flag, variant, reason, why)
+
+
+def in_audience(snapshot: Snapshot, rule: Rule, context: Context) -> bool:
+    """Say whether a rule speaks of the device, whatever its bucket."""
+    for constraint in rule.constraints:
+        if not constraint.matches(context.attributes):
+            return False
+    return not rule.group or context.targeting_key in snapshot.groups.get(rule.group, ())
+
+
+def _means(snapshot: Snapshot, flag: Flag, rule: Rule, context: Context) -> bool | None:
+    """Say whether a rule means the device; None when that depends on a targeting key that it does not name."""
+    if not context.targeting_key and (rule.group or 0 < rule.thousandths < BUCKETS):
+        return None if in_audience(snapshot, replace(rule, group=""), context) else False
+    return in_audience(snapshot, rule, context) and _in_share(flag, rule, context)
+
+
+def _in_share(flag: Flag, rule: Rule, context: Context) -> bool:
+    return rule.thousandths >= BUCKETS or (
+        rule.thousandths > 0 and included(flag.salt, context.targeting_key, rule.thousandths)
+    )
+
+
+def _why_not(snapshot: Snapshot, flag: Flag, rule: Rule, context: Context) -> str:
+    """Say what kept a rule from meaning the device."""
+    for constraint in rule.constraints:
+        if not constraint.matches(context.attributes):
+            said = context.attributes.get(constraint.attribute)
+            return f"it says {said}" if said not in (None, "") else f"it does not say its {constraint.attribute}"
+    if not context.targeting_key:
+        return "it names no targeting key"
+    if rule.group and context.targeting_key not in snapshot.groups.get(rule.group, ()):
+        return f"it is not in {rule.group}"
+    return f"its bucket {bucket(flag.salt, context.targeting_key)} is not below {rule.thousandths}"

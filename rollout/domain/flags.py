@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rollout.domain.bucketing import BUCKETS
+from rollout.domain.targeting import Rule
 
 ON, OFF = "on", "off"
 
@@ -41,7 +41,8 @@ class Override:
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag in one environment. `thousandths` of the devices get `on`, everybody else `off`."""
+    """One flag in one environment: pinned devices get their variant, then rules in order, then `thousandths` of all
+    devices `on`, everybody else `off`."""
 
     key: str
     type: FlagType
@@ -53,6 +54,14 @@ class Flag:
     requires: tuple[str, ...] = ()
     override: Override | None = None
     lease_seconds: int = 900
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def may_serve_on(self) -> bool:
+        """Whether some device might get `on` while no override is in force and what it requires is on."""
+        rules = any(rule.variant == ON and rule.thousandths for rule in self.rules)
+        return bool(self.thousandths or rules or ON in self.pinned.values())
 
     def value(self, variant: str) -> Any:
         """Return a variant's value in the flag's own type."""
@@ -67,6 +76,8 @@ class Snapshot:
     revision: int
     flags: Mapping[str, Flag] = field(default_factory=dict)
     lockdown: bool = False
+    # targeting keys by the group's key
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def coerce(kind: FlagType, value: Any) -> Any:
@@ -80,16 +91,62 @@ def coerce(kind: FlagType, value: Any) -> Any:
     return value
 
 
-def raises_exposure(flag: Flag, *, thousandths: int | None = None, override: Override | None = None) -> bool:
-    """Say whether a change moves any device away from the flag's safe value.
+def raises_exposure(before: Flag, after: Flag) -> bool:
+    """Say whether a change may move a device away from the flag's safe value.
 
-    Everything that doesn't is *lowering* and never needs approval. `override=None` means that none is in force after.
+    Everything that certainly doesn't is *lowering* and never needs approval. What can't be told without asking every
+    device (a rule of another shape) counts as raising.
+
+    Lowering is proven clause by clause: each one of `after` that serves an unsafe value lies within one of `before`, and
+    everything that kept devices safe ahead of that one keeps them safe ahead of it still.
     """
-    after = flag.thousandths if thousandths is None else thousandths
+    if after.override is not None:
+        unsafe = after.override.variant != after.safe_variant
+        return unsafe and not (before.override is not None and before.override.variant == after.override.variant)
+    ours = _clauses(after)
+    if before.override is not None:
+        return before.override.variant == before.safe_variant and any(
+            one.variant != after.safe_variant and one.rule.thousandths for one in ours
+        )
+    theirs = _clauses(before)
+    return any(
+        one.variant != after.safe_variant and one.rule.thousandths and not _within(ours, index, theirs, before)
+        for index, one in enumerate(ours)
+    )
 
-    def unsafe(count: int, forced: Override | None) -> int:
-        if forced is not None:
-            return 0 if forced.variant == flag.safe_variant else BUCKETS
-        return BUCKETS - count if flag.safe_variant == ON else count
 
-    return unsafe(after, override) > unsafe(flag.thousandths, flag.override)
+@dataclass(frozen=True)
+class _Clause:
+    """Who gets a variant unless an earlier clause takes them: one pinned device, or whom a rule means."""
+
+    rule: Rule
+    device: str = ""
+
+    @property
+    def variant(self) -> str:
+        return self.rule.variant
+
+    def covers(self, other: _Clause) -> bool:
+        return self.device in ("", other.device) and self.rule.covers(other.rule)
+
+
+def _clauses(flag: Flag) -> list[_Clause]:
+    pinned = [_Clause(Rule(variant), device) for device, variant in sorted(flag.pinned.items())]
+    everybody, reached = Rule(OFF), []
+    for one in (*flag.rules, Rule(ON, flag.thousandths), everybody):
+        reached.append(_Clause(one))
+        if one.covers(everybody):
+            break
+    return [*pinned, *reached]
+
+
+def _within(ours: list[_Clause], index: int, theirs: list[_Clause], before: Flag) -> bool:
+    """Say whether an unsafe clause takes only devices that had an unsafe value before."""
+    keep = [one for one in ours[:index] if one.variant == before.safe_variant]
+    for place, one in enumerate(theirs):
+        if one.variant == ours[index].variant and one.covers(ours[index]):
+            safe = [
+                other for other in theirs[:place] if other.variant == before.safe_variant and other.rule.thousandths
+            ]
+            return all(any(kept.covers(other) for kept in keep) for other in safe)
+    return False

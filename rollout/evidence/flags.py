@@ -22,9 +22,14 @@ def flags_at_zero(asked: Question) -> Finding:
     if missing := [key for key in asked.box.flags if key not in found]:
         return Finding(Verdict.NO_DATA, f"There is no flag {', '.join(missing)} in {environment}.", subject)
     above = [f"{key} is at {flag.percent:g} %" for key, flag in found.items() if flag.thousandths]
+    above += [
+        f"{key} has rules that serve on"
+        for key, flag in found.items()
+        if not flag.thousandths and flag.domain().may_serve_on
+    ]
     forced = [f"{key} is forced on" for key, flag in found.items() if flag.override_variant == "on"]
     if wrong := above + forced:
-        good = len({key for key, flag in found.items() if not flag.thousandths and flag.override_variant != "on"})
+        good = sum(not flag.domain().may_serve_on and flag.override_variant != "on" for flag in found.values())
         sentence = f"{good} of {len(found)} flags are at 0 %; {', '.join(wrong)}."
         return Finding(Verdict.FAIL, sentence, subject)
     return Finding(Verdict.PASS, f"All {len(found)} LiteRT flags are at 0 % at revision {revision}.", subject)

@@ -21,7 +21,7 @@ def metrics_collection(asked: Question) -> Finding:
     """The box's metrics, and LiteRT's own while it is served, have data younger than the box's limit."""
     environment = asked.release.environment
     litert = flags.flag(environment, LITERT)
-    served = litert is not None and litert.override_variant != "off" and litert.thousandths > 0
+    served = litert is not None and litert.override_variant != "off" and litert.domain().may_serve_on
     wanted = (*asked.box.metrics, *(WHILE_LITERT_RUNS if served else ()))
     youngest = timedelta(seconds=asked.box.limit.below or 300)
     window = Window(asked.now - youngest, 1, youngest + BUCKET)

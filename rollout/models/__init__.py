@@ -2,6 +2,17 @@
 
 from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
+from rollout.models.group import GroupMember, TargetGroup
 from rollout.models.release import Attestation, Evidence, Release, RunbookVersion
 
-__all__ = ["Attestation", "CensusDevice", "EnvironmentFlags", "Evidence", "Flag", "Release", "RunbookVersion"]
+__all__ = [
+    "Attestation",
+    "CensusDevice",
+    "EnvironmentFlags",
+    "Evidence",
+    "Flag",
+    "GroupMember",
+    "Release",
+    "RunbookVersion",
+    "TargetGroup",
+]

@@ -11,6 +11,8 @@ class CensusDevice(models.Model):
     device_id = models.CharField(max_length=200)
     device_class = models.CharField(max_length=80, blank=True)
     simulated = models.BooleanField(default=False)
+    # what it said of itself, of the attributes that rules know
+    attributes = models.JSONField(default=dict)
     told_revision = models.BigIntegerField(default=0)
     obeyed_revision = models.BigIntegerField(default=0)
     obeyed_at = models.DateTimeField(null=True)

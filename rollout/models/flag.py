@@ -4,6 +4,7 @@ from django.db import models
 
 from hawkops.core.environments import Environment
 from rollout.domain import flags as domain
+from rollout.domain import targeting
 
 ENVIRONMENTS = [(e.value, e.value) for e in Environment]
 
@@ -35,6 +36,9 @@ class Flag(models.Model):
     thousandths = models.IntegerField(default=0)
     salt = models.CharField(max_length=80)
     requires = models.JSONField(default=list)
+    # targeting rules in order, as `targeting.Rule.document`; variants of single devices by targeting key
+    rules = models.JSONField(default=list)
+    pinned = models.JSONField(default=dict)
     override_variant = models.CharField(max_length=3, blank=True)
     override_reason = models.CharField(max_length=300, blank=True)
     override_by = models.CharField(max_length=150, blank=True)
@@ -79,12 +83,16 @@ class Flag(models.Model):
             requires=tuple(self.requires),
             override=override,
             lease_seconds=self.lease_seconds,
+            pinned=self.pinned,
+            rules=tuple(targeting.rule(document) for document in self.rules),
         )
 
     def state(self) -> dict[str, object]:
-        """What the history records of a flag."""
+        """What the history records of a flag; of pinned devices how many, for it keeps no device for ever."""
         return {
             "percentage": self.percent,
+            **({"rules": self.rules} if self.rules else {}),
+            **({"pinned": len(self.pinned)} if self.pinned else {}),
             "override": {"variant": self.override_variant, "reason": self.override_reason}
             if self.override_variant
             else None,

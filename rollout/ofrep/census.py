@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -24,15 +24,17 @@ DEVICES_MOST = 200_000
 
 UPSERT = """
 INSERT INTO rollout_censusdevice AS c (environment, device_id, device_class, simulated, told_revision, obeyed_revision,
-                                       obeyed_at, served_on, first_seen_at, last_seen_at)
+                                       attributes, obeyed_at, served_on, first_seen_at, last_seen_at)
 SELECT u.environment, u.device_id, u.device_class, u.simulated, u.told, u.obeyed,
-       CASE WHEN u.obeyed > 0 THEN u.seen END, string_to_array(u.served, ','), u.seen, u.seen
+       u.attributes::jsonb, CASE WHEN u.obeyed > 0 THEN u.seen END, string_to_array(u.served, ','), u.seen, u.seen
   FROM unnest(%s::text[], %s::text[], %s::text[], %s::bool[], %s::bigint[], %s::bigint[], %s::text[],
-              %s::timestamptz[])
-       AS u(environment, device_id, device_class, simulated, told, obeyed, served, seen)
+              %s::timestamptz[],
+              %s::text[])
+       AS u(environment, device_id, device_class, simulated, told, obeyed, served, seen, attributes)
  ORDER BY u.environment, u.device_id
 ON CONFLICT (environment, device_id) DO UPDATE SET
   device_class = CASE WHEN excluded.device_class <> '' THEN excluded.device_class ELSE c.device_class END,
+  attributes = CASE WHEN excluded.attributes <> '{}' THEN excluded.attributes ELSE c.attributes END,
   simulated = c.simulated OR excluded.simulated,
   told_revision = GREATEST(c.told_revision, excluded.told_revision),
   obeyed_revision = GREATEST(c.obeyed_revision, excluded.obeyed_revision),
@@ -47,6 +49,7 @@ ON CONFLICT (environment, device_id) DO UPDATE SET
 class _Device:
     device_class: str = ""
     simulated: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     told: int = 0
     obeyed: int = 0
     served: tuple[str, ...] | None = None
@@ -90,6 +93,7 @@ class CensusRecorder:
         *,
         device_class: str = "",
         simulated: bool = False,
+        attributes: Mapping[str, Any] | None = None,
         told: int = 0,
         obeyed: int = 0,
         served_on: Iterable[str] | None = None,
@@ -109,6 +113,8 @@ class CensusRecorder:
             device.served, device.changed = served, True
         if device_class and device_class != device.device_class:
             device.device_class, device.changed = device_class, True
+        if attributes and attributes != device.attributes:
+            device.attributes, device.changed = attributes, True
         if simulated and not device.simulated:
             device.simulated, device.changed = True, True
         device.seen = time.time()
@@ -164,6 +170,7 @@ class CensusRecorder:
                         [device.obeyed for _, device in rows],
                         [",".join(device.served or ()) for _, device in rows],
                         [at for _ in rows],
+                        [orjson.dumps(device.attributes).decode() for _, device in rows],
                     ],
                 )
             for name in announce:

@@ -20,9 +20,11 @@ from hawkops.core.asgi import (
 )
 from hawkops.core.bounded import Malformed, TooLarge, json_loads
 from hawkops.core.errors import HawkOpsError
+from rollout.domain import targeting
 from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.evaluation import Evaluation, KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
 from rollout.domain.flags import ON, Snapshot
+from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
 from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.store import KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
@@ -32,7 +34,6 @@ BULK = "/ofrep/v1/evaluate/flags"
 STREAM = "/ofrep/v1/stream"
 BODY_BYTES = 64 * 1024
 KEY = re.compile(r"[A-Za-z0-9._-]{1,80}")
-TARGETING_KEY_CHARACTERS = 200
 CLASS_ATTRIBUTES = ("device.soc", "device_class")
 EVENT_STREAM_IDLE_SECONDS = 120
 
@@ -94,12 +95,13 @@ class OfrepDoor:
     async def _single(
         self, _scope: Any, send: Any, info: KeyInfo, snapshot: Snapshot, context: dict[str, Any], key: str
     ) -> None:
-        targeting_key = context.get("targetingKey") or None
+        seen = _seen(context)
+        targeting_key = seen.targeting_key
         headers = self._headers(snapshot)
         try:
             if not KEY.fullmatch(key):
                 raise UnknownFlag(key)
-            found = evaluate(snapshot, key, targeting_key)
+            found = evaluate(snapshot, key, seen)
         except UnknownFlag:
             await _refuse(
                 send,
@@ -133,11 +135,9 @@ class OfrepDoor:
     async def _bulk(
         self, scope: Any, send: Any, info: KeyInfo, snapshot: Snapshot, context: dict[str, Any], _key: str
     ) -> None:
-        targeting_key = context.get("targetingKey") or None
-        if self._cut_off:
-            answers = [safe(flag) for flag in snapshot.flags.values()]
-        else:
-            answers = evaluate_all(snapshot, targeting_key)
+        seen = _seen(context)
+        targeting_key = seen.targeting_key
+        answers = [safe(flag) for flag in snapshot.flags.values()] if self._cut_off else evaluate_all(snapshot, seen)
         # Android's client decodes strictly and knows neither member: leave out what it would choke on.
         plain = header(scope, b"user-agent").lower().startswith("ktor-client")
         streams = [] if plain else [self._event_stream(scope, info)]
@@ -233,6 +233,7 @@ class OfrepDoor:
             targeting_key,
             device_class=device_class.replace("\x00", ""),
             simulated=simulated,
+            attributes=targeting.kept(context),
             told=told,
             obeyed=obeyed,
             served_on=served,
@@ -265,6 +266,10 @@ def _context(body: bytes) -> dict[str, Any]:
     except UnicodeEncodeError as error:
         raise _InvalidContext("context.targetingKey is not valid Unicode.") from error
     return context
+
+
+def _seen(context: dict[str, Any]) -> Context:
+    return Context(context.get("targetingKey") or "", context)
 
 
 def _essence(found: Evaluation) -> list[Any]:

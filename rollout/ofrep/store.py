@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from hawkops.core import clock
 from hawkops.core.live import Listener
+from rollout.domain import targeting
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,14 @@ LEASE_SECONDS = 900
 
 FLAGS = """
 SELECT e.environment AS environment, e.revision AS environment_revision,
-       f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires,
+       f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires, f.rules, f.pinned,
        f.override_variant, f.override_reason, f.lease_seconds
   FROM rollout_environmentflags e LEFT JOIN rollout_flag f USING (environment)
  ORDER BY e.environment, f.position, f.key
 """
 KEYS = "SELECT id, environment, name, key_hash, expires_at FROM accounts_devicekey WHERE revoked_at IS NULL"
+GROUPS = "SELECT id, environment, key, revision FROM rollout_targetgroup"
+MEMBERS = "SELECT targeting_key FROM rollout_groupmember WHERE group_id = %s"
 REVISIONS = "SELECT environment, revision FROM rollout_environmentflags"
 
 
@@ -46,6 +49,14 @@ class KeyInfo:
     stream_token: str
 
 
+@dataclass(frozen=True)
+class _Group:
+    environment: str
+    key: str
+    revision: int
+    members: frozenset[str]
+
+
 class SnapshotStore:
     """The gateway's memory of flags and keys, and when it last confirmed them."""
 
@@ -56,6 +67,7 @@ class SnapshotStore:
         self._snapshots: dict[str, Snapshot] = {}
         self._keys: dict[str, KeyInfo] = {}
         self._streams: dict[str, KeyInfo] = {}
+        self._groups: dict[int, _Group] = {}
         self._confirmed = float("-inf")
         self._wanted = asyncio.Event()
         self._listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
@@ -104,7 +116,7 @@ class SnapshotStore:
         return key
 
     def _on_event(self, event: dict[str, Any]) -> None:
-        if event.get("topic") == "history" and str(event.get("verb", "")).startswith(("flag.", "key.")):
+        if event.get("topic") == "history" and str(event.get("verb", "")).startswith(("flag.", "group.", "key.")):
             self._wanted.set()
 
     async def _on_connect(self) -> None:
@@ -158,7 +170,12 @@ class SnapshotStore:
             await line.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             rows = await (await line.execute(FLAGS)).fetchall()
             keys = await (await line.execute(KEYS)).fetchall()
-        fresh = _snapshots(rows)
+            members = await self._groups_read(line)
+        groups: dict[str, dict[str, frozenset[str]]] = {}
+        for group in members.values():
+            groups.setdefault(group.environment, {})[group.key] = group.members
+        self._groups = members
+        fresh = _snapshots(rows, groups)
         self._keys = {row["key_hash"]: self._info(row) for row in keys}
         self._streams = {info.stream_token: info for info in self._keys.values()}
         self._confirmed = asked
@@ -167,13 +184,25 @@ class SnapshotStore:
             if name in before and before[name].revision != snapshot.revision:
                 self._on_change(snapshot)
 
+    async def _groups_read(self, line: psycopg.AsyncConnection[Any]) -> dict[int, _Group]:
+        """Return all groups by id; members are read anew only of those that changed."""
+        found = {}
+        for row in await (await line.execute(GROUPS)).fetchall():
+            known = self._groups.get(row["id"])
+            if known is None or known.revision != row["revision"]:
+                rows = await (await line.execute(MEMBERS, [row["id"]])).fetchall()
+                members = frozenset(member["targeting_key"] for member in rows)
+                known = _Group(row["environment"], row["key"], row["revision"], members)
+            found[row["id"]] = known
+        return found
+
     def _info(self, row: dict[str, Any]) -> KeyInfo:
         # Bound to the key's own hash: it never expires by itself and ends with the key.
         token = hmac.new(self._secret, f"stream:{row['key_hash']}".encode(), hashlib.sha256).hexdigest()[:40]
         return KeyInfo(row["id"], row["environment"], row["name"], row["expires_at"], token)
 
 
-def _snapshots(rows: list[dict[str, Any]]) -> dict[str, Snapshot]:
+def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, frozenset[str]]]) -> dict[str, Snapshot]:
     flags: dict[str, dict[str, Flag]] = {}
     revisions: dict[str, int] = {}
     for row in rows:
@@ -192,5 +221,9 @@ def _snapshots(rows: list[dict[str, Any]]) -> dict[str, Snapshot]:
             requires=tuple(row["requires"]),
             override=Override(row["override_variant"], row["override_reason"]) if row["override_variant"] else None,
             lease_seconds=row["lease_seconds"],
+            pinned=row["pinned"],
+            rules=tuple(targeting.rule(document) for document in row["rules"]),
         )
-    return {name: Snapshot(name, revision, flags[name]) for name, revision in revisions.items()}
+    return {
+        name: Snapshot(name, revision, flags[name], groups=groups.get(name, {})) for name, revision in revisions.items()
+    }

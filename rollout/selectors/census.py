@@ -1,6 +1,7 @@
 """Reading the census. Active devices are those heard of within the last hour."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Count, Max, Q, QuerySet
 
@@ -68,6 +69,12 @@ def classes(environment: str) -> list[tuple[str, bool, int]]:
 def devices(environment: str, *, limit: int = 50) -> list[CensusDevice]:
     """Return active devices, last heard of first."""
     return list(active(environment).order_by("-last_seen_at")[:limit])
+
+
+def attributes(environment: str, device_id: str) -> dict[str, Any]:
+    """Return what a device said of itself, of the attributes that rules know; empty when nothing is known."""
+    found = CensusDevice.objects.filter(environment=environment, device_id=device_id)
+    return found.values_list("attributes", flat=True).first() or {}
 
 
 def obeyed_last_at(environment: str, revision: int) -> object:

@@ -1,6 +1,6 @@
 """Changing flags. Lock order: the environment's revision, then its flags by key, then (by the history) the chain's head."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
+from rollout.domain import targeting
 from rollout.domain.flags import OFF, ON, FlagType
-from rollout.models import EnvironmentFlags, Flag
+from rollout.domain.targeting import Rule
+from rollout.models import EnvironmentFlags, Flag, TargetGroup
 
 LITERT = "litert_enabled"
 FALLBACK = "ai_fallback_to_cloud"
@@ -129,7 +131,7 @@ def flags_seed(*, actor: Actor) -> int:
             missing = [seed for seed in SEEDS if seed.key not in present]
             if not missing:
                 continue
-            revision = _next_revision(state)
+            revision = next_revision(state)
             flags = [
                 Flag(
                     environment=environment.value,
@@ -176,7 +178,7 @@ def flag_percentage_set(
     if not 0 <= percent <= 100:
         raise InvalidInput(f"{percent:g} % is not a percentage; use 0 to 100.")
     thousandths = round(percent * 1000)
-    with change(actor=actor, environment=environment, reason=_reason(reason), request_id=request_id) as this:
+    with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = _locked(environment, [key])
         flag = flags[key]
         if expected_revision is not None and flag.revision != expected_revision:
@@ -189,6 +191,38 @@ def flag_percentage_set(
         flag.thousandths = thousandths
         _save(state, [flag])
         this.record("flag.percentage_set", subject=f"flag:{key}", before=before, after=flag.state())
+    return this.entries[0]
+
+
+def flag_rules_set(
+    *,
+    environment: str,
+    key: str,
+    rules: Iterable[Rule],
+    pinned: Mapping[str, str],
+    expected_revision: int,
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+) -> HistoryEntry | None:
+    """Set a flag's rules, in order, and the variants of single devices; None when they already are so.
+
+    Raises InvalidInput for a rule that can never match, Conflict when the flag changed after `expected_revision`.
+    """
+    with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
+        state, flags = _locked(environment, [key])
+        flag = flags[key]
+        if flag.revision != expected_revision:
+            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        groups = frozenset(TargetGroup.objects.filter(environment=environment).values_list("key", flat=True))
+        documents = [rule.document() for rule in targeting.rules_checked(tuple(rules), groups=groups)]
+        wanted = targeting.pinned_checked(pinned)
+        if flag.rules == documents and flag.pinned == wanted:
+            return None
+        before = flag.state()
+        flag.rules, flag.pinned = documents, wanted
+        _save(state, [flag])
+        this.record("flag.rules_changed", subject=f"flag:{key}", before=before, after=flag.state())
     return this.entries[0]
 
 
@@ -275,30 +309,38 @@ def reenable(
         wanted=wanted,
         verb="flag.reenabled",
         actor=actor,
-        reason=_reason(reason),
+        reason=reason_given(reason),
         request_id=request_id,
     )
 
 
-def _reason(reason: str) -> str:
+def reason_given(reason: str) -> str:
+    """Return the reason as the history keeps it. Raises InvalidInput when there is none."""
     if not reason.strip():
         raise InvalidInput("Say why: the reason stands in the history.")
     return reason.strip()[:300]
 
 
-def _next_revision(state: EnvironmentFlags) -> int:
+def next_revision(state: EnvironmentFlags) -> int:
+    """Let the environment's revision grow; its row is locked."""
     state.revision += 1
     state.changed_at = clock.now()
     state.save(update_fields=["revision", "changed_at"])
     return state.revision
 
 
-def _locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlags, dict[str, Flag]]:
-    """Lock the environment's revision, then the flags in order of their keys."""
-    wanted = sorted(set(keys))
+def environment_locked(environment: str) -> EnvironmentFlags:
+    """Lock an environment's revision, which every change of its flags and groups does first."""
     state = EnvironmentFlags.objects.select_for_update(no_key=True).filter(pk=environment).first()
     if state is None:
         raise NotFound(f"The environment {environment} has no flags yet. Run `manage.py seed`.")
+    return state
+
+
+def _locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlags, dict[str, Flag]]:
+    """Lock the environment's revision, then the flags in order of their keys."""
+    wanted = sorted(set(keys))
+    state = environment_locked(environment)
     found = Flag.objects.select_for_update(no_key=True).filter(environment=environment, key__in=wanted).order_by("key")
     flags = {flag.key: flag for flag in found}
     if missing := [key for key in wanted if key not in flags]:
@@ -307,7 +349,7 @@ def _locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlags, di
 
 
 def _save(state: EnvironmentFlags, flags: list[Flag]) -> None:
-    revision = _next_revision(state)
+    revision = next_revision(state)
     for flag in flags:
         flag.revision = revision
         flag.changed_at = state.changed_at

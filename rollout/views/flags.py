@@ -1,5 +1,6 @@
 """Pages of flags: what every device gets, and the few changes a person may make here."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -7,18 +8,21 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can, must_everywhere, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from rollout.domain.bucketing import bucket
-from rollout.domain.evaluation import KeyMissing, evaluate
-from rollout.domain.flags import Snapshot
+from rollout.domain.evaluation import explain
+from rollout.domain.flags import Snapshot, raises_exposure
 from rollout.models import Flag
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
+from rollout.selectors import targeting
 from rollout.services import flags as services
+from rollout.views import drafts
+from rollout.views.drafts import Draft
 
 MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
 
@@ -49,45 +53,81 @@ def _served(flag: Flag) -> object:
 @requires()
 def flag(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """One flag: who gets what, why one device gets its value, and the forms to change it."""
-    return render_page(request, "rollout/flag.html", _context(request, environment, key))
+    return flag_page(request, environment, key)
 
 
-def _context(request: HttpRequest, environment: str, key: str) -> dict[str, Any]:
+@require_POST
+@requires()
+def rules(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Save a flag's rules and pinned devices, or show whom what is in the form would change."""
+    draft, refusal = drafts.typed(request.POST)
+    if "preview" in request.POST or refusal:
+        if not refusal:
+            refusal = drafts.unfit(draft, environment)
+        return flag_page(request, environment, key, draft=draft, refusal=refusal)
+    must_everywhere(request.user, *MAY_CHANGE, environments=[environment])
+    try:
+        entry = services.flag_rules_set(
+            environment=environment,
+            key=key,
+            rules=draft.rules,
+            pinned=draft.pinned,
+            expected_revision=draft.revision,
+            actor=Actor.person(request.user),
+            reason=request.POST.get("reason", ""),
+            request_id=str(getattr(request, "request_id", "")),
+        )
+    except HawkOpsError as error:
+        return flag_page(request, environment, key, draft=draft, refusal=error.message)
+    return _done(
+        request, environment, key, None, f"Saved: entry {entry.seq}." if entry else "These rules stand already."
+    )
+
+
+def flag_page(
+    request: HttpRequest, environment: str, key: str, *, draft: Draft | None = None, refusal: str = ""
+) -> HttpResponse:
+    """The page of one flag; with a draft of its rules, what that would change, or why it can't be kept."""
     found = flag_selectors.flag(environment, key)
     if found is None:
         raise Http404(f"There is no flag {key!r} in {environment}.")
-    active = census_selectors.active_count(environment)
     asked = request.GET.get("device", "").strip()[:200]
-    return {
+    now = targeting.snapshot(environment)
+    before = now.flags[key]
+    standing = targeting.reach(now, key, before) if before.rules or before.pinned else None
+    context: dict[str, Any] = {
         "flag": found,
-        "on_value": found.domain().value("on"),
-        "off_value": found.domain().value("off"),
-        "active": active,
+        "on_value": before.value("on"),
+        "off_value": before.value("off"),
+        "active": census_selectors.active_count(environment),
         "reach": census_selectors.reach(environment, key),
-        "expected": round(active * found.thousandths / 100_000),
         "census": census_selectors.census(environment, found.revision),
         "entries": history.entries(environment=environment, subject=f"flag:{key}")[:8],
         "may_change": can(request.user, environment, *MAY_CHANGE),
         "asked": asked,
-        "why": _why(environment, found, asked) if asked else None,
+        "why": _why(now, key, asked) if asked else None,
+        "now": standing,
+        "rules": list(zip(before.rules, standing.rules, strict=True)) if standing else [],
+        "refusal": refusal,
     }
+    context["expected"] = round(context["active"] * found.thousandths / 100_000)
+    shown = draft or drafts.standing(before)
+    context |= {"draft": shown, "editing": draft is not None, **drafts.choices(now)}
+    if draft is not None and not refusal:
+        after = replace(before, rules=draft.rules, pinned=draft.pinned)
+        context |= {"preview": targeting.reach(now, key, after), "raises": raises_exposure(before, after)}
+    return render_page(request, "rollout/flag.html", context, status=422 if refusal else 200)
 
 
-def _why(environment: str, found: Flag, device: str) -> dict[str, Any]:
-    """Answer for one device with the code that answers devices."""
-    rows = {flag.key: flag.domain() for flag in flag_selectors.flags(environment)}
-    snapshot = Snapshot(environment, flag_selectors.revision(environment), rows)
-    try:
-        answer = evaluate(snapshot, found.key, device)
-    except KeyMissing:
-        return {"sentence": "not eligible without a targeting key"}
+def _why(now: Snapshot, key: str, device: str) -> dict[str, Any]:
+    """Answer for one device with the code that answers devices, as the census knows it."""
+    seen = targeting.context(now.environment, device)
+    answer, steps = explain(now, key, seen)
     return {
-        "variant": answer.variant,
-        "value": answer.value,
-        "reason": answer.reason,
-        "sentence": answer.why,
-        "bucket": bucket(found.salt, device),
-        "below": found.thousandths,
+        "answer": answer,
+        "steps": steps,
+        "said": [(name, value) for name, value in seen.attributes.items()],
+        "bucket": bucket(now.flags[key].salt, device),
     }
 
 

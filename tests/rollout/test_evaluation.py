@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from rollout.domain.evaluation import KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot, raises_exposure
+from rollout.domain.targeting import Context
+
+DEVICE = Context("device-1")
 
 LITERT = Flag("litert_enabled", FlagType.BOOLEAN, True, False, "off", 100_000, "l")
 GPU = Flag("litert_gpu_backend", FlagType.BOOLEAN, True, False, "off", 100_000, "g", requires=("litert_enabled",))
@@ -36,32 +39,32 @@ def snapshot(*flags: Flag, **more: Any) -> Snapshot:
     ],
 )
 def test_evaluate__order__first_match_wins(flags: tuple[Flag, ...], key: str, variant: str, reason: str) -> None:
-    found = evaluate(snapshot(*flags), key, "device-1")
+    found = evaluate(snapshot(*flags), key, DEVICE)
     assert (found.variant, found.reason) == (variant, reason)
 
 
 def test_evaluate__lockdown__serves_safe_values_over_everything() -> None:
     locked = snapshot(LITERT, replace(CLOUD, override=Override("off", "x")), lockdown=True)
-    assert [found.variant for found in evaluate_all(locked, "device-1")] == ["off", "on"]
+    assert [found.variant for found in evaluate_all(locked, DEVICE)] == ["off", "on"]
 
 
 def test_evaluate__without_targeting_key__is_an_error_only_where_the_answer_depends_on_it() -> None:
     half = replace(LITERT, thousandths=50_000)
-    assert evaluate(snapshot(LITERT), "litert_enabled", None).value is True
+    assert evaluate(snapshot(LITERT), "litert_enabled", Context()).value is True
     with pytest.raises(KeyMissing):
-        evaluate(snapshot(half), "litert_enabled", None)
-    assert evaluate_all(snapshot(half), None)[0].variant == "off"
+        evaluate(snapshot(half), "litert_enabled", Context())
+    assert evaluate_all(snapshot(half), Context())[0].variant == "off"
 
 
 def test_evaluate__unknown_flag__is_said() -> None:
     with pytest.raises(UnknownFlag):
-        evaluate(snapshot(), "nope", "device-1")
+        evaluate(snapshot(), "nope", DEVICE)
 
 
 def test_value__declared_type__decides_the_number() -> None:
-    found = evaluate(snapshot(RATIO), "ratio", "d").value
+    found = evaluate(snapshot(RATIO), "ratio", DEVICE).value
     assert isinstance(found, float) and found == 2.0
-    found = evaluate(snapshot(replace(COUNT, thousandths=100_000)), "count", "d").value
+    found = evaluate(snapshot(replace(COUNT, thousandths=100_000)), "count", DEVICE).value
     assert isinstance(found, int) and found == 2
 
 
@@ -72,16 +75,18 @@ def test_safe__gateway_cut_off__serves_each_flags_safe_variant() -> None:
 
 @given(st.integers(0, 100_000), st.uuids())
 def test_evaluate__lowered_and_raised_again__returns_the_same_devices(thousandths: int, device: object) -> None:
-    before = evaluate(snapshot(replace(LITERT, thousandths=thousandths)), "litert_enabled", str(device)).variant
+    before = evaluate(
+        snapshot(replace(LITERT, thousandths=thousandths)), "litert_enabled", Context(str(device))
+    ).variant
     lowered = replace(LITERT, thousandths=0)
     again = replace(lowered, thousandths=thousandths)
-    assert evaluate(snapshot(again), "litert_enabled", str(device)).variant == before
+    assert evaluate(snapshot(again), "litert_enabled", Context(str(device))).variant == before
 
 
 @given(st.integers(0, 100_000), st.uuids())
 def test_evaluate__single_and_bulk__agree(thousandths: int, device: object) -> None:
     shot = snapshot(replace(LITERT, thousandths=thousandths), GPU, CLOUD, RATIO, COUNT)
-    assert evaluate_all(shot, str(device)) == [evaluate(shot, key, str(device)) for key in shot.flags]
+    assert evaluate_all(shot, Context(str(device))) == [evaluate(shot, key, Context(str(device))) for key in shot.flags]
 
 
 ON, OFF = Override("on", "x"), Override("off", "x")
@@ -104,4 +109,5 @@ ON, OFF = Override("on", "x"), Override("off", "x")
 def test_raises_exposure__judged_by_the_safe_value(
     flag: Flag, thousandths: int | None, override: Override | None, raises: bool
 ) -> None:
-    assert raises_exposure(flag, thousandths=thousandths, override=override) is raises
+    after = replace(flag, thousandths=flag.thousandths if thousandths is None else thousandths, override=override)
+    assert raises_exposure(flag, after) is raises

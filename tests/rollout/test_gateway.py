@@ -19,9 +19,13 @@ from hawkops.accounts.models import DeviceKey
 from hawkops.accounts.services import device_key_revoke
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
+from rollout.domain.targeting import Rule, constraint
+from rollout.models import Flag, TargetGroup
+from rollout.selectors.census import attributes as census_attributes
 from rollout.selectors.census import census, reach
 from rollout.selectors.flags import revision
-from rollout.services.flags import flag_percentage_set, kill, reenable
+from rollout.services.flags import flag_percentage_set, flag_rules_set, kill, reenable
+from rollout.services.groups import group_members_set, groups_seed
 from tests.rollout.conftest import Gateway
 
 pytestmark = pytest.mark.fresh_database
@@ -77,6 +81,33 @@ def test_bulk__etag__covers_the_answer_and_not_the_revision(gateway: Gateway) ->
     wait_for(lambda: bulk(gateway).headers["hawkops-revision"] == "2")
     answers = {bulk(gateway, f"device-{n}").json()["flags"][0]["value"] for n in range(20)}
     assert answers == {True, False}
+
+
+def test_bulk__rules_groups_and_pins__decide_by_what_a_device_says(gateway: Gateway) -> None:
+    groups_seed(actor=ONCALL)
+    friends = TargetGroup.objects.get(environment="demo", key="beta_testers")
+    given: dict[str, Any] = {"environment": "demo", "actor": ONCALL, "reason": "x"}
+    group_members_set(key=friends.key, members=["device-2"], expected_revision=friends.revision, **given)
+    flag = Flag.objects.get(environment="demo", key="litert_enabled")
+    old = constraint("device.gpu.driver", "is below", "512")
+    rules = [Rule("off", constraints=(old,)), Rule("on", group="beta_testers")]
+    flag_rules_set(key=flag.key, rules=rules, pinned={"device-3": "on"}, expected_revision=flag.revision, **given)
+    flag_percentage_set(key=flag.key, percent=0, **given)
+    now = revision("demo")
+
+    def served(device: str, driver: str) -> tuple[bool, str]:
+        answer = bulk(gateway, device, **{"device.gpu.driver": driver}).json()["flags"][0]
+        return answer["value"], answer["reason"]
+
+    wait_for(lambda: bulk(gateway).headers["hawkops-revision"] == str(now))
+    assert served("device-1", "512.8") == (False, "STATIC")
+    assert served("device-2", "512.8") == (True, "TARGETING_MATCH")
+    assert served("device-2", "508.7") == (False, "TARGETING_MATCH")
+    assert served("device-3", "508.7") == (True, "TARGETING_MATCH")
+    wait_for(lambda: census_attributes("demo", "device-2").get("device.gpu.driver") == "508.7")
+    friends.refresh_from_db()
+    group_members_set(key=friends.key, members=[], expected_revision=friends.revision, **given)
+    wait_for(lambda: served("device-2", "512.8") == (False, "STATIC"))
 
 
 def test_bulk__android_client__gets_only_members_it_can_decode(gateway: Gateway) -> None:

@@ -13,7 +13,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from monitoring.otlp.decoding import device_of
 from monitoring.services.telemetry import KEEP_STREAMS
-from rollout.ofrep.door import TARGETING_KEY_CHARACTERS
+from rollout.domain.targeting import TARGETING_KEY_CHARACTERS
 
 
 class Command(BaseCommand):

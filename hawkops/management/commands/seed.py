@@ -17,6 +17,7 @@ from hawkops.history.actors import Actor
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import patterns_seed
 from rollout.services.flags import flags_seed
+from rollout.services.groups import groups_seed
 from rollout.services.releases import release_seed, runbook_import
 
 ACTOR = Actor.system("up")
@@ -34,6 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Add what is missing."""
         flags_seed(actor=ACTOR)
+        groups_seed(actor=ACTOR)
         runbook_import(actor=ACTOR)
         release_seed(actor=ACTOR)
         criteria_seed(actor=ACTOR)
