@@ -59,7 +59,9 @@ def checked(releases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def highest(releases: list[dict[str, Any]], *states: str) -> int:
-    codes = [int(code) for release in releases if release["status"] in states for code in release["versionCodes"]]
+    codes = [
+        int(code) for release in releases if release["status"] in states for code in release.get("versionCodes", [])
+    ]
     return max(codes, default=0)
 
 

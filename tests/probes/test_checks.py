@@ -5,6 +5,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -15,7 +16,7 @@ from hawkops.fleet.cloud import CloudStandIn
 from hawkops.scripts.probes import android, core_ai, device_state, findings, integrity, memory_watch
 from hawkops.scripts.probes.findings import Finding
 from hawkops.scripts.probes.integrity import Artefact
-from hawkops.scripts.probes.measuring import Exit
+from hawkops.scripts.probes.measuring import Exit, Subject
 from tests.fleet.standin import serving
 
 MEGABYTE = 1_000_000.0
@@ -192,6 +193,29 @@ def test_growth__of_noise__is_within_its_error() -> None:
     found = memory_watch.growth(saw)
 
     assert abs(found.per_hour) < 3 * found.error
+
+
+@pytest.mark.parametrize(
+    ("per_hour", "error", "leaks"),
+    [(2, 1, False), (50, 10, True), (878, 405, None), (5, 3, None), (-900, 200, False), (11, 0.2, True)],
+)
+def test_settled__only_what_three_errors_leave_no_doubt_about(
+    per_hour: float, error: float, leaks: bool | None
+) -> None:
+    assert memory_watch.settled(memory_watch.Growth(per_hour * 1e6, error * 1e6)) is leaks
+
+
+def test_leaks__unsettled_after_every_look__is_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def wild(_what: Any, seconds: float) -> list[tuple[float, float]]:
+        looks.append(seconds)
+        return [(float(t), 1e8 * (t % 7)) for t in range(int(seconds))]
+
+    monkeypatch.setattr(memory_watch, "_watch", wild)
+    (found,) = memory_watch.leaks(Subject(Path("m"), "0", synthetic=True), (20.0, 40.0))
+    assert (found.outcome, "may be one or not" in found.sentence) == (Exit.UNMEASURED, True)
+    assert looks == [25.0, 45.0]
 
 
 def test_watched__real_litert__is_below_its_limits() -> None:

@@ -1,5 +1,7 @@
 """The Play track against a stand-in that refuses what Play refuses."""
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,3 +111,37 @@ def test_credentials__that_are_none__are_a_lack(store: Store, tmp_path: Path, mo
     monkeypatch.setenv("PLAY_SERVICE_ACCOUNT", str(tmp_path / "bad.json"))
 
     assert judged(play.rollback("previous", "production"))[0] is Exit.UNMEASURED
+
+
+def test_rollback__a_draft_without_codes_and_a_code_named__keeps_the_draft(store: Store) -> None:
+    draft = {"name": "next", "status": "draft"}
+    store.tracks = {"internal": [release(41, "inProgress"), draft]}
+
+    outcome, said = judged(play.rollback("42", "internal"))
+
+    assert outcome is Exit.PASSED, said
+    assert store.tracks["internal"] == [release(42), release(41, "halted"), draft]
+
+
+@pytest.mark.parametrize("token_uri", ["http://127.0.0.1:1/token", "/nowhere"])
+def test_sign_in__fails__is_said_in_a_sentence(store: Store, monkeypatch: pytest.MonkeyPatch, token_uri: str) -> None:
+    path = Path(os.environ["PLAY_SERVICE_ACCOUNT"])
+    account = json.loads(path.read_text())
+    wrong = token_uri if token_uri.startswith("http") else f"{os.environ['PLAY_API_URL']}{token_uri}"
+    path.write_text(json.dumps({**account, "token_uri": wrong}))
+
+    outcome, said = judged(play.deploy("internal"))
+
+    assert (outcome, "could not sign in" in said) == (Exit.FAILED, True), said
+    assert store.tracks == {}
+
+
+@pytest.mark.parametrize("renamed", ["[]", "qa", '"qa"'])
+def test_tracks__renamed_by_what_is_no_object__is_a_lack(
+    store: Store, monkeypatch: pytest.MonkeyPatch, renamed: str
+) -> None:
+    monkeypatch.setenv("PLAY_TRACKS", renamed)
+
+    outcome, said = judged(play.deploy("internal"))
+
+    assert (outcome, "PLAY_TRACKS is no JSON object" in said) == (Exit.UNMEASURED, True)

@@ -86,12 +86,15 @@ def row_hash(previous: str, row: Row) -> str:
     return hashlib.sha256(previous.encode() + text.encode()).hexdigest()
 
 
-def verify(rows: Iterable[tuple[Row, str, str]], *, head: tuple[int, str] | None = None) -> Break | None:
+def verify(
+    rows: Iterable[tuple[Row, str, str]], *, head: tuple[int, str] | None = None, after: tuple[int, str] = (0, GENESIS)
+) -> Break | None:
     """Walk (row, previous hash, hash) in order of seq and return the first break, or None.
 
-    `head` is the sequence and hash the chain is known to have reached; a chain that ends earlier was cut.
+    `after` is what a part of a chain goes on from. `head` is the sequence and hash the chain is known to have reached; a
+    chain that ends earlier was cut.
     """
-    seq, last = 0, GENESIS
+    seq, last = after
     for row, previous, stored in rows:
         if row.seq != seq + 1:
             return Break(seq + 1, f"entry {seq + 1} is missing; the next one present is {row.seq}")

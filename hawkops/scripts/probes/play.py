@@ -47,12 +47,13 @@ class Play:
 
     def call(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
         """Make one call. Raises Refused."""
-        return _answer(self.session.request(method, url, json=body, timeout=SECONDS, allow_redirects=False))
+        with _signed_in():
+            return _answer(self.session.request(method, url, json=body, timeout=SECONDS, allow_redirects=False))
 
     def upload(self, edit: str, bundle: Path) -> int:
         """Upload a bundle and return its version code."""
         url = f"{self.base}/upload/androidpublisher/v3/applications/{self.package}/edits/{edit}/bundles"
-        with bundle.open("rb") as file:
+        with bundle.open("rb") as file, _signed_in():
             answer = self.session.post(
                 url,
                 params={"uploadType": "media"},
@@ -85,6 +86,17 @@ class Play:
     def put(self, edit: str, track: str, releases: list[dict[str, Any]]) -> None:
         """Replace the releases of a track: whatever is not sent is gone."""
         self.call("PUT", f"{self.edits}/{edit}/tracks/{track}", {"track": track, "releases": releases})
+
+
+@contextmanager
+def _signed_in() -> Iterator[None]:
+    """Turn what the sign-in of Google says into a refusal; it happens within the first call."""
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except GoogleAuthError as error:
+        raise Refused(f"the service account could not sign in: {error}") from error
 
 
 def _answer(answer: Any) -> dict[str, Any]:
@@ -145,7 +157,7 @@ def deploy(track: str, *, dry_run: bool = False) -> Iterator[Finding]:
 def _deploy_rehearsed(play: Play, track: str, bundle: Path) -> str:
     with play.edit(commit=False) as edit:
         before = play.releases(edit, track)
-    replaced = [code for release in before if release["status"] == "completed" for code in release["versionCodes"]]
+    replaced = [code for release in before if release["status"] == "completed" for code in _codes(release)]
     kept = sum(release["status"] != "completed" for release in before)
     return (
         f"would upload {bundle.name} ({bundle.stat().st_size / 1e6:.1f} MB) of {play.package} and release it in place of"
@@ -177,8 +189,8 @@ def rollback(version: str, track: str, *, dry_run: bool = False) -> Iterator[Fin
     except (Refused, OSError, ValueError) as error:
         yield failed(title, _explained(error))
         return
-    halted = [code for release in after if release["status"] == "halted" for code in release["versionCodes"]]
-    serving = [code for release in after if release["status"] == "completed" for code in release["versionCodes"]]
+    halted = [code for release in after if release["status"] == "halted" for code in _codes(release)]
+    serving = [code for release in after if release["status"] == "completed" for code in _codes(release)]
     said = f"halted: {', '.join(halted) or 'none'}; new installs get {', '.join(serving) or 'the previous release'}"
     yield passed(title, f"would then be {said}" if dry_run else said)
     yield passed("Installed devices", "keep the build they have, Play never downgrades; the kill switch stops LiteRT")
@@ -197,16 +209,21 @@ def _again(releases: list[dict[str, Any]], version: str) -> list[dict[str, Any]]
     if not version.isdigit():
         raise Refused(f"{version!r} is no version code; write --version=previous or its number")
     halted = [{**r, "status": "halted"} if r["status"] == "inProgress" else r for r in releases]
-    return [_release(int(version)), *(release for release in halted if version not in release["versionCodes"])]
+    return [_release(int(version)), *(release for release in halted if version not in _codes(release))]
 
 
 def _highest(release: dict[str, Any]) -> int:
-    return max((int(code) for code in release.get("versionCodes", [])), default=0)
+    return max((int(code) for code in _codes(release)), default=0)
+
+
+def _codes(release: dict[str, Any]) -> list[str]:
+    """Return a release's version codes; a draft may have none yet."""
+    return [str(code) for code in release.get("versionCodes", [])]
 
 
 def _staged_or_code(release: dict[str, Any], code: int) -> bool:
     """Keep drafts, halted and staged releases; a completed one is what the new release replaces."""
-    return release["status"] != "completed" and str(code) not in release.get("versionCodes", [])
+    return release["status"] != "completed" and str(code) not in _codes(release)
 
 
 def _release(code: int) -> dict[str, Any]:
@@ -230,7 +247,12 @@ def _track(track: str) -> str:
     """Return Play's own id of a track; PLAY_TRACKS renames, as in {"internal": "qa"}."""
     if not TRACK.fullmatch(track):
         raise ValueError(f"{track!r} is no track; internal, alpha, beta or production")
-    renamed = json.loads(os.environ.get("PLAY_TRACKS") or "{}")
+    try:
+        renamed = json.loads(os.environ.get("PLAY_TRACKS") or "{}")
+    except ValueError:
+        renamed = None
+    if not isinstance(renamed, dict):
+        raise Lacking('PLAY_TRACKS is no JSON object; write {"internal": "qa"}')
     return str(renamed.get(track, track))
 
 
