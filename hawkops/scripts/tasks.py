@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ctypes import c_bool
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 # In memory that the worker shares with its processes: only the worker itself hears that it is to end.
 STOPPING = RawValue(c_bool, False)
 
-SECRET_CHARACTERS = 8
+# Shorter ones would blacken words that have nothing to do with them.
+SECRET_CHARACTERS = 4
+# Of a signed address the signature is the secret; shorter values of a query are words.
+QUERY_CHARACTERS = 12
 MODEL = ("MODEL_URL", "MODEL_SIGNATURE", "MODEL_SIGNING_PUBLIC_KEY", "ANDROID_PACKAGE")
 PLAY = ("PLAY_SERVICE_ACCOUNT", "PLAY_TRACKS", "PLAY_API_URL", "APP_BUNDLE", "ANDROID_PROJECT")
 INSTALLATION = (
@@ -96,12 +99,26 @@ def _secrets(env: dict[str, str]) -> Iterator[str]:
     named = ("SECRET_KEY", "SECURITY_WEBHOOK", "ALERTMANAGER_TOKEN", "METRICS_TOKEN", "EMAIL_HOST_PASSWORD")
     found = [str(getattr(settings, name) or "") for name in named]
     found += [env.get(name, "") for name in ("SECRET_KEY", "SECURITY_WEBHOOK")]
-    addresses = [settings.DATABASE_URL, settings.REDIS_URL, os.environ.get("DATABASE_OWNER_URL", "")]
-    addresses += [env.get(name, "") for name in ("DATABASE_URL", "REDIS_URL", "SMTP_URL", "MODEL_URL", "PLAY_API_URL")]
+    addresses = {settings.DATABASE_URL, settings.REDIS_URL, os.environ.get("DATABASE_OWNER_URL", "")}
+    addresses |= {value for value in env.values() if "://" in value}
     for address in addresses:
-        password = urlsplit(address).password or ""
-        found += [password, unquote(password)]
+        found += _in_address(address)
     yield from (secret for secret in found if len(secret) >= SECRET_CHARACTERS)
+
+
+def _in_address(address: str) -> list[str]:
+    """Return what is secret in an address: its password, and long values of its query, as written and as meant."""
+    try:
+        split = urlsplit(address)
+    except ValueError:
+        return [address]
+    values = [split.password or ""]
+    values += [
+        value
+        for _, _, value in (part.partition("=") for part in split.query.split("&"))
+        if len(value) >= QUERY_CHARACTERS
+    ]
+    return [form for value in values for form in (value, unquote(value), unquote_plus(value))]
 
 
 def _run(taken: Run) -> runner.Outcome:

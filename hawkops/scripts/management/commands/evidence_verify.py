@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hawkops.scripts.checks import archive
 from hawkops.scripts.probes import findings
+from hawkops.scripts.probes.measuring import Exit
 
 
 class Command(BaseCommand):
@@ -30,5 +31,5 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"The key {key} can't be read: {error.strerror}.") from error
         outcome = findings.report(archive.verify(options["file"], public_key=trusted))
-        if outcome is not findings.Exit.PASSED:
+        if outcome is not Exit.PASSED:
             raise CommandError("The archive is not proven.", returncode=outcome.value)
