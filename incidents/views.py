@@ -65,6 +65,7 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "simulated": census_selectors.simulated_count(environment),
         "backends": backends,
         "overridden": overridden,
+        "scoped": flag_selectors.scoped(environment),
         "revision": revision,
         "census": census_selectors.census(environment, revision),
         "settled_at": census_selectors.obeyed_last_at(environment, revision) if overridden else None,

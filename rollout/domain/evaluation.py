@@ -99,6 +99,13 @@ def _evaluate(snapshot: Snapshot, flag: Flag, context: Context, note: Note | Non
     if flag.override is not None:
         reason = DISABLED if flag.override.variant == OFF else STATIC
         return _said(flag, flag.override.variant, reason, f"emergency override: {flag.override.reason}", note)
+    for scoped in flag.scoped:
+        where = " and ".join(map(str, scoped.constraints))
+        if all(one.matches(context.attributes) for one in scoped.constraints):
+            reason = DISABLED if scoped.variant == OFF else STATIC
+            return _said(flag, scoped.variant, reason, f"emergency override where {where}: {scoped.reason}", note)
+        if note:
+            note(f"Emergency override where {where}: it does not meet that", False)
     for required in flag.requires:
         other = snapshot.flags.get(required)
         if other is None or _evaluate(snapshot, other, context).variant != ON:

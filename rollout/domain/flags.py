@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rollout.domain.targeting import Rule
+from rollout.domain.targeting import Constraint, Rule
 
 ON, OFF = "on", "off"
 
@@ -33,10 +33,11 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True)
 class Override:
-    """An emergency override: wins over everything but a lockdown."""
+    """An emergency override: wins over everything but a lockdown. With constraints only for devices that meet them."""
 
     variant: str
     reason: str
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Flag:
     salt: str
     requires: tuple[str, ...] = ()
     override: Override | None = None
+    # those for some devices only, in the order in which they are looked at; after the one for all
+    scoped: tuple[Override, ...] = ()
     lease_seconds: int = 900
     pinned: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
@@ -131,13 +134,14 @@ class _Clause:
 
 
 def _clauses(flag: Flag) -> list[_Clause]:
+    scoped = [_Clause(Rule(one.variant, constraints=one.constraints)) for one in flag.scoped]
     pinned = [_Clause(Rule(variant), device) for device, variant in sorted(flag.pinned.items())]
     everybody, reached = Rule(OFF), []
     for one in (*flag.rules, Rule(ON, flag.thousandths), everybody):
         reached.append(_Clause(one))
         if one.covers(everybody):
             break
-    return [*pinned, *reached]
+    return [*scoped, *pinned, *reached]
 
 
 def _within(ours: list[_Clause], index: int, theirs: list[_Clause], before: Flag) -> bool:

@@ -209,7 +209,7 @@ class Rule:
             "variant": self.variant,
             "thousandths": self.thousandths,
             "group": self.group,
-            "constraints": [[one.attribute, one.operator.value, list(one.values)] for one in self.constraints],
+            "constraints": constraints_document(self.constraints),
         }
 
 
@@ -219,11 +219,18 @@ def rule(document: Mapping[str, Any]) -> Rule:
         variant=document["variant"],
         thousandths=document["thousandths"],
         group=document["group"],
-        constraints=tuple(
-            Constraint(attribute, Operator(operator), tuple(values))
-            for attribute, operator, values in document["constraints"]
-        ),
+        constraints=constraints(document["constraints"]),
     )
+
+
+def constraints_document(given: tuple[Constraint, ...]) -> list[list[Any]]:
+    """Return constraints as they are stored."""
+    return [[one.attribute, one.operator.value, list(one.values)] for one in given]
+
+
+def constraints(document: list[list[Any]]) -> tuple[Constraint, ...]:
+    """Read stored constraints; they were checked when they were saved."""
+    return tuple(Constraint(attribute, Operator(operator), tuple(values)) for attribute, operator, values in document)
 
 
 def constraint(attribute: str, operator: str, values: str) -> Constraint:

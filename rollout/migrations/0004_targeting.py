@@ -1,4 +1,4 @@
-"""Targeting: rules and pinned devices of flags, target groups, and what devices say of themselves."""
+"""Targeting: rules, pinned devices and scoped overrides of flags, target groups, and what devices say of themselves."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -12,6 +12,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField("flag", "rules", models.JSONField(default=list)),
         migrations.AddField("flag", "pinned", models.JSONField(default=dict)),
+        migrations.AddField("flag", "scoped_overrides", models.JSONField(default=list)),
         migrations.AddField("censusdevice", "attributes", models.JSONField(default=dict)),
         migrations.CreateModel(
             name="TargetGroup",

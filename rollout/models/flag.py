@@ -1,5 +1,7 @@
 """Flags: one row for each flag and environment, and the environment's revision that grows with every change."""
 
+from typing import Any
+
 from django.db import models
 
 from hawkops.core.environments import Environment
@@ -18,6 +20,11 @@ class EnvironmentFlags(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} revision {self.revision}"
+
+
+def scoped(document: dict[str, Any]) -> domain.Override:
+    """Read a stored override for some devices."""
+    return domain.Override(document["variant"], document["reason"], targeting.constraints(document["constraints"]))
 
 
 class Flag(models.Model):
@@ -44,6 +51,8 @@ class Flag(models.Model):
     override_by = models.CharField(max_length=150, blank=True)
     override_at = models.DateTimeField(null=True)
     override_revision = models.BigIntegerField(null=True)
+    # overrides for some devices only: number, variant, reason, by, at and constraints
+    scoped_overrides = models.JSONField(default=list)
     lease_seconds = models.IntegerField(default=900)
     revision = models.BigIntegerField(default=0)
     changed_at = models.DateTimeField()
@@ -82,6 +91,7 @@ class Flag(models.Model):
             salt=self.salt,
             requires=tuple(self.requires),
             override=override,
+            scoped=tuple(scoped(document) for document in self.scoped_overrides),
             lease_seconds=self.lease_seconds,
             pinned=self.pinned,
             rules=tuple(targeting.rule(document) for document in self.rules),
@@ -93,6 +103,7 @@ class Flag(models.Model):
             "percentage": self.percent,
             **({"rules": self.rules} if self.rules else {}),
             **({"pinned": len(self.pinned)} if self.pinned else {}),
+            **({"scoped_overrides": self.scoped_overrides} if self.scoped_overrides else {}),
             "override": {"variant": self.override_variant, "reason": self.override_reason}
             if self.override_variant
             else None,

@@ -27,7 +27,8 @@ LEASE_SECONDS = 900
 
 FLAGS = """
 SELECT e.environment AS environment, e.revision AS environment_revision,
-       f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires, f.rules, f.pinned,
+       f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires,
+       f.rules, f.pinned, f.scoped_overrides,
        f.override_variant, f.override_reason, f.lease_seconds
   FROM rollout_environmentflags e LEFT JOIN rollout_flag f USING (environment)
  ORDER BY e.environment, f.position, f.key
@@ -202,6 +203,10 @@ class SnapshotStore:
         return KeyInfo(row["id"], row["environment"], row["name"], row["expires_at"], token)
 
 
+def _scoped(document: dict[str, Any]) -> Override:
+    return Override(document["variant"], document["reason"], targeting.constraints(document["constraints"]))
+
+
 def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, frozenset[str]]]) -> dict[str, Snapshot]:
     flags: dict[str, dict[str, Flag]] = {}
     revisions: dict[str, int] = {}
@@ -221,6 +226,7 @@ def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, fro
             requires=tuple(row["requires"]),
             override=Override(row["override_variant"], row["override_reason"]) if row["override_variant"] else None,
             lease_seconds=row["lease_seconds"],
+            scoped=tuple(_scoped(document) for document in row["scoped_overrides"]),
             pinned=row["pinned"],
             rules=tuple(targeting.rule(document) for document in row["rules"]),
         )

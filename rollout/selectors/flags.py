@@ -1,5 +1,9 @@
 """Reading flags."""
 
+from datetime import datetime
+from typing import Any
+
+from rollout.domain import targeting
 from rollout.models import EnvironmentFlags, Flag
 
 
@@ -21,6 +25,23 @@ def flag(environment: str, key: str) -> Flag | None:
 def overridden(environment: str) -> list[Flag]:
     """Return the flags under an emergency override, newest first."""
     return list(Flag.objects.filter(environment=environment).exclude(override_variant="").order_by("-override_at"))
+
+
+def scoped(environment: str) -> list[tuple[Flag, dict[str, Any]]]:
+    """Return (flag, override) of every emergency override that is for some devices only."""
+    return [(flag, one) for flag in flags(environment) for one in overrides_shown(flag)]
+
+
+def overrides_shown(flag: Flag) -> list[dict[str, Any]]:
+    """Return a flag's overrides for some devices, with the time as a time and the constraints in words."""
+    return [
+        {
+            **one,
+            "at": datetime.fromisoformat(one["at"]),
+            "where": [str(constraint) for constraint in targeting.constraints(one["constraints"])],
+        }
+        for one in flag.scoped_overrides
+    ]
 
 
 def flag_percentages(environment: str) -> dict[str, float]:

@@ -12,10 +12,11 @@ from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from rollout.domain import targeting
 from rollout.domain.flags import OFF, ON, FlagType
-from rollout.domain.targeting import Rule
+from rollout.domain.targeting import Constraint, Rule
 from rollout.models import EnvironmentFlags, Flag, TargetGroup
 
 LITERT = "litert_enabled"
+SCOPED_MOST = 10
 FALLBACK = "ai_fallback_to_cloud"
 BACKENDS = {
     "gpu": "litert_gpu_backend",
@@ -260,6 +261,62 @@ def flag_override_clear(
         reason=reason,
         request_id=request_id,
     )
+
+
+def flag_scoped_override_set(
+    *,
+    environment: str,
+    key: str,
+    variant: str,
+    constraints: Iterable[Constraint],
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+) -> HistoryEntry:
+    """Force a flag to one variant on the devices that meet every constraint; the same ones given again replace it."""
+    where = tuple(constraints)
+    if variant not in (ON, OFF):
+        raise InvalidInput("An override is on or off.")
+    if not where:
+        raise InvalidInput("Say which devices; without a condition it is an override for all.")
+    targeting.rules_checked((Rule(variant, constraints=where),), groups=frozenset())
+    with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
+        state, flags = _locked(environment, [key])
+        flag = flags[key]
+        document = targeting.constraints_document(where)
+        kept = [one for one in flag.scoped_overrides if one["constraints"] != document]
+        if len(kept) >= SCOPED_MOST:
+            raise InvalidInput(f"A flag has at most {SCOPED_MOST} overrides for some devices; lift one first.")
+        before = flag.state()
+        made = {
+            "number": max((one["number"] for one in flag.scoped_overrides), default=0) + 1,
+            "variant": variant,
+            "reason": reason_given(reason),
+            "by": actor.label,
+            "at": clock.now().isoformat(),
+            "constraints": document,
+        }
+        flag.scoped_overrides = [made, *kept]
+        _save(state, [flag])
+        this.record("flag.override_set", subject=f"flag:{key}", before=before, after=flag.state())
+    return this.entries[0]
+
+
+def flag_scoped_override_clear(
+    *, environment: str, key: str, number: int, actor: Actor, reason: str, request_id: str = ""
+) -> HistoryEntry | None:
+    """Lift one override for some devices; None when it is lifted already."""
+    with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
+        state, flags = _locked(environment, [key])
+        flag = flags[key]
+        kept = [one for one in flag.scoped_overrides if one["number"] != number]
+        if len(kept) == len(flag.scoped_overrides):
+            return None
+        before = flag.state()
+        flag.scoped_overrides = kept
+        _save(state, [flag])
+        this.record("flag.override_cleared", subject=f"flag:{key}", before=before, after=flag.state())
+    return this.entries[0]
 
 
 def kill(

@@ -16,6 +16,7 @@ from hawkops.history.actors import Actor
 from rollout.domain.bucketing import bucket
 from rollout.domain.evaluation import explain
 from rollout.domain.flags import Snapshot, raises_exposure
+from rollout.domain.targeting import constraint
 from rollout.models import Flag
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
@@ -107,6 +108,7 @@ def flag_page(
         "asked": asked,
         "why": _why(now, key, asked) if asked else None,
         "now": standing,
+        "scoped": flag_selectors.overrides_shown(found),
         "rules": list(zip(before.rules, standing.rules, strict=True)) if standing else [],
         "refusal": refusal,
     }
@@ -159,7 +161,7 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
 @require_POST
 @requires(*MAY_CHANGE)
 def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
-    """Force the flag on or off for everybody, or lift that (an empty variant)."""
+    """Force the flag on or off, for everybody or for devices that meet a condition, or lift that (an empty variant)."""
     variant = request.POST.get("variant", "")
     actor = Actor.person(request.user)
     reason = request.POST.get("reason", "")
@@ -167,7 +169,23 @@ def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     try:
         if not reason.strip():
             raise InvalidInput("Say why: the reason stands in the history.")
-        if variant:
+        attribute, number = request.POST.get("attribute", "").strip(), request.POST.get("number", "")
+        if number.isdecimal() and len(number) < 9:
+            entry = services.flag_scoped_override_clear(
+                environment=environment, key=key, number=int(number), actor=actor, reason=reason, request_id=request_id
+            )
+        elif attribute or request.POST.get("values", "").strip():
+            where = constraint(attribute, request.POST.get("operator", ""), request.POST.get("values", ""))
+            entry = services.flag_scoped_override_set(
+                environment=environment,
+                key=key,
+                variant=variant,
+                constraints=[where],
+                actor=actor,
+                reason=reason,
+                request_id=request_id,
+            )
+        elif variant:
             entry = services.flag_override_set(
                 environment=environment, key=key, variant=variant, actor=actor, reason=reason, request_id=request_id
             )
@@ -177,7 +195,7 @@ def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
             )
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
-    done = f"forced {variant}" if variant else "back to its percentage"
+    done = f"forced {variant}" if variant else "back to its rules and percentage"
     return _done(request, environment, key, None, f"{key} is {done}: entry {entry.seq}." if entry else "Nothing to do.")
 
 

@@ -225,3 +225,33 @@ def test_group_pages__a_reader__sees_and_changes_nothing(client_as: Any, viewer:
         ("internal_testers/delete", {}),
     ):
         assert reader.post(f"/demo/groups/{path}", {**form, "reason": "x"}).status_code == 403
+
+
+def test_override__for_some_devices__is_set_shown_and_lifted(console: Client) -> None:
+    where = {"attribute": "device.gpu.driver", "operator": "is below", "values": "512"}
+    answer = console.post(f"{PAGE}/override", {**where, "variant": "off", "reason": "Crashes"})
+    assert answer.status_code == 303
+    page = read(console.get(f"{PAGE}?device=d0"))
+    assert "devices where <mark>GPU driver is below 512</mark> get <b>off</b>" in page
+    assert "Emergency override where GPU driver is below 512: Crashes" in page
+    assert "it does not meet that" in read(console.get(f"{PAGE}?device=d5"))
+    assert "forced off where GPU driver is below 512" in read(console.get("/demo/emergency"))
+    console.post(f"{PAGE}/override", {**where, "variant": "on", "reason": "Mended"})
+    (kept,) = Flag.objects.get(environment="demo", key="litert_enabled").scoped_overrides
+    assert (kept["variant"], kept["number"]) == ("on", 2), "the same condition again replaces it"
+    assert console.post(f"{PAGE}/override", {"number": "2", "reason": "Over"}).status_code == 303
+    assert Flag.objects.get(environment="demo", key="litert_enabled").scoped_overrides == []
+    entries = HistoryEntry.objects.filter(subject="flag:litert_enabled").order_by("seq")
+    verbs = list(entries.values_list("verb", flat=True))
+    assert verbs[-3:] == ["flag.override_set", "flag.override_set", "flag.override_cleared"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"values": "new"}, "is no version"), ({"variant": "maybe"}, "on or off"), ({"reason": ""}, "Say why")],
+)
+def test_override__for_some_devices__unfit__is_refused(console: Client, changes: dict[str, str], words: str) -> None:
+    form = {"attribute": "device.gpu.driver", "operator": "is below", "values": "512", "variant": "off", "reason": "x"}
+    seq = Head.objects.get().seq
+    assert words in read(console.post(f"{PAGE}/override", {**form, **changes}, follow=True))
+    assert Head.objects.get().seq == seq

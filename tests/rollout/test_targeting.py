@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hawkops.core.errors import InvalidInput
 from rollout.domain.evaluation import KeyMissing, evaluate, evaluate_all, explain
-from rollout.domain.flags import Flag, FlagType, Snapshot, raises_exposure
+from rollout.domain.flags import Flag, FlagType, Override, Snapshot, raises_exposure
 from rollout.domain.targeting import Constraint, Context, Operator, Rule, constraint, rule, rules_checked, version
 
 LITERT = Flag("litert_enabled", FlagType.BOOLEAN, True, False, "off", 0, "l")
@@ -163,14 +163,20 @@ RULES = st.builds(
         unique=True,
     ).map(tuple),
 )
+SCOPED = st.builds(
+    lambda variant, where: Override(variant, "x", (where,)),
+    VARIANTS,
+    st.sampled_from([constraint("device.soc", "is", "a"), constraint(DRIVER, "is below", "5")]),
+)
 FLAGS = st.builds(
-    lambda safe, share, rules, pinned: replace(
-        LITERT, safe_variant=safe, thousandths=share, rules=tuple(rules), pinned=pinned
+    lambda safe, share, rules, pinned, scoped: replace(
+        LITERT, safe_variant=safe, thousandths=share, rules=tuple(rules), pinned=pinned, scoped=tuple(scoped)
     ),
     VARIANTS,
     SHARES,
     st.lists(RULES, max_size=3),
     st.dictionaries(st.sampled_from(["d1", "d9"]), VARIANTS, max_size=2),
+    st.lists(SCOPED, max_size=2),
 )
 EVERYBODY = [
     (f"d{number}", {"device_soc": soc, "device_gpu_driver": driver})
