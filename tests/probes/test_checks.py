@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hawkops.fleet import model as synthetic
 from hawkops.fleet.cloud import CloudStandIn
+from hawkops.fleet.model.signature import Artefact
 from hawkops.scripts.probes import android, core_ai, device_state, findings, integrity, memory_watch
 from hawkops.scripts.probes.findings import Finding
-from hawkops.scripts.probes.integrity import Artefact
 from hawkops.scripts.probes.measuring import Exit
 from tests.fleet.standin import serving
 

@@ -72,7 +72,7 @@ def number(name: str) -> Exit:
         say(f"{name}: {'failed' if reading.broken else 'could not measure'}: {reading.sentence}")
         return outcome
     about = f"{what.name} on this host" if what else "this host"
-    worth = "; the model is synthetic, so this says nothing about a phone" if what and what.synthetic else ""
+    worth = what.caveats if what else ""
     print(limit.shown(reading.value), flush=True)
     say(f"{name}: {limit.shown(reading.value)} {limit.unit} ({limit.goal}), {about}{worth}")
     return outcome

@@ -98,7 +98,7 @@ def benchmark(environment: str, duration_seconds: float, declared: tuple[str, ..
     except Unmeasurable as lack:
         print(lack, file=sys.stderr)
         return Exit.FAILED if lack.broken else Exit.UNMEASURED
-    kind = "synthetic model" if what.synthetic else "model"
+    kind = ("synthetic " if what.synthetic else "") + ("model" if what.signed else "unsigned model")
     print(f"{kind} {what.name} on this host, environment {environment}", file=sys.stderr, flush=True)
     lines = plan(what, declared)
     rounds: dict[str, list[Reading]] = {name: [] for name, (_, measure) in lines.items() if measure}

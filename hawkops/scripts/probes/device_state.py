@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hawkops.fleet.model.signature import artefact, data_folder
 from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, device, package
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
-from hawkops.scripts.probes.integrity import artefact, data_folder
 from hawkops.scripts.probes.measuring import Reading, Unmeasurable, subject, throughput
 
 FREE_SHARE_LEAST = 0.10

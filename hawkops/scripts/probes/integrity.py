@@ -1,17 +1,13 @@
-"""Is the model the one that was signed? Verified before it is loaded: LiteRT runs a tampered file without a word.
-
-The signature is an OpenSSF model signature (a Sigstore bundle with one SHA-256 for each file), made with an elliptic-curve
-key. Without a public key nothing can be verified, and that is said: a digest alone proves nothing about its author.
-"""
+"""The model's files as lines of a check: signature, structure, and the two repairs of troubleshooting."""
 
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hawkops.fleet import model as synthetic
+from hawkops.fleet.model.signature import Artefact, Standing, data_folder, proof
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
 from hawkops.scripts.probes.measuring import Exit
 
@@ -22,60 +18,14 @@ DOWNLOAD_SECONDS = 600.0
 DOWNLOAD_BYTES_MOST = 8_000_000_000
 
 
-@dataclass(frozen=True)
-class Artefact:
-    """A model, file or folder, with the signature and the key that belong to it."""
-
-    path: Path
-    signature: Path
-    public_key: Path
-
-    @property
-    def files(self) -> list[Path]:
-        """The files it is made of."""
-        return [self.path] if self.path.is_file() else sorted(p for p in self.path.rglob("*") if p.is_file())
-
-
-def data_folder() -> Path:
-    """Where this installation keeps its keys."""
-    return Path(os.environ.get("HAWKOPS_DATA") or Path(__file__).resolve().parents[3] / ".hawkops")
-
-
-def artefact() -> Artefact:
-    """The model of this host: LITERT_MODEL or the generated one, MODEL_SIGNATURE and MODEL_SIGNING_PUBLIC_KEY.
-
-    Unless told, signature and key stand where `deploy-security-stack.sh` puts them, in the data folder.
-    """
-    path = Path(os.environ.get("LITERT_MODEL") or synthetic.PATH)
-    keys = data_folder() / "signing"
-    return Artefact(
-        path,
-        Path(os.environ.get("MODEL_SIGNATURE") or keys / f"{path.name}.sig"),
-        Path(os.environ.get("MODEL_SIGNING_PUBLIC_KEY") or keys / "model.pub.pem"),
-    )
-
-
 def signature_finding(what: Artefact) -> Finding:
     """Verify the signature over every file of the model."""
     title = "Model signature"
     if not what.path.exists():
         return unmeasured(title, f"the model is missing: {what.path} (LITERT_MODEL names it)")
-    if not what.public_key.is_file():
-        return unmeasured(
-            title, f"no public key at {what.public_key}: run deploy-security-stack.sh, or set MODEL_SIGNING_PUBLIC_KEY"
-        )
-    if not what.signature.is_file():
-        return failed(title, f"{what.path.name} has no signature at {what.signature} (MODEL_SIGNATURE names it)")
-    from model_signing import verifying
-
-    began = time.perf_counter()
-    try:
-        verifying.Config().use_elliptic_key_verifier(public_key=what.public_key).verify(what.path, what.signature)
-    except Exception as error:  # noqa: BLE001 - whatever it says, the model is not proven
-        return failed(title, f"{what.path.name} is not what was signed: {' '.join(str(error).split())[:300]}")
-    milliseconds = (time.perf_counter() - began) * 1000
-    many = len(what.files)
-    return passed(title, f"{what.path.name}, {many} file{'s'[: many != 1]}, verified in {milliseconds:.0f} ms")
+    found = proof(what)
+    judged = {Standing.VERIFIED: passed, Standing.UNSIGNED: unmeasured, Standing.BROKEN: failed}
+    return judged[found.standing](title, found.sentence)
 
 
 def structure_findings(what: Artefact) -> Iterator[Finding]:

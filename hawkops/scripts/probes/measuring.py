@@ -23,6 +23,7 @@ from typing import Any
 
 from hawkops.fleet import model as synthetic
 from hawkops.fleet.accelerators import BACKENDS, Found, gpu_in_log, npu_dispatch_library, npu_in_log
+from hawkops.fleet.model.signature import Standing, artefact, proof
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_SECONDS = 120.0
@@ -57,16 +58,24 @@ class Reading:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: one model on this machine."""
+    """What is measured: one model on this machine. `signed` is false where no public key says who made it."""
 
     path: Path
     digest: str
     synthetic: bool
+    signed: bool = False
 
     @property
     def name(self) -> str:
         """Return the model's name."""
         return synthetic.NAME if self.digest == synthetic.SHA256 else self.path.stem
+
+    @property
+    def caveats(self) -> str:
+        """Say what keeps a number from speaking of a product; empty when nothing does."""
+        return ("; the model is synthetic, so this says nothing about a phone" if self.synthetic else "") + (
+            "" if self.signed else "; the model is unsigned: no public key here"
+        )
 
     def described(self) -> dict[str, str | bool]:
         """Describe the subject in a result."""
@@ -77,6 +86,7 @@ class Subject:
             "model_digest": f"sha256:{self.digest}",
             "host": host,
             "synthetic": self.synthetic,
+            "signature": Standing.VERIFIED.value if self.signed else Standing.UNSIGNED.value,
         }
 
 
@@ -89,8 +99,12 @@ class Unmeasurable(Exception):
 
 
 def subject() -> Subject:
-    """Find the model to measure: LITERT_MODEL, or the small generated one. Raises Unmeasurable."""
-    path = Path(os.environ.get("LITERT_MODEL") or synthetic.PATH)
+    """Find the model to measure, LITERT_MODEL or the small generated one, and verify it. Raises Unmeasurable.
+
+    Whoever loads a model asks here first: where there is a public key, a model that it does not prove is never loaded.
+    """
+    what = artefact()
+    path = what.path
     if importlib.util.find_spec("litert_lm") is None:
         raise Unmeasurable(f"LiteRT is missing: {sys.executable} has no litert-lm-api")
     if not path.is_file():
@@ -103,7 +117,10 @@ def subject() -> Subject:
         raise Unmeasurable(f"the model can't be read: {path}: {error.strerror}") from error
     if expected not in (None, found):
         raise Unmeasurable(f"{path} is not the model it should be: sha256 {found}, expected {expected}", broken=True)
-    return Subject(path, found, generated)
+    proven = proof(what)
+    if proven.standing is Standing.BROKEN:
+        raise Unmeasurable(f"not loaded: {proven.sentence}", broken=True)
+    return Subject(path, found, generated, signed=proven.standing is Standing.VERIFIED)
 
 
 @dataclass(frozen=True)
