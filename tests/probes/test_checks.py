@@ -290,6 +290,21 @@ def test_gpu_drivers__of_a_device__are_named(adb: Path) -> None:
     assert found == Finding("GPU driver", Exit.PASSED, "Qualcomm, Adreno (TM) 750, OpenGL ES 3.2 V@0744.12")
 
 
+@pytest.mark.parametrize(
+    "renderer",
+    [
+        "Google (Google Inc.), Android Emulator OpenGL ES Translator (Google SwiftShader), OpenGL ES 3.1",
+        "Mesa, llvmpipe (LLVM 15.0.7, 256 bits), OpenGL ES 3.2 Mesa 23.1",
+    ],
+)
+def test_gpu_drivers__software_behind_adb__is_no_gpu(adb: Path, renderer: str) -> None:
+    (adb / "dumpsys").write_text(f"…\nGLES: {renderer}\n")
+
+    (found,) = device_state.gpu_drivers()
+
+    assert found == Finding("GPU driver", Exit.UNMEASURED, f"software adapter, not a GPU: {renderer}")
+
+
 def test_gpu_memory__not_counted_by_the_device__is_a_lack(adb: Path) -> None:
     (adb / "dumpsys").write_text("nothing of the kind\n")
     assert [f.outcome for f in device_state.gpu_memory()] == [Exit.UNMEASURED]

@@ -130,7 +130,7 @@ LOADERS = (
 @pytest.mark.parametrize("command", LOADERS)
 def test_loader__tampered_model__fails_and_measures_nothing(command: str, signed: dict[str, str]) -> None:
     tampered(signed)
-    ended = typed(command, **signed)
+    ended = typed(command, BIN, **signed)
 
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "m.litertlm is not what was signed" in ended.stdout + ended.stderr
@@ -139,7 +139,7 @@ def test_loader__tampered_model__fails_and_measures_nothing(command: str, signed
 
 
 def test_loader__model_that_nobody_signed__fails_where_there_is_a_key(signed: dict[str, str]) -> None:
-    ended = typed("./scripts/test-cpu-performance.sh", **{**signed, "MODEL_SIGNATURE": "/absent.sig"})
+    ended = typed("./scripts/test-cpu-performance.sh", BIN, **{**signed, "MODEL_SIGNATURE": "/absent.sig"})
 
     assert (ended.returncode, ended.stdout) == (1, "0\n")
     assert "has no signature" in ended.stderr
@@ -147,7 +147,7 @@ def test_loader__model_that_nobody_signed__fails_where_there_is_a_key(signed: di
 
 def test_loader__signed_model__is_measured_and_said_to_be_verified(signed: dict[str, str], tmp_path: Path) -> None:
     result = tmp_path / "result.jsonl"
-    ended = typed("./scripts/test-cpu-performance.sh", HAWKOPS_RESULT=str(result), **signed)
+    ended = typed("./scripts/test-cpu-performance.sh", BIN, HAWKOPS_RESULT=str(result), **signed)
 
     assert ended.returncode == 0, ended.stderr
     assert "unsigned" not in ended.stderr

@@ -24,6 +24,7 @@ from typing import Any
 from hawkops.fleet import model as synthetic
 from hawkops.fleet.accelerators import BACKENDS, Found, gpu_in_log, npu_dispatch_library, npu_in_log
 from hawkops.fleet.model.signature import Standing, artefact, proof
+from hawkops.scripts.probes.android import Phone
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_SECONDS = 120.0
@@ -58,17 +59,26 @@ class Reading:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: one model on this machine. `signed` is false where no public key says who made it."""
+    """What is measured: one model on this host, or on the phone behind it.
+
+    `signed` is false where no public key says who made the model.
+    """
 
     path: Path
     digest: str
     synthetic: bool
     signed: bool = False
+    phone: Phone | None = None
 
     @property
     def name(self) -> str:
         """Return the model's name."""
         return synthetic.NAME if self.digest == synthetic.SHA256 else self.path.stem
+
+    @property
+    def where(self) -> str:
+        """Name the machine for people."""
+        return self.phone.name if self.phone else "this host"
 
     @property
     def caveats(self) -> str:
@@ -81,10 +91,9 @@ class Subject:
         """Describe the subject in a result."""
         host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores".lower()
         return {
-            "target": "host",
+            **(self.phone.described() if self.phone else {"target": "host", "host": host}),
             "model": self.name,
             "model_digest": f"sha256:{self.digest}",
-            "host": host,
             "synthetic": self.synthetic,
             "signature": Standing.VERIFIED.value if self.signed else Standing.UNSIGNED.value,
         }
@@ -98,14 +107,14 @@ class Unmeasurable(Exception):
         self.broken = broken
 
 
-def subject() -> Subject:
+def subject(phone: Phone | None = None) -> Subject:
     """Find the model to measure, LITERT_MODEL or the small generated one, and verify it. Raises Unmeasurable.
 
     Whoever loads a model asks here first: where there is a public key, a model that it does not prove is never loaded.
     """
     what = artefact()
     path = what.path
-    if importlib.util.find_spec("litert_lm") is None:
+    if phone is None and importlib.util.find_spec("litert_lm") is None:
         raise Unmeasurable(f"LiteRT is missing: {sys.executable} has no litert-lm-api")
     if not path.is_file():
         raise Unmeasurable(f"the model is missing: {path} (LITERT_MODEL names it)")
@@ -120,7 +129,7 @@ def subject() -> Subject:
     proven = proof(what)
     if proven.standing is Standing.BROKEN:
         raise Unmeasurable(f"not loaded: {proven.sentence}", broken=True)
-    return Subject(path, found, generated, signed=proven.standing is Standing.VERIFIED)
+    return Subject(path, found, generated, signed=proven.standing is Standing.VERIFIED, phone=phone)
 
 
 @dataclass(frozen=True)
