@@ -15,7 +15,7 @@ from hawkops.fleet.model import PATH
 from hawkops.fleet.model.signature import Artefact
 from hawkops.scripts.probes import integrity
 from tests.fleet.standin import KEY, StandIn, gateway, serving, wait_for
-from tests.probes.test_checks import keys
+from tests.probes.signing import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 ON = {"litert_enabled": True, "ai_fallback_to_cloud": True}

@@ -18,7 +18,7 @@ from hawkops.fleet.accelerators import gpu_on_phone, npu_on_phone
 from hawkops.fleet.model import PATH, SHA256, digest
 from hawkops.fleet.model.signature import Artefact
 from hawkops.scripts.probes import integrity
-from tests.probes.test_checks import keys
+from tests.probes.signing import keys
 from tests.probes.test_scripts import BIN, typed
 
 ADRENO = "Qualcomm, Adreno (TM) 750, OpenGL ES 3.2 V@0744.12"

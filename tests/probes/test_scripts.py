@@ -13,7 +13,7 @@ from hawkops.fleet.model import PATH
 from hawkops.fleet.model.signature import Artefact
 from hawkops.scripts.probes import integrity
 from tests.fleet.standin import serving
-from tests.probes.test_checks import keys
+from tests.probes.signing import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "hawkops/scripts/bin"

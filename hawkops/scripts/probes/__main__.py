@@ -154,9 +154,9 @@ def main() -> int:
     cache.add_argument("--force", action="store_true")
     fetch = add(
         "redownload",
-        lambda given: findings.report(integrity.redownload(artefact(), verify=given.verify, dry_run=given.dry_run)),
+        lambda given: findings.report(integrity.redownload(artefact(), dry_run=given.dry_run)),
     )
-    fetch.add_argument("--verify-integrity", dest="verify", action="store_true")
+    fetch.add_argument("--verify-integrity", action="store_true", help="the runbook's word: it is always verified")
     watch = add("watch-memory", lambda given: _with_model(lambda what: memory_watch.watched(what, given.duration)))
     watch.add_argument("--duration", type=minutes_and_seconds, default=60.0)
     leaks = add("memory-leaks", lambda given: _with_model(memory_watch.leaks))

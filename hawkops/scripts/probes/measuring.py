@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -28,7 +26,6 @@ from hawkops.scripts.probes.android import Phone
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_SECONDS = 120.0
-CLOUD_SECONDS = 10.0
 _LOUD = re.compile(r"error[: ]|failed to|couldn't|refused", re.IGNORECASE)
 
 
@@ -276,17 +273,14 @@ def ask_cloud(began: float | None = None) -> Reading:
         return Reading(name, unit, "cloud", None, "cloud AI is missing: CLOUD_AI_URL is not set")
     if not address.startswith(("http://", "https://")):
         return Reading(name, unit, "cloud", None, "CLOUD_AI_URL must begin with http:// or https://", broken=True)
+    from hawkops.core import outbound  # a Python that has nothing but LiteRT measures the rest all the same
+
     began = time.perf_counter() if began is None else began
-    body = json.dumps({"prompt": "Report the hazards in this photograph.", "max_tokens": 64}).encode()
-    request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
-        cloud_endpoint(address), body, {"Content-Type": "application/json"}
-    )
+    asked = {"prompt": "Report the hazards in this photograph.", "max_tokens": 64}
     try:
-        with urllib.request.urlopen(request, timeout=CLOUD_SECONDS) as answer:  # noqa: S310
-            given = json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return Reading(name, unit, "cloud", None, f"cloud AI gave no answer: {reason}", broken=True)
+        given = json.loads(outbound.ask(cloud_endpoint(address), json=asked))
+    except (outbound.Undelivered, ValueError) as error:
+        return Reading(name, unit, "cloud", None, f"cloud AI gave no answer: {error}", broken=True)
     seconds = time.perf_counter() - began
     if not isinstance(given, dict) or not given.get("text"):
         return Reading(name, unit, "cloud", None, "cloud AI's answer holds no text", broken=True)
