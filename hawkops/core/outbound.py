@@ -1,4 +1,4 @@
-"""The one client for calls to addresses that people type in: bounded in time and size, no redirects, no private networks.
+"""The one client for calls to other machines: bounded in time and size, no redirects, no private networks.
 
 `OUTBOUND_PRIVATE=1` allows private addresses (an installation inside a company's network); loopback counts as private.
 """
@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -61,6 +62,42 @@ def _resolved(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IP
 def post(url: str, *, json: object, headers: Mapping[str, str] | None = None) -> Receipt:
     """Send JSON. Raises InvalidInput for an address that may not be called, Undelivered when nobody answers."""
     address(url)
+    status, body = _answered(url, json, headers)
+    return Receipt(status, body.decode(errors="replace")[:500])
+
+
+def ask(url: str, *, json: object) -> bytes:
+    """Send JSON to an address that the operator set, a private one too, and return the answer. Raises Undelivered."""
+    status, body = _answered(url, json, None)
+    if status != httpx.codes.OK:
+        raise Undelivered(f"{urlsplit(url).hostname} answered {status}")
+    if len(body) >= ANSWER_BYTES_MOST:
+        raise Undelivered(f"{urlsplit(url).hostname} answered more than {ANSWER_BYTES_MOST // 1024} kB")
+    return body
+
+
+def fetch(url: str, target: Path, *, bytes_most: int) -> int:
+    """Write what an address holds into a file and return its size. Raises InvalidInput, Undelivered, OSError."""
+    address(url)
+    host, size = urlsplit(url).hostname, 0
+    try:
+        with (
+            httpx.stream("GET", url, timeout=SECONDS, follow_redirects=False, trust_env=False) as answer,
+            target.open("wb") as file,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                raise Undelivered(f"{host} answered {answer.status_code}")
+            for chunk in answer.iter_bytes():
+                size += len(chunk)
+                if size > bytes_most:
+                    raise Undelivered(f"{host} sends more than {bytes_most / 1e9:.0f} GB")
+                file.write(chunk)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Undelivered(f"{host}: {error or type(error).__name__}") from error
+    return size
+
+
+def _answered(url: str, json: object, headers: Mapping[str, str] | None) -> tuple[int, bytes]:
     try:
         with httpx.stream(
             "POST",
@@ -76,6 +113,6 @@ def post(url: str, *, json: object, headers: Mapping[str, str] | None = None) ->
                 body += chunk
                 if len(body) >= ANSWER_BYTES_MOST:
                     break
-            return Receipt(answer.status_code, body.decode(errors="replace")[:500])
+            return answer.status_code, body
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Undelivered(f"{urlsplit(url).hostname}: {error or type(error).__name__}") from error

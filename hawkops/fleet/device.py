@@ -16,6 +16,7 @@ from hawkops.fleet import model
 from hawkops.fleet.http import Client
 from hawkops.fleet.identity import Identity, this_host
 from hawkops.fleet.keeper import FlagKeeper
+from hawkops.fleet.model.signature import artefact
 from hawkops.fleet.ofrep import FlagClient
 from hawkops.fleet.telemetry import Telemetry
 from hawkops.fleet.workload import Workload
@@ -47,7 +48,9 @@ def described_model(path: Path) -> tuple[str, str | None, str]:
     """Return a model's name, the digest it must have (None: nobody says), and a phrase for the first line."""
     expected = model.expected_digest(path)
     name = model.NAME if expected == model.SHA256 else path.stem
-    return name, expected, f"{name} (sha256 {expected[:12]}…)" if expected else f"{name} (no digest to check against)"
+    known = f"sha256 {expected[:12]}…" if expected else "no digest to check against"
+    signed = "" if artefact(path).public_key.is_file() else ", unsigned: no public key"
+    return name, expected, f"{name} ({known}{signed})"
 
 
 async def run(settings: Settings, identity: Identity) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hawkops.fleet.http import Client, HttpError
 from hawkops.fleet.inference import Inference, InferenceFailed, InferenceProcess
 from hawkops.fleet.model import digest
+from hawkops.fleet.model.signature import Standing, artefact, proof
 from hawkops.fleet.orders import SAFE, Orders
 from hawkops.fleet.switching import Configuration, Switching
 from hawkops.fleet.telemetry import Telemetry
@@ -181,10 +182,13 @@ class Workload:
             found = await asyncio.to_thread(digest, self._model)
         except OSError as error:
             raise InferenceFailed("model_missing", f"{self._model} can't be read: {error.strerror}") from error
-        intact = self._expected_sha256 in (None, found)
-        self._reporting.validated(intact=intact)
-        if not intact:
+        expected = self._expected_sha256 in (None, found)
+        proven = await asyncio.to_thread(proof, artefact(self._model))
+        self._reporting.validated(intact=expected and proven.standing is not Standing.BROKEN)
+        if not expected:
             raise InferenceFailed("model_invalid", f"{self._model} is not the model it should be (sha256 {found})")
+        if proven.standing is Standing.BROKEN:
+            raise InferenceFailed("model_invalid", f"the model is not loaded: {proven.sentence}")
 
     async def _configure(self, process: InferenceProcess, wanted: Configuration) -> float:
         orders = self.orders

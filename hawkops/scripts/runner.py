@@ -38,7 +38,7 @@ BATCH_LINES = 2_000
 FLUSH_SECONDS = 0.25
 HEARTBEAT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
-FILE_BYTES = 2_000_000_000
+FILE_BYTES = 8_000_000_000  # a model, which redownload-models.sh writes
 ALLOWED = (
     "PATH",
     "HOME",

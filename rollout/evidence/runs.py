@@ -162,6 +162,8 @@ def _finding(verdict: Verdict, sentence: str, used: list[Result], lines: tuple[L
     }
     if any(one.get("simulated_cloud") for one in data):
         subject |= {"simulated": True, "simulated_what": "simulated cloud"}
+    if any(one.get("emulated") for one in data):
+        subject |= {"simulated": True, "simulated_what": "an Android emulator"}
     oldest = min(used, key=lambda one: one.at)
     newest = max(used, key=lambda one: one.at)
     return Finding(verdict, sentence, subject, lines, source=f"run:{newest.run.pk}", measured_at=oldest.at)

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from hawkops.fleet.cloud import CloudStandIn
 from hawkops.fleet.model import PATH
+from hawkops.fleet.model.signature import Artefact
+from hawkops.scripts.probes import integrity
 from tests.fleet.standin import KEY, StandIn, gateway, serving, wait_for
+from tests.probes.signing import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 ON = {"litert_enabled": True, "ai_fallback_to_cloud": True}
@@ -138,6 +141,26 @@ def test_device__tampered_model__is_not_loaded(tmp_path: Path) -> None:
         wait_for(lambda: list(standin.points("litert.model.validations")))
         outcomes = {attributes["outcome"] for attributes, _ in standin.points("litert.model.validations")}
         assert outcomes == {"failed"}
+
+
+def test_device__model_that_its_signature_does_not_prove__is_not_loaded(tmp_path: Path) -> None:
+    """The key in the data folder is enough; no digest stands beside the model."""
+    path, signing = tmp_path / "model.litertlm", tmp_path / "signing"
+    signing.mkdir()
+    path.write_bytes(PATH.read_bytes())
+    private, public = keys(signing, "model")
+    integrity.sign(Artefact(path, signing / f"{path.name}.sig", public), private)
+    with gateway(flags=dict(ON)) as standin, device(standin, tmp_path, model=path) as running:
+        wait_for(lambda: ("cpu", "cpu") in backends(standin), 20)
+        assert not running.said("unsigned")()
+    content = bytearray(path.read_bytes())
+    content[500_000] ^= 1
+    path.write_bytes(content)
+    with gateway(flags=dict(ON)) as standin, device(standin, tmp_path, model=path) as running:
+        wait_for(running.said("the model is not loaded: model.litertlm is not what was signed"), 20)
+        assert running.children() == []
+        wait_for(lambda: list(standin.points("litert.model.validations")))
+        assert {one["outcome"] for one, _ in standin.points("litert.model.validations")} == {"failed"}
 
 
 def test_device__litert_crashes__starts_it_again(tmp_path: Path) -> None:

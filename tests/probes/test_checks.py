@@ -8,33 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from hawkops.fleet import model as synthetic
 from hawkops.fleet.cloud import CloudStandIn
+from hawkops.fleet.model.signature import Artefact
+from hawkops.scripts import runner
 from hawkops.scripts.probes import android, core_ai, device_state, findings, integrity, memory_watch
 from hawkops.scripts.probes.findings import Finding
-from hawkops.scripts.probes.integrity import Artefact
 from hawkops.scripts.probes.measuring import Exit, Subject
 from tests.fleet.standin import serving
+from tests.probes.signing import keys
+from tests.probes.test_scripts import BIN, typed
 
 MEGABYTE = 1_000_000.0
-
-
-def keys(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a key pair on the curve that model signatures use."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    paths = folder / f"{name}.pem", folder / f"{name}.pub.pem"
-    paths[0].write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    paths[1].write_bytes(
-        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    return paths
 
 
 @pytest.fixture
@@ -166,16 +152,68 @@ def test_redownload__proven__replaces_and_unproven__leaves_the_old_one(
     what = Artefact(installed, tmp_path / "m.sig", public)
     integrity.sign(Artefact(folder / "good.litertlm", what.signature, public), private)
 
+    monkeypatch.setenv("OUTBOUND_PRIVATE", "1")
     monkeypatch.delenv("MODEL_URL", raising=False)
-    assert [f.outcome for f in integrity.redownload(what, verify=True)] == [Exit.UNMEASURED]
+    assert [f.outcome for f in integrity.redownload(what)] == [Exit.UNMEASURED]
     for name in ("bad.litertlm", "missing.litertlm"):
         monkeypatch.setenv("MODEL_URL", f"{url}/{name}")
-        assert findings.together(f.outcome for f in integrity.redownload(what, verify=True)) is Exit.FAILED
+        assert findings.together(f.outcome for f in integrity.redownload(what)) is Exit.FAILED
         assert installed.read_bytes() == b"old"
     monkeypatch.setenv("MODEL_URL", f"{url}/good.litertlm")
-    assert findings.together(f.outcome for f in integrity.redownload(what, verify=True)) is Exit.PASSED
+    assert findings.together(f.outcome for f in integrity.redownload(what)) is Exit.PASSED
     assert installed.read_bytes() == synthetic.PATH.read_bytes()
     assert sorted(p.name for p in tmp_path.glob(".*")) == []
+
+
+def test_redownload__no_key__replaces_nothing_and_is_no_data(
+    tmp_path: Path, shelf: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With or without the runbook's --verify-integrity: an unproven file never takes the old one's place."""
+    folder, url = shelf
+    (folder / "evil.litertlm").write_bytes(b"LITERTLM evil, unsigned")
+    installed = tmp_path / "installed.litertlm"
+    installed.write_bytes(b"old")
+    settings = {
+        "MODEL_URL": f"{url}/evil.litertlm",
+        "LITERT_MODEL": str(installed),
+        "HAWKOPS_DATA": str(tmp_path / "data"),
+        "OUTBOUND_PRIVATE": "1",
+    }
+    for options in ("", "--verify-integrity"):
+        ended = typed(f"./scripts/redownload-models.sh {options}", BIN, **settings)
+        assert ended.returncode == 77, ended.stdout + ended.stderr
+        assert "the old one stays: the new one is not proven" in ended.stdout
+        assert installed.read_bytes() == b"old"
+
+
+def test_redownload__goes_through_the_guard_and_shows_no_address(
+    tmp_path: Path, shelf: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, url = shelf
+    what = Artefact(tmp_path / "m.litertlm", tmp_path / "m.sig", tmp_path / "m.pub")
+    monkeypatch.delenv("OUTBOUND_PRIVATE", raising=False)
+    monkeypatch.setenv("MODEL_URL", f"{url.replace('http:', 'https:')}/m?X-Amz-Signature=s3cr3t")
+    (found,) = integrity.redownload(what)
+    assert (found.outcome, "OUTBOUND_PRIVATE=1 allows that" in found.sentence) == (Exit.FAILED, True)
+    monkeypatch.setenv("OUTBOUND_PRIVATE", "1")
+    for address in (f"{url}/missing?X-Amz-Signature=s3cr3t", "http://127.0.0.1:1/m?X-Amz-Signature=s3cr3t"):
+        monkeypatch.setenv("MODEL_URL", address)
+        (found,) = integrity.redownload(what)
+        assert found.outcome is Exit.FAILED
+        assert "127.0.0.1" in found.sentence
+        assert "s3cr3t" not in found.sentence
+
+
+def test_redownload__as_large_as_may_be_written() -> None:
+    assert integrity.DOWNLOAD_BYTES_MOST <= runner.FILE_BYTES
+
+
+def test_cache_clear__model_missing__is_a_lack(tmp_path: Path) -> None:
+    nothing = Artefact(tmp_path / "absent/m.litertlm", tmp_path, tmp_path)
+    (found,) = integrity.cache_clear(nothing, force=True)
+
+    assert found.outcome is Exit.UNMEASURED
+    assert "the model is missing" in found.sentence
 
 
 # ---- memory ----
@@ -312,6 +350,21 @@ def test_gpu_drivers__of_a_device__are_named(adb: Path) -> None:
     (found,) = device_state.gpu_drivers()
 
     assert found == Finding("GPU driver", Exit.PASSED, "Qualcomm, Adreno (TM) 750, OpenGL ES 3.2 V@0744.12")
+
+
+@pytest.mark.parametrize(
+    "renderer",
+    [
+        "Google (Google Inc.), Android Emulator OpenGL ES Translator (Google SwiftShader), OpenGL ES 3.1",
+        "Mesa, llvmpipe (LLVM 15.0.7, 256 bits), OpenGL ES 3.2 Mesa 23.1",
+    ],
+)
+def test_gpu_drivers__software_behind_adb__is_no_gpu(adb: Path, renderer: str) -> None:
+    (adb / "dumpsys").write_text(f"…\nGLES: {renderer}\n")
+
+    (found,) = device_state.gpu_drivers()
+
+    assert found == Finding("GPU driver", Exit.UNMEASURED, f"software adapter, not a GPU: {renderer}")
 
 
 def test_gpu_memory__not_counted_by_the_device__is_a_lack(adb: Path) -> None:

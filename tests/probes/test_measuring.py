@@ -1,9 +1,11 @@
 """Readings from LiteRT's children: what passes for a measurement, and every way it lies."""
 
+import http.server
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,33 @@ def test_fallback__no_cloud__is_a_lack_and_an_unreachable_one_a_failure(monkeypa
     monkeypatch.setenv("CLOUD_AI_URL", "file:///etc/passwd")
     assert measuring.fallback(SUBJECT).broken
     assert children.read_text() == before
+
+
+def test_cloud__redirect__is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            paths.append(self.path)
+            self.send_response(307)
+            self.send_header("Location", "/elsewhere/generate")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        monkeypatch.setenv("CLOUD_AI_URL", f"http://user:s3cr3t@127.0.0.1:{server.server_port}")
+        reading = measuring.ask_cloud()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (reading.value, reading.broken) == (None, True)
+    assert reading.sentence == "cloud AI gave no answer: 127.0.0.1 answered 307"
+    assert paths == ["/v1/generate"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

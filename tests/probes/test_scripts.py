@@ -10,7 +10,10 @@ import pytest
 
 from hawkops.fleet.cloud import CloudStandIn
 from hawkops.fleet.model import PATH
+from hawkops.fleet.model.signature import Artefact
+from hawkops.scripts.probes import integrity
 from tests.fleet.standin import serving
+from tests.probes.signing import keys
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "hawkops/scripts/bin"
@@ -19,6 +22,8 @@ FROM_ENVIRONMENT = (
     "HAWKOPS_BACKENDS",
     "HAWKOPS_RESULT",
     "LITERT_MODEL",
+    "MODEL_SIGNATURE",
+    "MODEL_SIGNING_PUBLIC_KEY",
     "CLOUD_AI_URL",
     "PYTHONPATH",
 )
@@ -83,6 +88,79 @@ def test_script__broken_model__prints_zero_and_fails(tmp_path: Path) -> None:
     ended = typed("./scripts/test-cpu-performance.sh", LITERT_MODEL=str(broken))
     assert (ended.returncode, ended.stdout) == (1, "0\n")
     assert "failed" in ended.stderr
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> dict[str, str]:
+    """Settings of an installation whose model is signed."""
+    model = tmp_path / "m.litertlm"
+    model.write_bytes(PATH.read_bytes())
+    private, public = keys(tmp_path, "author")
+    integrity.sign(Artefact(model, tmp_path / "m.sig", public), private)
+    return {
+        "LITERT_MODEL": str(model),
+        "MODEL_SIGNATURE": str(tmp_path / "m.sig"),
+        "MODEL_SIGNING_PUBLIC_KEY": str(public),
+    }
+
+
+def tampered(settings: dict[str, str]) -> None:
+    """Flip one bit of weights: LiteRT itself runs such a model without a word."""
+    model = Path(settings["LITERT_MODEL"])
+    data = bytearray(model.read_bytes())
+    data[500_000] ^= 1
+    model.write_bytes(data)
+
+
+LOADERS = (
+    "./scripts/test-cpu-performance.sh",
+    "./scripts/test-gpu-performance.sh",
+    "./scripts/test-npu-performance.sh",
+    "./scripts/test-memory-usage.sh",
+    "./scripts/test-backend-switching.sh",
+    "./run_litert_performance_tests.sh",
+    "./run_comprehensive_ai_tests.sh",
+    "./scripts/verify-core-ai.sh",
+    "./scripts/monitor-memory-usage.sh --duration=2s",
+    "./scripts/check-memory-leaks.sh",
+    "./scripts/check-gpu-drivers.sh",
+)
+
+
+@pytest.mark.parametrize("command", LOADERS)
+def test_loader__tampered_model__fails_and_measures_nothing(command: str, signed: dict[str, str]) -> None:
+    tampered(signed)
+    ended = typed(command, BIN, **signed)
+
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "m.litertlm is not what was signed" in ended.stdout + ended.stderr
+    assert "tokens/sec on this host" not in ended.stdout
+    assert "measured" not in ended.stdout
+
+
+def test_loader__model_that_nobody_signed__fails_where_there_is_a_key(signed: dict[str, str]) -> None:
+    ended = typed("./scripts/test-cpu-performance.sh", BIN, **{**signed, "MODEL_SIGNATURE": "/absent.sig"})
+
+    assert (ended.returncode, ended.stdout) == (1, "0\n")
+    assert "has no signature" in ended.stderr
+
+
+def test_loader__signed_model__is_measured_and_said_to_be_verified(signed: dict[str, str], tmp_path: Path) -> None:
+    result = tmp_path / "result.jsonl"
+    ended = typed("./scripts/test-cpu-performance.sh", BIN, HAWKOPS_RESULT=str(result), **signed)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "unsigned" not in ended.stderr
+    assert json.loads(result.read_text())["signature"] == "verified"
+
+
+def test_loader__no_key__measures_and_says_unsigned(tmp_path: Path) -> None:
+    result = tmp_path / "result.jsonl"
+    ended = typed("./scripts/test-cpu-performance.sh", HAWKOPS_RESULT=str(result), HAWKOPS_DATA=str(tmp_path))
+
+    assert ended.returncode == 0, ended.stderr
+    assert "the model is unsigned" in ended.stderr
+    assert json.loads(result.read_text())["signature"] == "unsigned"
 
 
 def test_script__python_without_litert__exits_77(tmp_path: Path) -> None:

@@ -308,6 +308,16 @@ def test_synthetic_run__ticks_in_demo_only(begin: Callable[..., Release], enviro
         assert ("Wrong subject: synthetic model, x86 host." in kept.sentence) is (environment != "demo")
 
 
+@pytest.mark.django_db
+def test_run_on_an_emulator__is_no_device(begin: Callable[..., Release]) -> None:
+    release = begin("staging")
+    ran("staging", BENCHMARK, *({**one, "emulated": True} for one in SIX))
+    refreshing.release_refresh(release=release)
+    for kept in Evidence.objects.filter(release=release, box__in=("memory_limit", "backend_switching")):
+        assert kept.verdict == "NO_DATA"
+        assert "Wrong subject: an Android emulator." in kept.sentence
+
+
 # ---- cloud ----
 
 

@@ -19,12 +19,15 @@ from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.fleet import model as synthetic
+from hawkops.fleet.model.signature import Artefact
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
 from hawkops.scripts import selectors, services
 from hawkops.scripts.entries import CATALOGUE, script
 from hawkops.scripts.models import Run, State
+from hawkops.scripts.probes.integrity import sign
 from tests.probes.play_standin import serving
+from tests.probes.signing import keys
 from tests.probes.test_tools import KUBECTL, placed
 
 ME = Actor("person:1", "releaser-1")
@@ -167,10 +170,15 @@ def test_program__dry_run__passes_and_changes_nothing(name: str, tmp_path: Path,
             "HAWKOPS_DATA": str(data),
             "LITERT_MODEL": str(model / "m.litertlm"),
             "MODEL_URL": shelf,
+            "OUTBOUND_PRIVATE": "1",
             "PLAY_API_URL": url,
             "PLAY_SERVICE_ACCOUNT": str(account),
             "APP_BUNDLE": str(bundle),
         }
+        if name == "scripts/redownload-models.sh":  # it replaces by what is proven only, in its dry run too
+            private, public = keys(tmp_path, "author")
+            sign(Artefact(model / "m.litertlm", tmp_path / "m.sig", public), private)
+            env |= {"MODEL_SIGNATURE": str(tmp_path / "m.sig"), "MODEL_SIGNING_PUBLIC_KEY": str(public)}
         before = tree(data, model)
         done = subprocess.run(
             [str(entry.path), *entry.command_arguments(given, dry_run=True)],

@@ -11,12 +11,13 @@ from django.conf import settings
 from hawkops.accounts.models import LoginLink, RoleGrant, User
 from hawkops.core import clock
 from hawkops.core.errors import InvalidInput
+from hawkops.fleet.model.signature import artefact
 from hawkops.history.models import HistoryEntry, Personal
 from hawkops.history.services import history_verify
 from hawkops.scripts.checks import audit, encryption, security
 from hawkops.scripts.probes import findings
 from hawkops.scripts.probes.findings import Finding, failed, passed
-from hawkops.scripts.probes.integrity import artefact, signature_finding
+from hawkops.scripts.probes.integrity import signature_finding
 from hawkops.scripts.probes.measuring import Exit
 
 CONTROLS = Path(__file__).with_name("controls.yaml")

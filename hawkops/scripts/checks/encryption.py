@@ -15,9 +15,10 @@ from django.contrib.auth.hashers import identify_hasher
 from django.db import connection
 
 from hawkops.accounts.models import DeviceKey, User
+from hawkops.fleet.model.signature import artefact
 from hawkops.scripts.probes.android import AdbFailed, NoDevice, device
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
-from hawkops.scripts.probes.integrity import artefact, signature_finding
+from hawkops.scripts.probes.integrity import signature_finding
 
 SECRET_CHARACTERS_LEAST = 40
 CERTIFICATE_DAYS_LEAST = 14

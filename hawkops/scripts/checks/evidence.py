@@ -21,6 +21,7 @@ from django.conf import settings
 
 from hawkops.core import clock
 from hawkops.core.errors import InvalidInput
+from hawkops.fleet.model.signature import artefact
 from hawkops.history import selectors
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
@@ -28,7 +29,6 @@ from hawkops.history.services import change, history_verify
 from hawkops.scripts.checks import archive
 from hawkops.scripts.models import Run
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
-from hawkops.scripts.probes.integrity import artefact
 
 LOOK_BACK = timedelta(days=7)
 INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

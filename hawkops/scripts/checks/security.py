@@ -16,11 +16,12 @@ from django.conf import settings
 
 from hawkops.accounts.models import DeviceKey
 from hawkops.core import clock
+from hawkops.fleet.model.signature import artefact
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from hawkops.scripts.checks.encryption import SECRETS
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
-from hawkops.scripts.probes.integrity import artefact, sign, signature_finding
+from hawkops.scripts.probes.integrity import sign, signature_finding
 from hawkops.scripts.probes.measuring import Exit
 
 APPLIED = "security/applied.json"

@@ -55,6 +55,13 @@ def user_metrics(text: str) -> str:
     return ",".join(names)
 
 
+def a_device(text: str) -> str:
+    """Accept the serial of a device as `adb devices` lists it (an address with a port, too), or `host`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}", text):
+        raise InvalidInput(f"{text!r} is no serial of a device; write it as adb devices lists it, or host.")
+    return text
+
+
 def a_threshold_file(text: str) -> str:
     """Accept the name of a threshold file: it is looked up beside the installed one."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.ya?ml", text):
@@ -70,3 +77,4 @@ def a_report(text: str) -> str:
 
 
 TRACK = Argument("track", "internal, alpha, beta or production", a_word)
+DEVICE = Argument("device", "serial of a device, or host; else the only one attached, else this host", a_device)

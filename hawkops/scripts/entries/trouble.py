@@ -29,7 +29,7 @@ ALL = (
         "Download models anew",
         "Fetches the model from MODEL_URL; only a proven one takes the old one's place.",
         TROUBLE,
-        arguments=(Argument("verify-integrity", "verify the signature before anything is replaced", switch=True),),
+        arguments=(Argument("verify-integrity", "the runbook's word; the signature is always verified", switch=True),),
         changes_anything=True,
         timeout_seconds=1800,
     ),

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from hawkops.fleet import model as synthetic
+from hawkops.fleet.model.signature import artefact
 from hawkops.scripts.probes import (
     cluster,
     core_ai,
@@ -18,6 +19,7 @@ from hawkops.scripts.probes import (
     play,
     repeating,
     results,
+    target,
 )
 from hawkops.scripts.probes.benchmark import benchmark, minutes_and_seconds
 from hawkops.scripts.probes.measuring import (
@@ -27,19 +29,16 @@ from hawkops.scripts.probes.measuring import (
     Unmeasurable,
     declared_backends,
     fallback,
-    memory,
     subject,
-    switching,
-    throughput,
 )
 
 # These print one integer, which the runbook compares.
 NUMBERS: dict[str, tuple[limits.Limit, Callable[[Subject], Reading]]] = {
-    "cpu": (limits.CPU, lambda what: throughput(what, "cpu")),
-    "gpu": (limits.GPU, lambda what: throughput(what, "gpu")),
-    "npu": (limits.NPU, lambda what: throughput(what, "npu")),
-    "memory": (limits.MEMORY, lambda what: memory(what, "cpu")),
-    "switching": (limits.SWITCHING, lambda what: switching(what, declared_backends())),
+    "cpu": (limits.CPU, lambda what: target.throughput(what, "cpu")),
+    "gpu": (limits.GPU, lambda what: target.throughput(what, "gpu")),
+    "npu": (limits.NPU, lambda what: target.throughput(what, "npu")),
+    "memory": (limits.MEMORY, lambda what: target.memory(what, "cpu")),
+    "switching": (limits.SWITCHING, lambda what: target.switching(what, declared_backends())),
     "fallback": (limits.FALLBACK, fallback),
 }
 
@@ -56,12 +55,12 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def number(name: str) -> Exit:
-    """Measure one thing, print its integer (0 when there is none) and judge it."""
+def number(name: str, device: str) -> Exit:
+    """Measure one thing on the target, print its integer (0 when there is none) and judge it."""
     limit, measure = NUMBERS[name]
     what: Subject | None = None
     try:
-        what = subject()
+        what = target.subject(device)
         reading = measure(what)
     except Unmeasurable as lack:
         reading = Reading(name, limit.unit, name, None, str(lack), lack.broken)
@@ -71,8 +70,8 @@ def number(name: str) -> Exit:
         print(0, flush=True)
         say(f"{name}: {'failed' if reading.broken else 'could not measure'}: {reading.sentence}")
         return outcome
-    about = f"{what.name} on this host" if what else "this host"
-    worth = "; the model is synthetic, so this says nothing about a phone" if what and what.synthetic else ""
+    about = f"{what.name} on {what.where}" if what else "this host"
+    worth = what.caveats if what else ""
     print(limit.shown(reading.value), flush=True)
     say(f"{name}: {limit.shown(reading.value)} {limit.unit} ({limit.goal}), {about}{worth}")
     return outcome
@@ -88,7 +87,7 @@ def _with_model(look: Callable[[Subject], Iterable[findings.Finding]]) -> Exit:
 
 
 def _model_integrity(given: argparse.Namespace) -> Exit:
-    what = integrity.artefact()
+    what = artefact()
     found = [integrity.signature_finding(what)]
     if (
         given.environment in ("production", "staging")
@@ -101,7 +100,7 @@ def _model_integrity(given: argparse.Namespace) -> Exit:
 
 
 def _check_integrity(_given: argparse.Namespace) -> Exit:
-    what = integrity.artefact()
+    what = artefact()
     return findings.report([*integrity.structure_findings(what), integrity.signature_finding(what)])
 
 
@@ -126,9 +125,18 @@ def main() -> int:
         command.set_defaults(run=run)
         return command
 
+    of_device = "a serial that `adb devices` lists, or host; else the only device that is attached, else this host"
     for name in NUMBERS:
-        add(name, lambda given: number(given.name))
-    whole = add("performance", lambda given: benchmark(given.environment, given.duration, declared_backends()))
+        measured = add(name, lambda given: number(given.name, given.device))
+        # cloud AI is asked from here, whatever is attached
+        measured.set_defaults(device=target.HOST)
+        if name != "fallback":
+            measured.add_argument("--device", default="", help=of_device)
+    whole = add(
+        "performance",
+        lambda given: benchmark(given.environment, given.duration, declared_backends(), device=given.device),
+    )
+    whole.add_argument("--device", default="", help=of_device)
     usual = os.environ.get("HAWKOPS_ENVIRONMENT") or "demo"
     whole.add_argument("--environment", choices=["production", "staging", "demo"], default=usual)
     whole.add_argument("--duration", type=minutes_and_seconds, default=0.0, help="for example 90s, 60m or 2h")
@@ -141,18 +149,14 @@ def main() -> int:
     add("check-model", _check_integrity)
     cache = add(
         "clear-cache",
-        lambda given: findings.report(
-            integrity.cache_clear(integrity.artefact(), force=given.force, dry_run=given.dry_run)
-        ),
+        lambda given: findings.report(integrity.cache_clear(artefact(), force=given.force, dry_run=given.dry_run)),
     )
     cache.add_argument("--force", action="store_true")
     fetch = add(
         "redownload",
-        lambda given: findings.report(
-            integrity.redownload(integrity.artefact(), verify=given.verify, dry_run=given.dry_run)
-        ),
+        lambda given: findings.report(integrity.redownload(artefact(), dry_run=given.dry_run)),
     )
-    fetch.add_argument("--verify-integrity", dest="verify", action="store_true")
+    fetch.add_argument("--verify-integrity", action="store_true", help="the runbook's word: it is always verified")
     watch = add("watch-memory", lambda given: _with_model(lambda what: memory_watch.watched(what, given.duration)))
     watch.add_argument("--duration", type=minutes_and_seconds, default=60.0)
     leaks = add("memory-leaks", lambda given: _with_model(memory_watch.leaks))

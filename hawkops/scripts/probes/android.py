@@ -1,15 +1,23 @@
 """The Android device beside this host, if there is exactly one: asked through `adb`, every answer checked."""
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 SECONDS = 30.0
+PUSH_BYTES_PER_SECOND = 2_000_000
 
 
 class NoDevice(Exception):
     """There is no device to ask; the message says what is missing."""
+
+
+class NoneAttached(NoDevice):
+    """No device is attached at all, ready or not."""
 
 
 class AdbFailed(Exception):
@@ -30,32 +38,90 @@ class Device:
         """Read a system property; empty when it is not set."""
         return self.shell("getprop", name).strip()
 
+    def push(self, local: Path, remote: str) -> None:
+        """Copy a file to the device. Raises AdbFailed."""
+        seconds = SECONDS + local.stat().st_size / PUSH_BYTES_PER_SECOND
+        _adb("-s", self.serial, "push", str(local), remote, timeout_seconds=seconds)
+
+    @cached_property
+    def renderer(self) -> str:
+        """What draws on its screen: the GLES line of SurfaceFlinger; empty when there is none. Raises AdbFailed."""
+        found = re.search(r"GLES:\s*(.+)", self.shell("dumpsys", "SurfaceFlinger"))
+        return found[1].strip() if found else ""
+
+
+@dataclass(frozen=True)
+class Phone:
+    """A device and what it says of itself. Its serial number is nobody's business in a result."""
+
+    device: Device
+    model: str
+    android: str
+    soc: str
+    emulated: bool
+
+    @property
+    def name(self) -> str:
+        """Name it for people."""
+        return f"{self.model}, Android {self.android}{' (an emulator)' if self.emulated else ''}"
+
+    def described(self) -> dict[str, str | bool]:
+        """Describe it in a result."""
+        return {
+            "target": "device",
+            "host": self.name,
+            "device_model": self.model,
+            "android_version": self.android,
+            "soc": self.soc,
+            **({"emulated": True} if self.emulated else {}),
+        }
+
+
+def phone(attached: Device) -> Phone:
+    """Ask a device what it is. Raises AdbFailed."""
+    maker, model = attached.property("ro.product.manufacturer"), attached.property("ro.product.model")
+    hardware = attached.property("ro.hardware")
+    return Phone(
+        attached,
+        model if maker.lower() in model.lower() else f"{maker} {model}",
+        attached.property("ro.build.version.release") or "?",
+        attached.property("ro.soc.model") or hardware,
+        emulated=hardware in ("ranchu", "goldfish", "cutf_cvm") or attached.property("ro.boot.qemu") == "1",
+    )
+
 
 def package() -> str:
     """The app's package on a device."""
     return os.environ.get("ANDROID_PACKAGE") or "com.hazardhawk"
 
 
-def device() -> Device:
-    """Find the device: ANDROID_SERIAL, else the only one that `adb devices` lists as ready. Raises NoDevice."""
+def device(named: str = "") -> Device:
+    """Find the device: the named one, ANDROID_SERIAL, else the only one that `adb devices` lists as ready.
+
+    Raises NoDevice.
+    """
     if shutil.which("adb") is None:
-        raise NoDevice("no Android device: adb is not installed on this host")
+        raise NoneAttached("no Android device: adb is not installed on this host")
     try:
         listed = _adb("devices")
     except AdbFailed as error:
         raise NoDevice(f"no Android device: {error}") from error
     rows = [line.split("\t") for line in listed.splitlines() if "\t" in line]
-    ready = [serial for serial, state in (row[:2] for row in rows) if state.strip() == "device"]
-    wanted = os.environ.get("ANDROID_SERIAL")
+    states = {row[0]: row[1].strip() for row in rows}
+    ready = [serial for serial, state in states.items() if state == "device"]
+    wanted, by = (named, "--device") if named else (os.environ.get("ANDROID_SERIAL"), "ANDROID_SERIAL")
     if wanted:
         if wanted not in ready:
-            raise NoDevice(f"no Android device: {wanted} (ANDROID_SERIAL) is not ready")
+            state = f"is {states[wanted]}" if wanted in states else "is not attached"
+            raise NoDevice(f"no Android device: {wanted} ({by}) is not ready: it {state}")
         return Device(wanted)
     if len(ready) > 1:
-        raise NoDevice(f"{len(ready)} Android devices are attached; ANDROID_SERIAL says which one")
+        raise NoDevice(
+            f"{len(ready)} Android devices are attached ({', '.join(ready)}); --device or ANDROID_SERIAL says which one"
+        )
     if not ready:
-        waiting = f"; {len(rows)} not ready ({', '.join(sorted({row[1].strip() for row in rows}))})" if rows else ""
-        raise NoDevice(f"no Android device is attached{waiting}")
+        waiting = f"; {len(rows)} not ready ({', '.join(sorted(set(states.values())))})" if rows else ""
+        raise (NoDevice if rows else NoneAttached)(f"no Android device is attached{waiting}")
     return Device(ready[0])
 
 

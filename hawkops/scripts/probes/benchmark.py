@@ -10,10 +10,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from hawkops.scripts.probes import limits, results
+from hawkops.scripts.probes import limits, results, target
 from hawkops.scripts.probes.limits import Limit
 from hawkops.scripts.probes.measuring import (
     Exit,
@@ -21,10 +21,6 @@ from hawkops.scripts.probes.measuring import (
     Subject,
     Unmeasurable,
     fallback,
-    memory,
-    subject,
-    switching,
-    throughput,
 )
 
 MARKS = {Exit.PASSED: "✅", Exit.FAILED: "❌", Exit.UNMEASURED: "⚪"}
@@ -66,20 +62,40 @@ def together(readings: list[Reading], limit: Limit) -> Reading:
     return replace(last, value=value, sentence=f"{words} of {len(values)} rounds", details=details)
 
 
-def plan(what: Subject, declared: tuple[str, ...]) -> dict[str, tuple[Limit, Callable[[], Reading] | None]]:
-    """List the six lines in the runbook's order; None stands where the release doesn't declare the backend."""
+@dataclass(frozen=True)
+class Planned:
+    """One of the six lines: its limit, what it speaks of, and how it is measured (None: not declared)."""
+
+    limit: Limit
+    subject: Subject
+    measure: Callable[[], Reading] | None
+
+
+def plan(what: Subject, declared: tuple[str, ...]) -> dict[str, Planned]:
+    """List the six lines in the runbook's order; None stands where the release doesn't declare the backend.
+
+    The fallback is that of this host, whatever the target: nobody can kill an app's inference through adb and see it ask.
+    """
 
     def of(backend: str) -> Callable[[], Reading] | None:
-        return (lambda: throughput(what, backend)) if backend in declared else None
+        return (lambda: target.throughput(what, backend)) if backend in declared else None
 
+    here = replace(what, phone=None)
     return {
-        "cpu": (limits.CPU, of("cpu")),
-        "gpu": (limits.GPU, of("gpu")),
-        "npu": (limits.NPU, of("npu")),
-        "memory": (replace(limits.MEMORY, strict=True), lambda: memory(what, declared[0])),
-        "switching": (replace(limits.SWITCHING, strict=True), lambda: switching(what, declared)),
-        "fallback": (limits.FALLBACK, lambda: fallback(what)),
+        "cpu": Planned(limits.CPU, what, of("cpu")),
+        "gpu": Planned(limits.GPU, what, of("gpu")),
+        "npu": Planned(limits.NPU, what, of("npu")),
+        "memory": Planned(replace(limits.MEMORY, strict=True), what, lambda: target.memory(what, declared[0])),
+        "switching": Planned(replace(limits.SWITCHING, strict=True), what, lambda: target.switching(what, declared)),
+        "fallback": Planned(limits.FALLBACK, here, lambda: _fallback(what, here)),
     }
+
+
+def _fallback(what: Subject, here: Subject) -> Reading:
+    reading = fallback(here)
+    if what.phone and reading.value is not None:
+        return replace(reading, sentence=f"{reading.sentence}, asked from this host")
+    return reading
 
 
 def line(limit: Limit, reading: Reading, outcome: Exit) -> str:
@@ -91,21 +107,21 @@ def line(limit: Limit, reading: Reading, outcome: Exit) -> str:
     return f"{head} · measured {limit.shown(reading.value)} {limit.unit}{note}"
 
 
-def benchmark(environment: str, duration_seconds: float, declared: tuple[str, ...]) -> Exit:
+def benchmark(environment: str, duration_seconds: float, declared: tuple[str, ...], *, device: str = "") -> Exit:
     """Measure, print the six lines and judge them together: any failure fails, else any lack leaves it unmeasured."""
     try:
-        what = subject()
+        what = target.subject(device)
     except Unmeasurable as lack:
         print(lack, file=sys.stderr)
         return Exit.FAILED if lack.broken else Exit.UNMEASURED
-    kind = "synthetic model" if what.synthetic else "model"
-    print(f"{kind} {what.name} on this host, environment {environment}", file=sys.stderr, flush=True)
+    kind = ("synthetic " if what.synthetic else "") + ("model" if what.signed else "unsigned model")
+    print(f"{kind} {what.name} on {what.where}, environment {environment}", file=sys.stderr, flush=True)
     lines = plan(what, declared)
-    rounds: dict[str, list[Reading]] = {name: [] for name, (_, measure) in lines.items() if measure}
+    rounds: dict[str, list[Reading]] = {name: [] for name, planned in lines.items() if planned.measure}
     began = news_at = time.monotonic()
     while True:
         for name, readings in rounds.items():
-            measure = lines[name][1]
+            measure = lines[name].measure
             if measure is not None:
                 readings.append(measure())
         elapsed = time.monotonic() - began
@@ -116,15 +132,16 @@ def benchmark(environment: str, duration_seconds: float, declared: tuple[str, ..
             done = len(next(iter(rounds.values())))
             print(f"{done} rounds in {elapsed:.0f} of {duration_seconds:.0f} s", file=sys.stderr, flush=True)
     outcomes: dict[str, Exit] = {}
-    for name, (limit, measure) in lines.items():
-        if measure is None:
+    for name, planned in lines.items():
+        limit = planned.limit
+        if planned.measure is None:
             print(f"{OUT_OF_SCOPE} {limit.title}: {limit.goal} · not declared by this release, not judged", flush=True)
             continue
         reading = together(rounds[name], limit)
         outcomes[limit.title] = limits.judged(reading, limit)
-        results.append(reading, limit, outcomes[limit.title], what, environment=environment)
+        results.append(reading, limit, outcomes[limit.title], planned.subject, environment=environment)
         print(line(limit, reading, outcomes[limit.title]), flush=True)
-    print(f"{summary(outcomes)}; {kind} {what.name} on this host", file=sys.stderr, flush=True)
+    print(f"{summary(outcomes)}; {kind} {what.name} on {what.where}", file=sys.stderr, flush=True)
     if Exit.FAILED in outcomes.values():
         return Exit.FAILED
     return Exit.UNMEASURED if Exit.UNMEASURED in outcomes.values() else Exit.PASSED

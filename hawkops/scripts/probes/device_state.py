@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hawkops.fleet.accelerators import is_software
+from hawkops.fleet.model.signature import artefact, data_folder
 from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, device, package
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
-from hawkops.scripts.probes.integrity import artefact, data_folder
 from hawkops.scripts.probes.measuring import Reading, Unmeasurable, subject, throughput
 
 FREE_SHARE_LEAST = 0.10
@@ -112,12 +113,13 @@ def gpu_drivers() -> Iterator[Finding]:
     """Name the GPU and its driver; on this host LiteRT itself must have selected a hardware adapter."""
     title = "GPU driver"
     try:
-        said = device().shell("dumpsys", "SurfaceFlinger")
-        found = re.search(r"GLES:\s*(.+)", said)
-        if found is None:
+        renderer = device().renderer
+        if not renderer:
             yield unmeasured(title, "the device names no GPU (dumpsys SurfaceFlinger has no GLES line)")
+        elif is_software(renderer):
+            yield unmeasured(title, f"software adapter, not a GPU: {renderer}")
         else:
-            yield passed(title, found[1].strip())
+            yield passed(title, renderer)
         return
     except NoDevice as lack:
         no_device = str(lack)

@@ -1,58 +1,22 @@
-"""Is the model the one that was signed? Verified before it is loaded: LiteRT runs a tampered file without a word.
-
-The signature is an OpenSSF model signature (a Sigstore bundle with one SHA-256 for each file), made with an elliptic-curve
-key. Without a public key nothing can be verified, and that is said: a digest alone proves nothing about its author.
-"""
+"""The model's files as lines of a check: signature, structure, and the two repairs of troubleshooting."""
 
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hawkops.fleet import model as synthetic
+from hawkops.fleet.model.signature import Artefact, Standing, data_folder, proof
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
 from hawkops.scripts.probes.measuring import Exit
 
 MAGIC = b"LITERTLM"
 FLATBUFFER = b"TFL3"
 CACHES = ("*.xnnpack_cache", "*_mldrift_*", "*.mldrift_cache")
-DOWNLOAD_SECONDS = 600.0
+# no more than the runner lets a script write
 DOWNLOAD_BYTES_MOST = 8_000_000_000
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A model, file or folder, with the signature and the key that belong to it."""
-
-    path: Path
-    signature: Path
-    public_key: Path
-
-    @property
-    def files(self) -> list[Path]:
-        """The files it is made of."""
-        return [self.path] if self.path.is_file() else sorted(p for p in self.path.rglob("*") if p.is_file())
-
-
-def data_folder() -> Path:
-    """Where this installation keeps its keys."""
-    return Path(os.environ.get("HAWKOPS_DATA") or Path(__file__).resolve().parents[3] / ".hawkops")
-
-
-def artefact() -> Artefact:
-    """The model of this host: LITERT_MODEL or the generated one, MODEL_SIGNATURE and MODEL_SIGNING_PUBLIC_KEY.
-
-    Unless told, signature and key stand where `deploy-security-stack.sh` puts them, in the data folder.
-    """
-    path = Path(os.environ.get("LITERT_MODEL") or synthetic.PATH)
-    keys = data_folder() / "signing"
-    return Artefact(
-        path,
-        Path(os.environ.get("MODEL_SIGNATURE") or keys / f"{path.name}.sig"),
-        Path(os.environ.get("MODEL_SIGNING_PUBLIC_KEY") or keys / "model.pub.pem"),
-    )
 
 
 def signature_finding(what: Artefact) -> Finding:
@@ -60,22 +24,9 @@ def signature_finding(what: Artefact) -> Finding:
     title = "Model signature"
     if not what.path.exists():
         return unmeasured(title, f"the model is missing: {what.path} (LITERT_MODEL names it)")
-    if not what.public_key.is_file():
-        return unmeasured(
-            title, f"no public key at {what.public_key}: run deploy-security-stack.sh, or set MODEL_SIGNING_PUBLIC_KEY"
-        )
-    if not what.signature.is_file():
-        return failed(title, f"{what.path.name} has no signature at {what.signature} (MODEL_SIGNATURE names it)")
-    from model_signing import verifying
-
-    began = time.perf_counter()
-    try:
-        verifying.Config().use_elliptic_key_verifier(public_key=what.public_key).verify(what.path, what.signature)
-    except Exception as error:  # noqa: BLE001 - whatever it says, the model is not proven
-        return failed(title, f"{what.path.name} is not what was signed: {' '.join(str(error).split())[:300]}")
-    milliseconds = (time.perf_counter() - began) * 1000
-    many = len(what.files)
-    return passed(title, f"{what.path.name}, {many} file{'s'[: many != 1]}, verified in {milliseconds:.0f} ms")
+    found = proof(what)
+    judged = {Standing.VERIFIED: passed, Standing.UNSIGNED: unmeasured, Standing.BROKEN: failed}
+    return judged[found.standing](title, found.sentence)
 
 
 def structure_findings(what: Artefact) -> Iterator[Finding]:
@@ -122,6 +73,9 @@ def sign(what: Artefact, private_key: Path) -> None:
 
 def cache_clear(what: Artefact, *, force: bool, dry_run: bool = False) -> Iterator[Finding]:
     """Move what LiteRT cached beside the model into a quarantine folder; nothing is deleted. Needs `force`."""
+    if not what.path.exists():
+        yield unmeasured("Model cache", f"the model is missing: {what.path} (LITERT_MODEL names it)")
+        return
     folder = what.path if what.path.is_dir() else what.path.parent
     found = sorted({file for pattern in CACHES for file in folder.glob(pattern)})
     if not found:
@@ -142,12 +96,13 @@ def cache_clear(what: Artefact, *, force: bool, dry_run: bool = False) -> Iterat
     yield passed("Model cache", f"{len(found)} files, {size / 1e6:.1f} MB, moved to {quarantine}")
 
 
-def redownload(what: Artefact, *, verify: bool, dry_run: bool = False) -> Iterator[Finding]:
+def redownload(what: Artefact, *, dry_run: bool = False) -> Iterator[Finding]:
     """Fetch the model anew from MODEL_URL, verify it beside the old one, and only then put it in its place.
 
     A dry run fetches and verifies, and throws away what it fetched.
     """
-    import httpx
+    from hawkops.core import outbound
+    from hawkops.core.errors import InvalidInput
 
     title, url = "Download", os.environ.get("MODEL_URL", "")
     if not url:
@@ -156,37 +111,24 @@ def redownload(what: Artefact, *, verify: bool, dry_run: bool = False) -> Iterat
     if what.path.is_dir():
         yield unmeasured(title, f"{what.path} is a folder; MODEL_URL fetches a single file")
         return
+    host = urlsplit(url).hostname  # the address itself may hold a secret
     fresh = what.path.with_name(f".{what.path.name}.fresh")
     try:
-        size = _fetch(url, fresh)
-        yield passed(title, f"{size / 1e6:.1f} MB from {httpx.URL(url).host}")
-        if verify:
-            finding = signature_finding(Artefact(fresh, what.signature, what.public_key))
-            yield finding
-            if finding.outcome is not Exit.PASSED:
-                yield failed("Model", "the old one stays: the new one is not proven")
-                return
+        size = outbound.fetch(url, fresh, bytes_most=DOWNLOAD_BYTES_MOST)
+        yield passed(title, f"{size / 1e6:.1f} MB from {host}")
+        finding = signature_finding(Artefact(fresh, what.signature, what.public_key))
+        yield finding
+        if finding.outcome is not Exit.PASSED:
+            judged = failed if finding.outcome is Exit.FAILED else unmeasured
+            yield judged("Model", "the old one stays: the new one is not proven")
+            return
         if dry_run:
             yield passed("Model", f"{what.path.name} would be replaced")
             return
         fresh.replace(what.path)
         yield passed("Model", f"{what.path.name} is replaced")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        yield failed(title, f"{url}: {error}; the old model stays")
+    except (outbound.Undelivered, InvalidInput, OSError, ValueError) as error:
+        words = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+        yield failed(title, f"{words.replace(url, str(host))}; the old model stays")
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def _fetch(url: str, target: Path) -> int:
-    import httpx
-
-    size = 0
-    with httpx.stream("GET", url, timeout=30, follow_redirects=False) as answer, target.open("wb") as file:
-        if answer.status_code != httpx.codes.OK:
-            raise ValueError(f"answered {answer.status_code}")
-        for chunk in answer.iter_bytes():
-            size += len(chunk)
-            if size > DOWNLOAD_BYTES_MOST:
-                raise ValueError(f"has more than {DOWNLOAD_BYTES_MOST / 1e9:.0f} GB")
-            file.write(chunk)
-    return size

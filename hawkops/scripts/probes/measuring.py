@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -23,10 +21,11 @@ from typing import Any
 
 from hawkops.fleet import model as synthetic
 from hawkops.fleet.accelerators import BACKENDS, Found, gpu_in_log, npu_dispatch_library, npu_in_log
+from hawkops.fleet.model.signature import Standing, artefact, proof
+from hawkops.scripts.probes.android import Phone
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_SECONDS = 120.0
-CLOUD_SECONDS = 10.0
 _LOUD = re.compile(r"error[: ]|failed to|couldn't|refused", re.IGNORECASE)
 
 
@@ -57,26 +56,43 @@ class Reading:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: one model on this machine."""
+    """What is measured: one model on this host, or on the phone behind it.
+
+    `signed` is false where no public key says who made the model.
+    """
 
     path: Path
     digest: str
     synthetic: bool
+    signed: bool = False
+    phone: Phone | None = None
 
     @property
     def name(self) -> str:
         """Return the model's name."""
         return synthetic.NAME if self.digest == synthetic.SHA256 else self.path.stem
 
+    @property
+    def where(self) -> str:
+        """Name the machine for people."""
+        return self.phone.name if self.phone else "this host"
+
+    @property
+    def caveats(self) -> str:
+        """Say what keeps a number from speaking of a product; empty when nothing does."""
+        return ("; the model is synthetic, so this says nothing about a phone" if self.synthetic else "") + (
+            "" if self.signed else "; the model is unsigned: no public key here"
+        )
+
     def described(self) -> dict[str, str | bool]:
         """Describe the subject in a result."""
         host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores".lower()
         return {
-            "target": "host",
+            **(self.phone.described() if self.phone else {"target": "host", "host": host}),
             "model": self.name,
             "model_digest": f"sha256:{self.digest}",
-            "host": host,
             "synthetic": self.synthetic,
+            "signature": Standing.VERIFIED.value if self.signed else Standing.UNSIGNED.value,
         }
 
 
@@ -88,10 +104,14 @@ class Unmeasurable(Exception):
         self.broken = broken
 
 
-def subject() -> Subject:
-    """Find the model to measure: LITERT_MODEL, or the small generated one. Raises Unmeasurable."""
-    path = Path(os.environ.get("LITERT_MODEL") or synthetic.PATH)
-    if importlib.util.find_spec("litert_lm") is None:
+def subject(phone: Phone | None = None) -> Subject:
+    """Find the model to measure, LITERT_MODEL or the small generated one, and verify it. Raises Unmeasurable.
+
+    Whoever loads a model asks here first: where there is a public key, a model that it does not prove is never loaded.
+    """
+    what = artefact()
+    path = what.path
+    if phone is None and importlib.util.find_spec("litert_lm") is None:
         raise Unmeasurable(f"LiteRT is missing: {sys.executable} has no litert-lm-api")
     if not path.is_file():
         raise Unmeasurable(f"the model is missing: {path} (LITERT_MODEL names it)")
@@ -103,7 +123,10 @@ def subject() -> Subject:
         raise Unmeasurable(f"the model can't be read: {path}: {error.strerror}") from error
     if expected not in (None, found):
         raise Unmeasurable(f"{path} is not the model it should be: sha256 {found}, expected {expected}", broken=True)
-    return Subject(path, found, generated)
+    proven = proof(what)
+    if proven.standing is Standing.BROKEN:
+        raise Unmeasurable(f"not loaded: {proven.sentence}", broken=True)
+    return Subject(path, found, generated, signed=proven.standing is Standing.VERIFIED, phone=phone)
 
 
 @dataclass(frozen=True)
@@ -250,17 +273,14 @@ def ask_cloud(began: float | None = None) -> Reading:
         return Reading(name, unit, "cloud", None, "cloud AI is missing: CLOUD_AI_URL is not set")
     if not address.startswith(("http://", "https://")):
         return Reading(name, unit, "cloud", None, "CLOUD_AI_URL must begin with http:// or https://", broken=True)
+    from hawkops.core import outbound  # a Python that has nothing but LiteRT measures the rest all the same
+
     began = time.perf_counter() if began is None else began
-    body = json.dumps({"prompt": "Report the hazards in this photograph.", "max_tokens": 64}).encode()
-    request = urllib.request.Request(  # noqa: S310 (the scheme is checked above)
-        cloud_endpoint(address), body, {"Content-Type": "application/json"}
-    )
+    asked = {"prompt": "Report the hazards in this photograph.", "max_tokens": 64}
     try:
-        with urllib.request.urlopen(request, timeout=CLOUD_SECONDS) as answer:  # noqa: S310
-            given = json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return Reading(name, unit, "cloud", None, f"cloud AI gave no answer: {reason}", broken=True)
+        given = json.loads(outbound.ask(cloud_endpoint(address), json=asked))
+    except (outbound.Undelivered, ValueError) as error:
+        return Reading(name, unit, "cloud", None, f"cloud AI gave no answer: {error}", broken=True)
     seconds = time.perf_counter() - began
     if not isinstance(given, dict) or not given.get("text"):
         return Reading(name, unit, "cloud", None, "cloud AI's answer holds no text", broken=True)

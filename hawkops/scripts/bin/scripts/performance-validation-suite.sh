@@ -1,13 +1,21 @@
 #!/bin/sh
 # performance-validation-suite.sh: the runbook's comparisons in the runbook's order; stops at the first failure.
 # Judges the backends that the release declares (HAWKOPS_BACKENDS, default cpu). Exit 77: something could not be measured.
+# --device=SERIAL (or host) is passed to every test.
+device=
+for word; do
+    case $word in
+        --device=?*) device=$word ;;
+        *) echo "unknown option: $word; the suite takes --device=SERIAL" >&2; exit 2 ;;
+    esac
+done
 cd "$(dirname "$0")/.." || exit 1
 declared=",$(printf %s "${HAWKOPS_BACKENDS:-cpu}" | tr -d ' ' | tr A-Z a-z),"
 unmeasured=
 
 # Runs a test and leaves its number in $value. False: it could not measure, so there is nothing to compare.
 measure() {
-    value=$("./scripts/$1")
+    value=$("./scripts/$1" ${device:+"$device"})
     status=$?
     if [ "$status" -eq 77 ]; then
         echo "⚪ $2 could not be measured"
