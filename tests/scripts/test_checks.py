@@ -10,7 +10,7 @@ import socket
 import tarfile
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +136,77 @@ def test_audit__silence_is_found_and_only_within_the_window() -> None:
     with time_machine.travel(start + timedelta(minutes=4), tick=False):
         found = audit.silences(last_day=True)
         assert (found.outcome, found.value) == (Exit.FAILED, 150.0)
-    with time_machine.travel(start + timedelta(days=2), tick=False):
+    later = start + timedelta(days=2)
+    for seconds in range(0, 121, 30):
+        with time_machine.travel(later + timedelta(seconds=seconds), tick=False):
+            heartbeat_record()
+    # the window begins between the last two: the silence of two days lies before it
+    with time_machine.travel(later + timedelta(hours=24, seconds=100), tick=False):
+        found = audit.silences(last_day=True)
+        assert "1 gaps above" not in found.sentence
+        assert found.value == pytest.approx(24 * 3600 - 20)
         heartbeat_record()
-        assert audit.silences(last_day=True).outcome is Exit.PASSED
-        assert audit.silences(last_day=False).outcome is Exit.FAILED
-    with time_machine.travel(start + timedelta(days=2, seconds=90), tick=False):
-        assert "is beat running" in audit.silences(last_day=True).sentence
+        assert "1 gaps above 60 s in the last 24 hours" in audit.silences(last_day=True).sentence
+    with time_machine.travel(later + timedelta(seconds=125), tick=False):
+        assert audit.silences(last_day=False).value == pytest.approx(2 * 24 * 3600 - 210)
+
+
+def beats(since: datetime, *, minutes: float) -> datetime:
+    """Let the history's heart beat every 30 seconds, and return when it stopped."""
+    for beat in range(int(minutes * 2)):
+        with time_machine.travel(since + timedelta(seconds=30 * beat), tick=False):
+            heartbeat_record()
+    return since + timedelta(seconds=30 * (int(minutes * 2) - 1))
+
+
+@pytest.mark.fresh_database
+def test_audit__silence_across_the_edge_of_the_window__counts_from_the_edge() -> None:
+    now = clock.now()
+    beats(now - timedelta(hours=30), minutes=2)
+    beats(now - timedelta(minutes=1), minutes=1.5)
+
+    with time_machine.travel(now, tick=False):
+        found = audit.silences(last_day=True)
+    assert found.outcome is Exit.FAILED
+    assert found.value == pytest.approx(24 * 3600 - 60)
+    assert "longest 86340 s" in found.sentence
+
+
+@pytest.mark.fresh_database
+def test_audit__heart_stopped_and_only_the_question_itself_is_on_record__fails() -> None:
+    """Asking for the run writes an entry, and so does the check: neither hides the silence before it."""
+    now = clock.now()
+    stopped = beats(now - timedelta(minutes=10), minutes=2)
+    with time_machine.travel(now, tick=False):
+        with change(actor=Actor.rule("somebody"), environment="demo") as this:
+            this.record("run.requested", subject="run:1")
+        found = titled(list(audit.audit_trails(argparse.Namespace(last_day=True))))["Silence"]
+
+    seconds = (now - stopped).total_seconds()
+    assert (found.outcome, found.value) == (Exit.FAILED, seconds)
+    assert f"no heartbeat for {seconds:.0f} s; is beat running?" in found.sentence
+
+
+@pytest.mark.fresh_database
+def test_audit__nothing_but_changes_a_minute_old__is_still_silence() -> None:
+    now = clock.now()
+    beats(now - timedelta(minutes=5), minutes=8)
+    with time_machine.travel(now + timedelta(minutes=4, seconds=30), tick=False):
+        found = audit.silences(last_day=True)
+        assert "nothing was written for 120 s" in found.sentence
+        found = titled(list(audit.audit_trails(argparse.Namespace(last_day=True))))["Silence"]
+
+    assert (found.outcome, found.value) == (Exit.FAILED, 120.0)
+
+
+@pytest.mark.fresh_database
+def test_audit__beating_all_the_time__has_no_silence() -> None:
+    now = clock.now()
+    beats(now - timedelta(minutes=5), minutes=5.5)
+    with time_machine.travel(now, tick=False):
+        found = audit.silences(last_day=True)
+
+    assert (found.outcome, found.value) == (Exit.PASSED, 30.0)
 
 
 @pytest.mark.fresh_database
