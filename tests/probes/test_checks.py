@@ -194,6 +194,22 @@ def test_growth__of_noise__is_within_its_error() -> None:
     assert abs(found.per_hour) < 3 * found.error
 
 
+@pytest.mark.parametrize(
+    ("per_hour", "error", "outcome"),
+    [
+        (0.0, 1.0, Exit.PASSED),
+        (9.0, 0.1, Exit.PASSED),
+        (50.0, 1.0, Exit.FAILED),
+        (878.0, 405.0, Exit.UNMEASURED),
+        (-20.0, 30.0, Exit.UNMEASURED),
+    ],
+)
+def test_grown__what_the_samples_do_not_settle__is_no_pass(per_hour: float, error: float, outcome: Exit) -> None:
+    found = memory_watch.grown("Memory", memory_watch.Growth(per_hour * MEGABYTE, error * MEGABYTE), "x")
+
+    assert (found.outcome, "not settled" in found.sentence) == (outcome, outcome is Exit.UNMEASURED)
+
+
 def test_watched__real_litert__is_below_its_limits() -> None:
     from hawkops.scripts.probes.measuring import subject
 

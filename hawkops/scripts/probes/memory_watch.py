@@ -109,10 +109,18 @@ def leaks(what: Subject, seconds: float = LEAK_SECONDS) -> Iterator[Finding]:
     except (OSError, ValueError) as error:
         yield unmeasured(title, str(error))
         return
-    low = line.per_hour - LEAK_ERRORS * line.error
     words = (
         f"{line.per_hour / 1e6:+.1f} ± {line.error / 1e6:.1f} MB per hour over {seconds:.0f} s of inferences, "
         f"{what.name}; a leak is a proven growth above {LEAK_BYTES_PER_HOUR / 1e6:.0f}"
     )
-    judged = failed if low > LEAK_BYTES_PER_HOUR else passed
-    yield judged(title, words, value=line.per_hour, unit="By/h", name="litert.memory.growth")
+    yield grown(title, line, words)
+
+
+def grown(title: str, line: Growth, words: str) -> Finding:
+    """Judge growth: a leak where the samples prove it, none where they rule it out, and else it is not settled."""
+    name = "litert.memory.growth"
+    if line.per_hour - LEAK_ERRORS * line.error > LEAK_BYTES_PER_HOUR:
+        return failed(title, words, value=line.per_hour, unit="By/h", name=name)
+    if line.per_hour + LEAK_ERRORS * line.error > LEAK_BYTES_PER_HOUR:
+        return unmeasured(title, f"not settled: {words}, which these samples neither prove nor rule out")
+    return passed(title, words, value=line.per_hour, unit="By/h", name=name)
