@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hawkops.fleet import model as synthetic
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
@@ -172,9 +173,17 @@ def redownload(what: Artefact, *, verify: bool, dry_run: bool = False) -> Iterat
         fresh.replace(what.path)
         yield passed("Model", f"{what.path.name} is replaced")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        yield failed(title, f"{url}: {error}; the old model stays")
+        yield failed(title, f"{_host(url)}: {error}; the old model stays")
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _host(url: str) -> str:
+    """Return the host of an address, which may be told: the rest may sign it, and let anybody in."""
+    try:
+        return urlsplit(url).hostname or "MODEL_URL"
+    except ValueError:
+        return "MODEL_URL"
 
 
 def _fetch(url: str, target: Path) -> int:
