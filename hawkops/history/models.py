@@ -7,6 +7,8 @@ from django.db import models
 
 from hawkops.history.domain import chain
 
+HEARTBEAT = "history.heartbeat"
+
 
 class HistoryEntry(models.Model):
     """One change. `before_text` and `after_text` hold canonical JSON exactly as hashed."""

@@ -8,7 +8,7 @@ from operator import or_
 
 from django.db.models import Q, QuerySet
 
-from hawkops.history.models import Head, HistoryEntry, Verification
+from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Verification
 
 
 def entries(
@@ -86,6 +86,12 @@ def head() -> Head:
 def last_entry_at() -> datetime | None:
     """Return when anything was last written (heartbeats included); None on an empty chain."""
     return HistoryEntry.objects.order_by("-seq").values_list("at", flat=True).first()
+
+
+def last_heartbeat_at() -> datetime | None:
+    """Return when the heartbeat was last written, which only beat and a worker together do; None before the first."""
+    found = HistoryEntry.objects.filter(verb=HEARTBEAT).order_by("-at")
+    return found.values_list("at", flat=True).first()
 
 
 def verification_latest() -> Verification | None:

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from hawkops.core import clock
 from hawkops.history.actors import Actor
 from hawkops.history.domain import chain
-from hawkops.history.models import Head, HistoryEntry, Personal, Verification
+from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Personal, Verification
 
 VERIFY_CHUNK_ROWS = 5_000
 
@@ -152,7 +152,7 @@ def _append(drafts: list[_Draft]) -> list[HistoryEntry]:
 def heartbeat_record() -> HistoryEntry:
     """Append the entry that makes silence visible; pages hide it by default."""
     with change(actor=Actor.rule("heartbeat")) as this:
-        this.record("history.heartbeat", subject="history:chain", hidden=True)
+        this.record(HEARTBEAT, subject="history:chain", hidden=True)
     return this.entries[0]
 
 

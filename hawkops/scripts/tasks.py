@@ -2,11 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from ctypes import c_bool
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from urllib.parse import unquote, unquote_plus, urlsplit
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
@@ -14,6 +12,7 @@ from django.conf import settings
 
 from hawkops.scripts import runner, schedules, services
 from hawkops.scripts.errors import StaleToken
+from hawkops.scripts.masking import secrets_of
 from hawkops.scripts.models import Run, State
 from hawkops.scripts.own import script
 
@@ -21,10 +20,6 @@ log = logging.getLogger(__name__)
 # In memory that the worker shares with its processes: only the worker itself hears that it is to end.
 STOPPING = RawValue(c_bool, False)
 
-# Shorter ones would blacken words that have nothing to do with them.
-SECRET_CHARACTERS = 4
-# Of a signed address the signature is the secret; shorter values of a query are words.
-QUERY_CHARACTERS = 12
 MODEL = (
     "MODEL_URL",
     "MODEL_SIGNATURE",
@@ -98,40 +93,9 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
     return env
 
 
-def _secrets(env: dict[str, str]) -> Iterator[str]:
-    """Give what no output may show: keys, passwords inside addresses, addresses that are secrets themselves.
-
-    Those of the settings too: a script that reads the data folder may find them there.
-    """
-    named = ("SECRET_KEY", "SECURITY_WEBHOOK", "ALERTMANAGER_TOKEN", "METRICS_TOKEN", "EMAIL_HOST_PASSWORD")
-    found = [str(getattr(settings, name) or "") for name in named]
-    found += [env.get(name, "") for name in ("SECRET_KEY", "SECURITY_WEBHOOK")]
-    addresses = {settings.DATABASE_URL, settings.REDIS_URL, os.environ.get("DATABASE_OWNER_URL", "")}
-    addresses |= {value for value in env.values() if "://" in value}
-    for address in addresses:
-        found += _in_address(address)
-    yield from (secret for secret in found if len(secret) >= SECRET_CHARACTERS)
-
-
-def _in_address(address: str) -> list[str]:
-    """Return what is secret in an address: its password, and long values of its query, as written and as meant."""
-    try:
-        split = urlsplit(address)
-    except ValueError:
-        return [address]
-    values = [split.password or ""]
-    values += [
-        value
-        for _, _, value in (part.partition("=") for part in split.query.split("&"))
-        if len(value) >= QUERY_CHARACTERS
-    ]
-    return [form for value in values for form in (value, unquote(value), unquote_plus(value))]
-
-
 def _run(taken: Run) -> runner.Outcome:
     entry = script(taken.script)
     env = runner.environment_for(_environment(taken, installation=entry.installation))
-    secrets = frozenset(_secrets(env))
     try:
         return runner.run_program(
             [str(entry.path), *entry.command_arguments(taken.arguments, dry_run=taken.dry_run)],
@@ -142,7 +106,7 @@ def _run(taken: Run) -> runner.Outcome:
             on_lines=lambda lines: services.run_output_append(run=taken, lines=lines),
             on_heartbeat=lambda: services.run_heartbeat(run=taken),
             is_stopping=lambda: bool(STOPPING.value),
-            secrets=secrets,
+            secrets=secrets_of(env),
             cpu_seconds=entry.cpu_seconds,
         )
     except (StaleToken, runner.Stopped):

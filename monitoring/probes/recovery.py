@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hawkops.core import clock
 from hawkops.scripts.probes.findings import Finding, failed, not_judged, passed, unmeasured
 from monitoring.domain import metrics
+from monitoring.domain.alerting import State
 from monitoring.domain.criteria import Criterion, Purpose, spoken
 from monitoring.domain.tiers import tier_of_span
 from monitoring.domain.windows import Window
@@ -29,6 +30,7 @@ EXPERIENCE = {
     "tickets": ("validation-tickets",),
 }
 GAP_MOST = timedelta(minutes=2)
+LISTED_MOST = 5
 
 
 def stability_options(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +45,14 @@ def stability(given: argparse.Namespace) -> Iterator[Finding]:
     wanted_span = given.duration or sections.rules().stable_for
     since, words = _since(given.environment, wanted_span, now)
     head(given.environment, words, now=now)
-    rules = [over(of_everybody(one), now - since) for one in _in_order(STABLE)]
+    stored = _in_order(STABLE)
+    rules = [over(of_everybody(one), now - since) for one in stored]
 
     def everything() -> Iterator[Finding]:
         yield _long_enough(now - since, wanted_span)
         yield _flow(given.environment, since, now)
         yield from lines(given.environment, rules, now=now)
+        yield from _missing(STABLE, stored)
         yield from critical_alerts(given.environment)
 
     yield from told(everything(), good=f"Stable for {spoken(wanted_span)}")
@@ -103,6 +107,7 @@ def experience(given: argparse.Namespace) -> Iterator[Finding]:
                 yield unmeasured(name.capitalize(), "no rule is stored for it")
                 continue
             yield from lines(given.environment, rules, now=now)
+            yield from _missing(EXPERIENCE[name], rules)
 
     yield from told(everything(), good="Users are well")
 
@@ -119,6 +124,12 @@ def _metrics(text: str) -> tuple[str, ...]:
 def _in_order(keys: Sequence[str]) -> list[Criterion]:
     found = {one.key: one for one in criteria(keys=keys)}
     return [found[key] for key in keys if key in found]
+
+
+def _missing(keys: Sequence[str], stored: Sequence[Criterion]) -> Iterator[Finding]:
+    """Say which rules are not stored: what nobody judges is not known, and may not vanish from the verdict."""
+    if missing := sorted(set(keys) - {one.key for one in stored}):
+        yield unmeasured("Rules", f"not stored, so not judged: {', '.join(missing)}")
 
 
 def _since(environment: str, wanted: timedelta, now: datetime) -> tuple[datetime, str]:
@@ -173,27 +184,41 @@ def _of_performance(one: Criterion) -> bool:
 
 
 def critical_alerts(environment: str) -> Iterator[Finding]:
-    """Tell whether a critical alert fires, where alerts are evaluated at all."""
-    watched = alerts.watched(environment)
-    if watched.looked_at is None or watched.late:
-        yield unmeasured("Critical alerts", "alerts are not evaluated, so nothing is known of them")
-        return
-    loud = [one.alert for one in alerts.open_alerts(environment) if one.loud and one.alert.severity == "critical"]
-    if loud:
-        yield failed("Critical alerts", f"{len(loud)} fire: {', '.join(one.title for one in loud[:5])}")
-    else:
-        yield passed("Critical alerts", "none fires", value=0.0)
+    """Tell whether a critical alert stands, where alerts are evaluated at all."""
+    chosen = [one for one in alerts.standing_alerts(environment) if one.alert.severity == "critical"]
+    yield _standing(environment, "Critical alerts", chosen, none="none fires")
 
 
 def _open(environment: str) -> Iterator[Finding]:
     """Tell whether an alert on performance is still open: a criterion that holds again may not have resolved it yet."""
+    keys = {one.key for one in criteria(purposes=[Purpose.ALERT]) if _of_performance(one)}
+    chosen = [one for one in alerts.standing_alerts(environment) if one.alert.key in keys]
+    yield _standing(environment, "Open alerts", chosen, none="none on performance", name="alerts.performance")
+
+
+def _standing(environment: str, title: str, chosen: Sequence[alerts.Shown], *, none: str, name: str = "") -> Finding:
+    """Judge alerts that stand: somebody's acknowledgement ends none, and one that is hushed leaves the question open."""
     watched = alerts.watched(environment)
     if watched.looked_at is None or watched.late:
-        yield unmeasured("Open alerts", "alerts are not evaluated, so nothing is known of them")
-        return
-    keys = {one.key for one in criteria(purposes=[Purpose.ALERT]) if _of_performance(one)}
-    standing = [one.alert.title for one in alerts.open_alerts(environment) if one.alert.key in keys and one.loud]
-    if standing:
-        yield failed("Open alerts", f"still open: {', '.join(standing[:5])}")
-    else:
-        yield passed("Open alerts", "none on performance", value=0.0, name="alerts.performance")
+        return unmeasured(title, "alerts are not evaluated, so nothing is known of them")
+    heard = [one for one in chosen if not one.hushed_by]
+    hushed = [one for one in chosen if one.hushed_by]
+    words = []
+    if heard:
+        words.append(f"{len(heard)} stand: {_listed(heard)}")
+    if hushed:
+        words.append(f"{len(hushed)} stand and are hushed: {_listed(hushed)}")
+    if heard:
+        return failed(title, "; ".join(words), value=float(len(chosen)), name=name)
+    if hushed:
+        return unmeasured(title, "; ".join(words))
+    return passed(title, none, value=0.0, name=name)
+
+
+def _listed(shown: Sequence[alerts.Shown]) -> str:
+    words = []
+    for one in shown[:LISTED_MOST]:
+        how = one.hushed_by or ("acknowledged" if one.alert.state == State.ACKNOWLEDGED else "")
+        words.append(f"{one.alert.title} ({how})" if how else one.alert.title)
+    more = len(shown) - LISTED_MOST
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")

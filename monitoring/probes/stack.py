@@ -113,7 +113,7 @@ def _evaluator(environment: str) -> Finding:
 
 def _beat() -> Finding:
     """The history's heartbeat, which only beat and a worker together can write."""
-    last = history.last_entry_at()
+    last = history.last_heartbeat_at()
     if last is None:
         return failed("Beat", "no heartbeat was ever written: is beat running?")
     seconds = max(0.0, (clock.now() - last).total_seconds())

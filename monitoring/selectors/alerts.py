@@ -25,7 +25,14 @@ class Shown:
     @property
     def loud(self) -> bool:
         """Whether somebody must act: it fires, nothing explains it, nobody silenced it."""
-        return self.alert.state == State.FIRING and not self.alert.inhibited_by and self.silence is None
+        return self.alert.state == State.FIRING and not self.hushed_by
+
+    @property
+    def hushed_by(self) -> str:
+        """What keeps it quiet, in words: what explains it, or who silenced it; empty where nothing does."""
+        if self.alert.inhibited_by:
+            return self.alert.inhibited_by
+        return f"silenced until {self.silence.ends_at:%d %b %H:%M} UTC" if self.silence else ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,11 @@ def silences(environment: str, *, now: datetime | None = None, ended: bool = Fal
 def open_alerts(environment: str) -> list[Shown]:
     """Return what stands: loud ones first, then by severity and age. Three queries."""
     return _shown(environment, list(Alert.objects.filter(environment=environment, resolved_at=None)))
+
+
+def standing_alerts(environment: str) -> list[Shown]:
+    """Return what fires, acknowledged or hushed as it may be: only its end ends it. Three queries."""
+    return [one for one in open_alerts(environment) if one.alert.state in (State.FIRING, State.ACKNOWLEDGED)]
 
 
 def grouped(shown: Iterable[Shown]) -> list[Group]:

@@ -110,7 +110,13 @@ def last_change(environment: str, *, until: datetime) -> Change | None:
     entry = entries.filter(environment=environment).first()
     found = [Change(entry.at, f"{entry.verb} of {entry.subject.removeprefix('flag:')}")] if entry is not None else []
     run = (
-        Run.objects.filter(environment=environment, script=ROLLBACK, state=State.PASSED.value, finished_at__lt=until)
+        Run.objects.filter(
+            environment=environment,
+            script=ROLLBACK,
+            dry_run=False,
+            state=State.PASSED.value,
+            finished_at__lt=until,
+        )
         .order_by("-finished_at")
         .first()
     )

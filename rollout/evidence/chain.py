@@ -17,6 +17,7 @@ CHECKER = Actor.rule("evidence")
 
 def audit_logging(asked: Question) -> Finding:
     """Look at the newest verification; every hour, or at once, write a test entry and verify the chain with it."""
+    last = history.last_entry_at()  # before the test entry, which would end the silence
     found = history.verification_latest()
     if found is None or asked.at_once or asked.now - found.at > VERIFY_AGAIN:
         with change(actor=CHECKER) as this:
@@ -26,7 +27,6 @@ def audit_logging(asked: Question) -> Finding:
     if not found.good:
         sentence = f"The chain breaks at entry {found.bad_seq}: {found.why}."
         return Finding(Verdict.FAIL, sentence, subject, measured_at=found.at)
-    last = history.last_entry_at()
     silence = (asked.now - last).total_seconds() if last else None
     if silence is None or silence > LONGEST_SILENCE_SECONDS:
         sentence = f"Nothing was written for {silence or 0:.0f} s; the limit is {LONGEST_SILENCE_SECONDS:.0f} s."

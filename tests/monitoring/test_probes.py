@@ -13,12 +13,14 @@ from hawkops.core.errors import InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from hawkops.scripts.checks.registry import check
+from hawkops.scripts.models import Run
+from hawkops.scripts.models import State as RunState
 from hawkops.scripts.probes import findings
 from hawkops.scripts.probes.findings import Finding
 from hawkops.scripts.probes.measuring import Exit
 from monitoring import thresholds
-from monitoring.models import Alert, Evaluation, Series
-from monitoring.selectors.judging import last_change
+from monitoring.models import Alert, Evaluation, Series, Silence, StoredCriterion
+from monitoring.selectors.judging import ROLLBACK, last_change
 from monitoring.services.criteria import criteria_seed
 from tests.monitoring.rows import seen, stored
 
@@ -117,11 +119,11 @@ def evaluated(environment: str = "production") -> None:
     )
 
 
-def alert(key: str, severity: str, environment: str = "production") -> Alert:
+def alert(key: str, severity: str, environment: str = "production", *, state: str = "firing", **more: Any) -> Alert:
     now = clock.now()
     return Alert.objects.create(
         environment=environment, source="criterion", key=key, kind="breach", title=f"Alert {key}", severity=severity,
-        state="firing", since_at=now, bad_at=now, fired_at=now,
+        state=state, since_at=now, bad_at=now, fired_at=now, **more,
     )  # fmt: skip
 
 
@@ -297,6 +299,72 @@ def test_stability__critical_alert_fires__fails() -> None:
     assert of(found, Exit.FAILED) == {"Critical alerts"}
 
 
+def test_stability__critical_alert_acknowledged__still_stands() -> None:
+    fleet()
+    evaluated()
+    alert("alert-memory", "critical", state="acknowledged")
+    found = titled(run("system-stability", "--duration=30m"))["Critical alerts"]
+
+    assert (found.outcome, found.sentence) == (Exit.FAILED, "1 stand: Alert alert-memory (acknowledged)")
+
+
+@pytest.mark.parametrize("state", ["firing", "acknowledged"])
+@pytest.mark.parametrize("how", ["silenced", "inhibited"])
+def test_stability__critical_alert_hushed__is_listed_and_no_pass(how: str, state: str) -> None:
+    fleet()
+    evaluated()
+    if how == "silenced":
+        now = clock.now()
+        Silence.objects.create(
+            environment="production", owner="somebody", reason="known", starts_at=now, ends_at=now + timedelta(hours=1)
+        )
+        alert("alert-memory", "critical", state=state)
+    else:
+        alert("alert-memory", "critical", state=state, inhibited_by="litert_enabled is killed")
+    found = titled(run("system-stability", "--duration=30m"))["Critical alerts"]
+
+    assert found.outcome is Exit.UNMEASURED
+    assert "1 stand and are hushed: Alert alert-memory" in found.sentence
+    assert ("silenced until" if how == "silenced" else "litert_enabled is killed") in found.sentence
+
+
+@pytest.mark.parametrize("state", ["pending", "resolved"])
+def test_stability__critical_alert_not_yet_or_no_more__passes(state: str) -> None:
+    fleet()
+    evaluated()
+    alert("alert-memory", "critical", state=state, resolved_at=clock.now() if state == "resolved" else None)
+
+    assert titled(run("system-stability", "--duration=30m"))["Critical alerts"].outcome is Exit.PASSED
+
+
+def test_stability__rule_that_is_not_stored__is_named_and_no_pass() -> None:
+    fleet()
+    evaluated()
+    StoredCriterion.objects.filter(key__in=("alert-memory", "alert-latency")).delete()
+    found = titled(run("system-stability", "--duration=30m"))["Rules"]
+
+    assert (found.outcome, found.sentence) == (
+        Exit.UNMEASURED,
+        "not stored, so not judged: alert-latency, alert-memory",
+    )
+
+
+def test_stability__rehearsed_rollback_of_the_app__is_no_change() -> None:
+    fleet()
+    evaluated()
+    rollback = {
+        "environment": "production", "script": ROLLBACK, "arguments": {}, "subject": {}, "program_sha256": "",
+        "requested_by": "x", "requested_at": clock.now(), "state": RunState.PASSED.value,
+        "finished_at": clock.now() - timedelta(minutes=5),
+    }  # fmt: skip
+    Run.objects.create(dry_run=True, **rollback)
+    assert verdict(run("system-stability", "--duration=30m")) is Exit.PASSED
+
+    Run.objects.create(dry_run=False, **rollback)
+    found = titled(run("system-stability", "--duration=30m"))["Time since the last change"]
+    assert found.outcome is Exit.UNMEASURED
+
+
 def test_stability__nobody_evaluates_alerts__is_a_lack() -> None:
     fleet()
 
@@ -354,9 +422,18 @@ def test_recovery__holds_again__passes() -> None:
 def test_recovery__still_slow_or_still_told__fails() -> None:
     fleet(but={"litert.prefill.throughput": [100.0]})
     evaluated()
-    alert("alert-latency", "warning")
+    alert("alert-latency", "warning", state="acknowledged")
 
     assert {"CPU throughput", "Open alerts"} <= of(run("performance-recovery"), Exit.FAILED)
+
+
+def test_recovery__alert_on_performance_is_silenced__is_not_known() -> None:
+    fleet()
+    evaluated()
+    switches(1)
+    alert("alert-latency", "warning", inhibited_by="litert_enabled is killed")
+
+    assert of(run("performance-recovery"), Exit.UNMEASURED) == {"Open alerts"}
 
 
 def test_experience__satisfied_and_engaged__passes_and_only_what_was_asked_is_judged() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 import yaml
 from celery import current_app
 from django.test import Client
@@ -16,7 +17,7 @@ from django.test import Client
 from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.errors import InvalidInput
-from hawkops.history.services import heartbeat_record
+from hawkops.history.services import change, heartbeat_record
 from hawkops.scripts import services, tasks
 from hawkops.scripts.models import RunOutput, State
 from hawkops.scripts.probes import cluster
@@ -184,6 +185,20 @@ def test_stack__silent_beat_and_stopped_evaluation__fail() -> None:
     assert stack._evaluator("demo").outcome is Exit.FAILED
     StoredCriterion.objects.filter(key="alert-latency").update(document={"key": "alert-latency"})
     assert "alert-latency" in stack._rules().sentence
+
+
+@pytest.mark.fresh_database
+def test_beat__other_entries__are_no_heartbeat() -> None:
+    now = clock.now()
+    with time_machine.travel(now - timedelta(hours=30), tick=False):
+        assert "no heartbeat was ever written" in stack._beat().sentence
+        heartbeat_record()
+    with change(actor=ME, environment="demo") as this:
+        this.record("run.requested", subject="run:1")
+
+    found = stack._beat()
+    assert found.outcome is Exit.FAILED
+    assert found.value == pytest.approx(30 * 3600, abs=60)
 
 
 @pytest.mark.fresh_database

@@ -7,20 +7,25 @@ import http.server
 import json
 import os
 import socket
+import ssl
 import tarfile
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
 from aiosmtpd.controller import Controller
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from hawkops.accounts.models import DeviceKey, RoleGrant, User
+from hawkops.accounts.services import roles_set, sign_in_record
 from hawkops.core import clock, outbound
 from hawkops.core.access import Role
 from hawkops.core.errors import InvalidInput
@@ -32,6 +37,7 @@ from hawkops.scripts.checks.registry import CHECKS
 from hawkops.scripts.probes import findings
 from hawkops.scripts.probes.findings import Finding
 from hawkops.scripts.probes.measuring import Exit
+from monitoring.models import LogLine
 
 NOTHING = argparse.Namespace()
 
@@ -78,12 +84,73 @@ def test_web__plain_text_may_not_leave_the_machine(url: str, outcome: Exit) -> N
     [
         ("unix:///run/valkey.sock", Exit.PASSED),
         ("redis://127.0.0.1/0", Exit.PASSED),
-        ("rediss://cache.example.com/0", Exit.PASSED),
+        ("rediss://127.0.0.1:1/0", Exit.FAILED),
         ("redis://cache.example.com/0", Exit.FAILED),
     ],
 )
 def test_broker__plain_text_may_not_leave_the_machine(url: str, outcome: Exit) -> None:
     assert encryption.broker("x", url).outcome is outcome
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A server on this machine that speaks TLS: its port, and the certificate that proves it to whoever trusts it."""
+    key, at = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(at - timedelta(days=1))
+        .not_valid_after(at + timedelta(days=90))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    proof, private = tmp_path / "server.pem", tmp_path / "server.key"
+    proof.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(proof, private)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = listening.accept()
+                with suppress(OSError), context.wrap_socket(line, server_side=True) as wrapped:
+                    wrapped.recv(1)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield listening.getsockname()[1], proof
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("query", "outcome", "words"),
+    [
+        ("?ssl_ca_certs={proof}", Exit.PASSED, "TLSv1.3, certificate of localhost for 89 more days"),
+        ("", Exit.FAILED, "self-signed certificate"),
+        ("?ssl_cert_reqs=none&ssl_ca_certs={proof}", Exit.FAILED, "whose certificate nobody verifies"),
+        ("?ssl_cert_reqs=CERT_NONE", Exit.FAILED, "whose certificate nobody verifies"),
+        ("?ssl_check_hostname=false&ssl_ca_certs={proof}", Exit.FAILED, "whose name nobody compares"),
+        ("?ssl_ca_certs=/no/such/file.pem", Exit.FAILED, "No such file"),
+    ],
+)
+def test_broker__tls__is_connected_and_its_proof_is_looked_at(
+    tls: tuple[int, Path], query: str, outcome: Exit, words: str
+) -> None:
+    port, proof = tls
+    found = encryption.broker("x", f"rediss://:secret@localhost:{port}/0{query.format(proof=proof)}")
+
+    assert (found.outcome, words in found.sentence) == (outcome, True), found.sentence
 
 
 def test_secrets__that_others_may_read__fail(data: Path) -> None:
@@ -104,7 +171,12 @@ def test_secret_key__guessable__fails(key: str) -> None:
 @pytest.mark.django_db
 def test_keys_and_passwords__stored_weakly__fail(person: Any) -> None:
     someone = person("someone", Role.VIEWER)
-    assert encryption.device_keys().outcome is Exit.PASSED
+    assert encryption.device_keys().outcome is Exit.UNMEASURED
+    assert encryption.passwords().outcome is Exit.UNMEASURED
+    DeviceKey.objects.create(
+        environment="demo", name="y", prefix="hk", key_hash="0123456789abcdef" * 4, created_at=clock.now()
+    )
+    assert encryption.device_keys().sentence == "1 stored as SHA-256 only"
     DeviceKey.objects.create(
         environment="demo", name="x", prefix="hk", key_hash="hk_demo_plain", created_at=clock.now()
     )
@@ -136,12 +208,77 @@ def test_audit__silence_is_found_and_only_within_the_window() -> None:
     with time_machine.travel(start + timedelta(minutes=4), tick=False):
         found = audit.silences(last_day=True)
         assert (found.outcome, found.value) == (Exit.FAILED, 150.0)
-    with time_machine.travel(start + timedelta(days=2), tick=False):
+    later = start + timedelta(days=2)
+    for seconds in range(0, 121, 30):
+        with time_machine.travel(later + timedelta(seconds=seconds), tick=False):
+            heartbeat_record()
+    # the window begins between the last two: the silence of two days lies before it
+    with time_machine.travel(later + timedelta(hours=24, seconds=100), tick=False):
+        found = audit.silences(last_day=True)
+        assert "1 gaps above" not in found.sentence
+        assert found.value == pytest.approx(24 * 3600 - 20)
         heartbeat_record()
-        assert audit.silences(last_day=True).outcome is Exit.PASSED
-        assert audit.silences(last_day=False).outcome is Exit.FAILED
-    with time_machine.travel(start + timedelta(days=2, seconds=90), tick=False):
-        assert "is beat running" in audit.silences(last_day=True).sentence
+        assert "1 gaps above 60 s in the last 24 hours" in audit.silences(last_day=True).sentence
+    with time_machine.travel(later + timedelta(seconds=125), tick=False):
+        assert audit.silences(last_day=False).value == pytest.approx(2 * 24 * 3600 - 210)
+
+
+def beats(since: datetime, *, minutes: float) -> datetime:
+    """Let the history's heart beat every 30 seconds, and return when it stopped."""
+    for beat in range(int(minutes * 2)):
+        with time_machine.travel(since + timedelta(seconds=30 * beat), tick=False):
+            heartbeat_record()
+    return since + timedelta(seconds=30 * (int(minutes * 2) - 1))
+
+
+@pytest.mark.fresh_database
+def test_audit__silence_across_the_edge_of_the_window__counts_from_the_edge() -> None:
+    now = clock.now()
+    beats(now - timedelta(hours=30), minutes=2)
+    beats(now - timedelta(minutes=1), minutes=1.5)
+
+    with time_machine.travel(now, tick=False):
+        found = audit.silences(last_day=True)
+    assert found.outcome is Exit.FAILED
+    assert found.value == pytest.approx(24 * 3600 - 60)
+    assert "longest 86340 s" in found.sentence
+
+
+@pytest.mark.fresh_database
+def test_audit__heart_stopped_and_only_the_question_itself_is_on_record__fails() -> None:
+    """Asking for the run writes an entry, and so does the check: neither hides the silence before it."""
+    now = clock.now()
+    stopped = beats(now - timedelta(minutes=10), minutes=2)
+    with time_machine.travel(now, tick=False):
+        with change(actor=Actor.rule("somebody"), environment="demo") as this:
+            this.record("run.requested", subject="run:1")
+        found = titled(list(audit.audit_trails(argparse.Namespace(last_day=True))))["Silence"]
+
+    seconds = (now - stopped).total_seconds()
+    assert (found.outcome, found.value) == (Exit.FAILED, seconds)
+    assert f"no heartbeat for {seconds:.0f} s; is beat running?" in found.sentence
+
+
+@pytest.mark.fresh_database
+def test_audit__nothing_but_changes_a_minute_old__is_still_silence() -> None:
+    now = clock.now()
+    beats(now - timedelta(minutes=5), minutes=8)
+    with time_machine.travel(now + timedelta(minutes=4, seconds=30), tick=False):
+        found = audit.silences(last_day=True)
+        assert "nothing was written for 120 s" in found.sentence
+        found = titled(list(audit.audit_trails(argparse.Namespace(last_day=True))))["Silence"]
+
+    assert (found.outcome, found.value) == (Exit.FAILED, 120.0)
+
+
+@pytest.mark.fresh_database
+def test_audit__beating_all_the_time__has_no_silence() -> None:
+    now = clock.now()
+    beats(now - timedelta(minutes=5), minutes=5.5)
+    with time_machine.travel(now, tick=False):
+        found = audit.silences(last_day=True)
+
+    assert (found.outcome, found.value) == (Exit.PASSED, 30.0)
 
 
 @pytest.mark.fresh_database
@@ -241,6 +378,71 @@ def test_compliance__grant_that_nobody_recorded__fails() -> None:
     RoleGrant.objects.create(user=silent, role=Role.ADMIN.value, environment="")
 
     assert compliance.grants_recorded().outcome is Exit.FAILED
+
+
+@pytest.mark.django_db
+def test_compliance__sign_in_of_somebody_with_a_silent_grant__is_no_record_of_it(person: Any) -> None:
+    someone = person("someone", Role.VIEWER)
+    assert compliance.grants_recorded().outcome is Exit.PASSED
+    sign_in_record(user=someone)
+    RoleGrant.objects.create(user=someone, role=Role.ADMIN.value, environment="production")
+
+    found = compliance.grants_recorded()
+    assert found.outcome is Exit.FAILED
+    assert f"person:{someone.pk} in production, say, holds admin and was given none" in found.sentence
+
+
+@pytest.mark.django_db
+def test_compliance__grants_changed_by_the_service__are_recorded_and_a_silent_removal_is_found(person: Any) -> None:
+    admin, someone = person("admin", Role.ADMIN), person("someone", Role.VIEWER, environment="demo")
+    actor = Actor.person(admin)
+    roles_set(user=someone, roles=[Role.OPERATOR, Role.VIEWER], environment="demo", actor=actor)
+    roles_set(user=someone, roles=[Role.AUDITOR], environment="", actor=actor)
+    roles_set(user=someone, roles=[Role.OPERATOR], environment="demo", actor=actor)
+    assert compliance.grants_recorded().sentence == "the roles of 2 people are those in the history"
+
+    RoleGrant.objects.filter(user=someone, role=Role.AUDITOR.value).delete()
+    assert "in all, say, holds none and was given auditor" in compliance.grants_recorded().sentence
+
+
+@pytest.mark.django_db
+def test_compliance__people_without_a_role_and_superusers__are_against(person: Any) -> None:
+    assert compliance.roles_granted().outcome is Exit.UNMEASURED
+    person("someone", Role.VIEWER)
+    assert compliance.roles_granted().sentence == "1 grants to 1 people"
+    User.objects.create(username="nobody")
+    User.objects.create(username="root", is_superuser=True)
+    User.objects.create(username="gone", is_superuser=True, is_active=False)
+
+    found = compliance.roles_granted()
+    assert (found.outcome, found.sentence) == (
+        Exit.FAILED,
+        "1 people carry Django's staff or superuser flag, which no role grants, 2 of 3 people who may enter hold no role",
+    )
+
+
+@pytest.mark.django_db
+def test_compliance__nothing_to_look_at__is_no_pass() -> None:
+    looks = (
+        compliance.roles_granted, compliance.grants_recorded, compliance.inactive_have_no_access,
+        encryption.device_keys, encryption.passwords,
+    )  # fmt: skip
+
+    assert {look().outcome for look in looks} == {Exit.UNMEASURED}
+
+
+@pytest.mark.django_db
+def test_compliance__text_that_devices_wrote__leaves_minimisation_open(data: Path) -> None:
+    assert compliance.telemetry_closed_list().outcome is Exit.PASSED
+    now = clock.now()
+    LogLine.objects.create(
+        environment="demo", at=now, received_at=now, severity=9, device_id="d-1", exception_message="Ada Lovelace"
+    )
+    found = titled(list(compliance.compliance(argparse.Namespace(standard=["GDPR"]))))
+
+    for title in ("GDPR Art. 5(1)(c) Data minimisation", "GDPR Art. 25 Protection by design and by default"):
+        assert found[title].outcome is Exit.UNMEASURED
+        assert "free text is kept from log lines (body, exception_message)" in found[title].sentence
 
 
 @pytest.mark.django_db

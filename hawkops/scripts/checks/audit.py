@@ -25,7 +25,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def audit_trails(given: argparse.Namespace) -> Iterator[Finding]:
-    """Write a test entry, verify the whole chain with it, look for silences, and try the database's refusal."""
+    """Look for silences, write a test entry, verify the whole chain with it, and try the database's refusal."""
+    silence = silences(given.last_day)  # before the test entry, which would end it
     with change(actor=Actor.rule("validate-audit-trails")) as this:
         this.record("history.tested", subject="history:chain", hidden=True)
     test = this.entries[0].seq
@@ -36,38 +37,54 @@ def audit_trails(given: argparse.Namespace) -> Iterator[Finding]:
         yield failed("Chain", f"the test entry {test} is not in it")
     else:
         yield passed("Chain", f"{found.head_seq} entries verify in {found.seconds:.2f} s, test entry {test} among them")
-    yield silences(given.last_day)
+    yield silence
     yield coverage(given.last_day)
     yield rights()
     yield trigger()
 
 
 def silences(last_day: bool) -> Finding:
-    """Find the longest gap between two entries; heartbeats come every 30 seconds, so a minute of silence is a gap."""
-    since = clock.now() - DAY if last_day else None
+    """Find the longest time without an entry; heartbeats come every 30 seconds, so a minute of silence is a gap.
+
+    A silence that began before the window counts from the window's edge, and the one that still lasts counts too.
+    """
+    title, name, now = "Silence", "audit_log_gaps", clock.now()
+    newest = selectors.last_entry_at()
+    if newest is None:
+        return unmeasured(title, "nothing was ever written")
+    since = now - DAY if last_day else None
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT count(*) FILTER (WHERE gap > %s), max(gap), max(at) FILTER (WHERE gap > %s) FROM (
-              SELECT at, extract(epoch FROM at - lag(at) OVER (ORDER BY seq)) AS gap
-                FROM {TABLE} WHERE %s::timestamptz IS NULL OR at >= %s
+            SELECT count(*) FILTER (WHERE gap > %(most)s), max(gap), max(at) FILTER (WHERE gap > %(most)s) FROM (
+              SELECT at, extract(epoch FROM at - greatest(before, %(since)s)) AS gap FROM (
+                SELECT at, lag(at) OVER (ORDER BY seq) AS before FROM {TABLE}
+                 WHERE seq >= coalesce(
+                   (SELECT seq FROM {TABLE} WHERE at < %(since)s ORDER BY at DESC, seq DESC LIMIT 1), 0)
+              ) AS every WHERE before IS NOT NULL AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
             ) AS entries
             """,  # noqa: S608 - our own table's name
-            [SILENCE_SECONDS, SILENCE_SECONDS, since, since],
+            {"most": SILENCE_SECONDS, "since": since},
         )
         many, longest, last = cursor.fetchone()
-    newest = selectors.last_entry_at()
-    now_silent = (clock.now() - newest).total_seconds() if newest else 0.0
-    longest = max(float(longest or 0.0), now_silent)
+    lasting = (now - (max(newest, since) if since else newest)).total_seconds()
+    longest = max(float(longest or 0.0), lasting)
     span = "the last 24 hours" if last_day else "the whole history"
+    words = []
     if many:
-        words = f"{many} gaps above {SILENCE_SECONDS:.0f} s in {span}, longest {longest:.0f} s"
-        words += f", the last ended {last:%d %b %H:%M} UTC"
-        return failed("Silence", words, value=longest, unit="s", name="audit_log_gaps")
-    if now_silent > SILENCE_SECONDS:
-        words = f"nothing was written for {now_silent:.0f} s; is beat running?"
-        return failed("Silence", words, value=longest, unit="s", name="audit_log_gaps")
-    return passed("Silence", f"longest gap {longest:.0f} s in {span}", value=longest, unit="s", name="audit_log_gaps")
+        words.append(f"{many} gaps above {SILENCE_SECONDS:.0f} s in {span}, longest {longest:.0f} s")
+        words.append(f"the last ended {last:%d %b %H:%M} UTC")
+    if lasting > SILENCE_SECONDS:
+        words.append(f"nothing was written for {lasting:.0f} s")
+    # asking for this very run writes entries too, so only the heartbeat itself tells whether it goes on
+    beat = selectors.last_heartbeat_at()
+    if beat is None:
+        words.append("no heartbeat was ever written; is beat running?")
+    elif (quiet := (now - beat).total_seconds()) > SILENCE_SECONDS:
+        words.append(f"no heartbeat for {quiet:.0f} s; is beat running?")
+    if words:
+        return failed(title, ", ".join(words), value=longest, unit="s", name=name)
+    return passed(title, f"longest gap {longest:.0f} s in {span}", value=longest, unit="s", name=name)
 
 
 def coverage(last_day: bool) -> Finding:

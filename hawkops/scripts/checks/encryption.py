@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from django.contrib.auth.hashers import identify_hasher
@@ -23,6 +23,9 @@ from hawkops.scripts.probes.integrity import signature_finding
 SECRET_CHARACTERS_LEAST = 40
 CERTIFICATE_DAYS_LEAST = 14
 CONNECT_SECONDS = 10
+REDIS_PORT = 6379
+# a client that verifies only what is shown verifies all the same: a server always shows its certificate
+VERIFYING = ("required", "optional")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 STAYS = "nothing leaves this machine"
 SECRETS = ("secret.key", "env", "device.key", "postgres.passwords", "signing/model.pem", "signing/evidence.pem")
@@ -62,14 +65,19 @@ def web(title: str, url: str) -> Finding:
     if split.scheme != "https":
         if host in LOOPBACK:
             return passed(title, f"http on {host}: {STAYS}")
-        return failed(title, f"{url} is not https")
+        return failed(title, f"{split.scheme} to {host} is not https")
+    return secured(title, host, split.port or 443)
+
+
+def secured(title: str, host: str, port: int, *, authorities: str | None = None) -> Finding:
+    """Connect over TLS and judge what the other side shows: a certificate of its name that will last."""
     try:
-        context = ssl.create_default_context()
+        context = ssl.create_default_context(cafile=authorities)
         with (
-            socket.create_connection((host, split.port or 443), timeout=CONNECT_SECONDS) as line,
-            context.wrap_socket(line, server_hostname=host) as secured,
+            socket.create_connection((host, port), timeout=CONNECT_SECONDS) as line,
+            context.wrap_socket(line, server_hostname=host) as wrapped,
         ):
-            version, certificate = secured.version(), secured.getpeercert() or {}
+            version, certificate = wrapped.version(), wrapped.getpeercert() or {}
     except (OSError, ssl.SSLError) as error:
         return failed(title, f"{host}: {getattr(error, 'verify_message', '') or error}")
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), tz=UTC)
@@ -93,12 +101,18 @@ def database() -> Finding:
 
 
 def broker(title: str, url: str) -> Finding:
-    """Judge the connection to Redis or Valkey."""
+    """Judge the connection to Redis or Valkey: asked over TLS, with the certificate's proof as set."""
     split = urlsplit(url)
     if split.scheme in ("unix", "redis+socket"):
         return passed(title, f"unix socket: {STAYS}")
     if split.scheme == "rediss":
-        return passed(title, f"TLS to {split.hostname}")
+        asked = {name: values[-1] for name, values in parse_qs(split.query).items()}
+        mode = asked.get("ssl_cert_reqs", "required")
+        if mode.lower().removeprefix("cert_") not in VERIFYING:
+            return failed(title, f"TLS to {split.hostname}, whose certificate nobody verifies (ssl_cert_reqs={mode})")
+        if asked.get("ssl_check_hostname", "true").lower() in ("false", "0", "no"):
+            return failed(title, f"TLS to {split.hostname}, whose name nobody compares (ssl_check_hostname)")
+        return secured(title, split.hostname or "", split.port or REDIS_PORT, authorities=asked.get("ssl_ca_certs"))
     if split.hostname in LOOPBACK:
         return passed(title, f"{split.hostname}: {STAYS}")
     return failed(title, f"plain text to {split.hostname}; use rediss://")
@@ -130,18 +144,20 @@ def device_keys() -> Finding:
     plain = sum(len(h) != 64 or any(c not in "0123456789abcdef" for c in h) for h in hashes)
     if plain:
         return failed("Device keys", f"{plain} of {len(hashes)} are not stored as a SHA-256")
+    if not hashes:
+        return unmeasured("Device keys", "no device has a key, so there is nothing to look at")
     return passed("Device keys", f"{len(hashes)} stored as SHA-256 only")
 
 
 def passwords() -> Finding:
     """Judge how passwords are stored."""
-    weak = []
-    for user in User.objects.filter(is_active=True):
-        if user.has_usable_password() and identify_hasher(user.password).algorithm not in ("argon2",):
-            weak.append(user.username)
+    having = [user for user in User.objects.filter(is_active=True) if user.has_usable_password()]
+    weak = [user.username for user in having if identify_hasher(user.password).algorithm not in ("argon2",)]
+    if not having:
+        return unmeasured("Passwords", "nobody has set one, so there is nothing to look at")
     if weak:
         return failed("Passwords", f"not hashed with Argon2: {', '.join(weak[:5])}; they are at the next sign-in")
-    return passed("Passwords", "all hashed with Argon2, or none set")
+    return passed("Passwords", f"{len(having)}, all hashed with Argon2")
 
 
 def disk() -> Finding:

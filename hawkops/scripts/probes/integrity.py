@@ -111,7 +111,7 @@ def redownload(what: Artefact, *, dry_run: bool = False) -> Iterator[Finding]:
     if what.path.is_dir():
         yield unmeasured(title, f"{what.path} is a folder; MODEL_URL fetches a single file")
         return
-    host = urlsplit(url).hostname  # the address itself may hold a secret
+    host = _host(url)
     fresh = what.path.with_name(f".{what.path.name}.fresh")
     try:
         size = outbound.fetch(url, fresh, bytes_most=DOWNLOAD_BYTES_MOST)
@@ -129,6 +129,14 @@ def redownload(what: Artefact, *, dry_run: bool = False) -> Iterator[Finding]:
         yield passed("Model", f"{what.path.name} is replaced")
     except (outbound.Undelivered, InvalidInput, OSError, ValueError) as error:
         words = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-        yield failed(title, f"{words.replace(url, str(host))}; the old model stays")
+        yield failed(title, f"{host}: {words.replace(url, host)}; the old model stays")
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _host(url: str) -> str:
+    """Return the host of an address, which may be told: the rest may sign it, and let anybody in."""
+    try:
+        return urlsplit(url).hostname or "MODEL_URL"
+    except ValueError:
+        return "MODEL_URL"
