@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hawkops.fleet.cloud import CloudStandIn
-from hawkops.fleet.model import PATH
+from hawkops.fleet.model import PATH, SHA256
 from hawkops.fleet.model.signature import Artefact
 from hawkops.scripts.probes import integrity
 from tests.fleet.standin import serving
@@ -161,6 +161,49 @@ def test_loader__no_key__measures_and_says_unsigned(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "the model is unsigned" in ended.stderr
     assert json.loads(result.read_text())["signature"] == "unsigned"
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "status"),
+    [
+        ("./scripts/validate-model-integrity.sh", "production", 77),
+        ("./scripts/validate-model-integrity.sh", "staging", 77),
+        ("./scripts/validate-model-integrity.sh", "demo", 0),
+        ("./scripts/validate-model-integrity.sh", "", 0),
+        ("./scripts/validate-model-integrity.sh --environment=demo", "production", 0),
+        ("./scripts/validate-model-integrity.sh --environment=production", "demo", 77),
+        ("./scripts/check-model-integrity.sh", "production", 77),
+        ("./scripts/check-model-integrity.sh", "demo", 0),
+    ],
+)
+def test_integrity__of_the_generated_model__speaks_of_demo_only(
+    command: str, environment: str, status: int, signed: dict[str, str], tmp_path: Path
+) -> None:
+    """A run is told its environment by a variable; every line says which model it read."""
+    result = tmp_path / "result.jsonl"
+    ended = typed(command, BIN, HAWKOPS_ENVIRONMENT=environment, HAWKOPS_RESULT=str(result), **signed)
+
+    assert ended.returncode == status, ended.stdout
+    assert ("says nothing of" in ended.stdout) is (status == 77)
+    lines = [json.loads(text) for text in result.read_text().splitlines()]
+    assert {line["synthetic"] for line in lines} == {True}
+    assert {line["model_digest"] for line in lines} == {f"sha256:{SHA256}"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "./scripts/monitor-memory-usage.sh --duration=2s",
+        "./scripts/verify-core-ai.sh",
+        "./run_comprehensive_ai_tests.sh",
+    ],
+)
+def test_lines_of_inferences__say_which_model_ran_and_where(command: str, tmp_path: Path) -> None:
+    result = tmp_path / "result.jsonl"
+    typed(command, BIN, HAWKOPS_RESULT=str(result))
+
+    lines = [json.loads(text) for text in result.read_text().splitlines()]
+    assert [line for line in lines if line.get("synthetic") and line["target"] == "host" and line["host"]]
 
 
 def test_script__python_without_litert__exits_77(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from hawkops.fleet import model as synthetic
 from hawkops.fleet.model.signature import artefact
 from hawkops.scripts.probes import (
     cluster,
@@ -83,25 +82,25 @@ def _with_model(look: Callable[[Subject], Iterable[findings.Finding]]) -> Exit:
     except Unmeasurable as lack:
         finding = (findings.failed if lack.broken else findings.unmeasured)("Model", str(lack))
         return findings.report([finding])
-    return findings.report(look(what))
+    return findings.report(findings.of(what.described(), look(what)))
 
 
 def _model_integrity(given: argparse.Namespace) -> Exit:
     what = artefact()
-    found = [integrity.signature_finding(what)]
-    if (
-        given.environment in ("production", "staging")
-        and what.path.is_file()
-        and synthetic.is_synthetic_file(what.path)
-    ):
-        sentence = f"the model is the small generated one, so this says nothing of {given.environment}"
-        found.append(findings.unmeasured("Subject", sentence))
-    return findings.report(found)
+    return findings.report(
+        [integrity.signature_finding(what), *integrity.subject_findings(what, given.environment or _environment())]
+    )
 
 
 def _check_integrity(_given: argparse.Namespace) -> Exit:
     what = artefact()
-    return findings.report([*integrity.structure_findings(what), integrity.signature_finding(what)])
+    found = [*integrity.structure_findings(what), integrity.signature_finding(what)]
+    return findings.report([*found, *integrity.subject_findings(what, _environment())])
+
+
+def _environment() -> str:
+    """Whose devices a run speaks of; empty when somebody types the script by hand."""
+    return os.environ.get("HAWKOPS_ENVIRONMENT", "")
 
 
 def _typed(given: argparse.Namespace) -> Exit:
@@ -137,7 +136,7 @@ def main() -> int:
         lambda given: benchmark(given.environment, given.duration, declared_backends(), device=given.device),
     )
     whole.add_argument("--device", default="", help=of_device)
-    usual = os.environ.get("HAWKOPS_ENVIRONMENT") or "demo"
+    usual = _environment() or "demo"
     whole.add_argument("--environment", choices=["production", "staging", "demo"], default=usual)
     whole.add_argument("--duration", type=minutes_and_seconds, default=0.0, help="for example 90s, 60m or 2h")
     add("core-ai", lambda _: findings.report(core_ai.core()))

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
@@ -25,9 +26,12 @@ def local(what: Subject, title: str = "Local inference") -> Finding:
     """Infer once on this host."""
     reading = throughput(what, "cpu", runs=1)
     if reading.value is None:
-        return (failed if reading.broken else unmeasured)(title, reading.sentence)
-    decode = reading.details["decode_tokens_per_second"]
-    return passed(title, f"{what.name} prefills {reading.value:.0f} and decodes {decode:.0f} tokens/sec on this host")
+        found = (failed if reading.broken else unmeasured)(title, reading.sentence)
+    else:
+        decode = reading.details["decode_tokens_per_second"]
+        words = f"{what.name} prefills {reading.value:.0f} and decodes {decode:.0f} tokens/sec on this host"
+        found = passed(title, words)
+    return replace(found, about=what.described())
 
 
 def _accelerated(what: Subject, backend: str) -> Finding:
@@ -35,7 +39,7 @@ def _accelerated(what: Subject, backend: str) -> Finding:
     reading = throughput(what, backend, runs=1)
     if reading.value is None:
         return (failed if reading.broken else unmeasured)(title, reading.sentence)
-    return passed(title, f"{reading.value:.0f} tokens/sec, {reading.sentence}")
+    return replace(passed(title, f"{reading.value:.0f} tokens/sec, {reading.sentence}"), about=what.described())
 
 
 def cloud(title: str = "Cloud AI") -> Finding:

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hawkops.scripts.probes.measuring import Exit
@@ -17,7 +17,7 @@ class Finding:
     """One line of a check. `value` is in base units; None when the line is not a number.
 
     The outcome None says that the line is out of scope here: it is listed, and no part of the verdict. `synthetic` says
-    that what was read is no real device with a real model.
+    that what was read is no real device with a real model; `about` names what was read, as a result does.
     """
 
     title: str
@@ -27,6 +27,7 @@ class Finding:
     unit: str = ""
     name: str = ""
     synthetic: bool = False
+    about: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 def passed(title: str, sentence: str, *, value: float | None = None, unit: str = "", name: str = "") -> Finding:
@@ -47,6 +48,12 @@ def unmeasured(title: str, sentence: str) -> Finding:
 def not_judged(title: str, sentence: str) -> Finding:
     """Return a line that is out of scope here; the sentence says why."""
     return Finding(title, None, sentence)
+
+
+def of(subject: Mapping[str, str | bool], found: Iterable[Finding]) -> Iterator[Finding]:
+    """Give lines with what they speak of, so that a gate can tell a generated model from a product's."""
+    for finding in found:
+        yield replace(finding, about={**subject, **finding.about})
 
 
 def together(outcomes: Iterable[Exit | None]) -> Exit:
@@ -78,6 +85,7 @@ def _keep(finding: Finding) -> None:
         "backend": "",
         "outcome": OUTCOMES[finding.outcome] if finding.outcome is not None else "out_of_scope",
         "note": finding.sentence,
+        **finding.about,
         **({"synthetic": True} if finding.synthetic else {}),
     }
     with Path(target).open("a") as file:

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +20,17 @@ CACHES = ("*.xnnpack_cache", "*_mldrift_*", "*.mldrift_cache")
 DOWNLOAD_BYTES_MOST = 8_000_000_000
 
 
+def described(what: Artefact) -> dict[str, str | bool]:
+    """Describe the model in a result; a folder and a model that can't be read have no digest."""
+    try:
+        digest = synthetic.digest(what.path)
+        generated = synthetic.is_synthetic(what.path, digest)
+    except OSError:
+        return {"model": what.path.name}
+    name = synthetic.NAME if digest == synthetic.SHA256 else what.path.stem
+    return {"model": name, "model_digest": f"sha256:{digest}", "synthetic": generated}
+
+
 def signature_finding(what: Artefact) -> Finding:
     """Verify the signature over every file of the model."""
     title = "Model signature"
@@ -26,7 +38,15 @@ def signature_finding(what: Artefact) -> Finding:
         return unmeasured(title, f"the model is missing: {what.path} (LITERT_MODEL names it)")
     found = proof(what)
     judged = {Standing.VERIFIED: passed, Standing.UNSIGNED: unmeasured, Standing.BROKEN: failed}
-    return judged[found.standing](title, found.sentence)
+    return replace(judged[found.standing](title, found.sentence), about=described(what))
+
+
+def subject_findings(what: Artefact, environment: str) -> Iterator[Finding]:
+    """Say when the model can't speak of this environment: nothing real runs the small generated one."""
+    about = described(what)
+    if environment in ("production", "staging") and about.get("synthetic"):
+        sentence = f"the model is the small generated one, so this says nothing of {environment}"
+        yield replace(unmeasured("Subject", sentence), about=about)
 
 
 def structure_findings(what: Artefact) -> Iterator[Finding]:
@@ -38,7 +58,7 @@ def structure_findings(what: Artefact) -> Iterator[Finding]:
     if not models:
         yield failed("Model file", f"{what.path} holds no .litertlm or .tflite file")
     for file in models:
-        yield _structure(file)
+        yield replace(_structure(file), about=described(Artefact(file, what.signature, what.public_key)))
 
 
 def _structure(file: Path) -> Finding:
