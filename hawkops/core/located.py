@@ -1,5 +1,6 @@
 """YAML that remembers where everything stands, so that whatever is wrong with it is said with file and line. No tables."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ Path = tuple[str | int, ...]
 LARGEST_BYTES = 1_000_000
 DEEPEST, MOST_PLACES = 12, 50_000
 PLAIN = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp")
+# YAML can write them as escapes; neither PostgreSQL nor a page can hold them
+UNFIT = re.compile("[\x00\ud800-\udfff]")
 _scalars = yaml.constructor.SafeConstructor()
 
 
@@ -67,6 +70,10 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], name: str) -> An
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), lines, name) for index, item in enumerate(node.value)]
+    if UNFIT.search(node.value):
+        raise InvalidInput(
+            f"{name}, line {node.start_mark.line + 1}: this text holds a character that can't be stored."
+        )
     if node.tag in PLAIN:
         return node.value
     try:

@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ HEAD = re.compile(r"(#|//) hawkops:\s*")
 HEAD_LINES_MOST, FILES_MOST = 200, 500
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,118}")
 KEY = re.compile(r"[a-z][a-z0-9-]{0,39}")
+# names that the run form sends beside a script's own
+RESERVED = ("dry-run", "dry_run", "times", "needs", "schedule", "schedule-every", "schedule-at", "csrfmiddlewaretoken")
 TYPES = ("text", "word", "integer", "duration", "environment", "choice", "switch")
 MEMBERS = (
     "title",
@@ -48,6 +52,8 @@ MEMBERS = (
 TIMEOUT_SECONDS = 300
 TIMEOUT_SECONDS_MOST = 48 * 3600
 Place = tuple[str | int, ...]
+# path, and what changes with its text, its rights or the file itself
+Seen = tuple[Path, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,31 @@ def own() -> Own:
     folder = Path(settings.SCRIPTS_DIR)
     if folder == BUNDLED:
         return Own({}, ())
-    found = sorted(path for path in folder.rglob("*") if path.is_file())[:FILES_MOST]
-    return _read(folder, tuple((path, path.stat().st_mtime_ns) for path in found))
+    seen = list(islice(_files(folder), FILES_MOST + 1))
+    found = _read(folder, tuple(seen[:FILES_MOST]))
+    if len(seen) <= FILES_MOST:
+        return found
+    cut = f"There are more than {FILES_MOST} files here; those after {_shown(folder, seen[FILES_MOST - 1][0])} are not read."
+    return Own(found.scripts, (cut, *found.refusals))
+
+
+def _files(folder: Path) -> Iterator[Seen]:
+    """Go through the files in a stated order, those of a folder before its folders; what a dot hides is left out."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(place, name)
+            try:
+                status = path.stat()
+            except OSError:  # gone since, or a link to nothing
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield path, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
+
+
+def _shown(folder: Path, path: Path) -> str:
+    """Return a file's name below the folder as a text that can be written, whatever bytes it consists of."""
+    return os.fsencode(path.relative_to(folder)).decode("utf-8", errors="backslashreplace")
 
 
 def catalogue() -> dict[str, Script]:
@@ -81,11 +110,11 @@ def script(name: str) -> Script:
 
 
 @lru_cache(maxsize=4)
-def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Own:
+def _read(folder: Path, files: tuple[Seen, ...]) -> Own:
     scripts: dict[str, Script] = {}
     refusals: list[str] = []
-    for path, _ in files:
-        name = str(path.relative_to(folder))
+    for path, *_ in files:
+        name = _shown(folder, path)
         if name in entries.CATALOGUE:
             continue
         try:
@@ -94,8 +123,10 @@ def _read(folder: Path, files: tuple[tuple[Path, int], ...]) -> Own:
                 if not os.access(path, os.X_OK):
                     del scripts[name]
                     raise InvalidInput(f"{name} is not executable: chmod +x {name}.")
-        except (InvalidInput, OSError) as error:
-            refusals.append(str(error))
+        except InvalidInput as error:
+            refusals.append(error.message)
+        except OSError as error:
+            refusals.append(f"{name} can't be read: {error.strerror}.")
     return Own(scripts, tuple(refusals))
 
 
@@ -125,13 +156,17 @@ def manifest(name: str, text: str, above: int = 0) -> Script:
         raise document.refusal((), "must be members such as title and means")
     data = document.data
     _known(document, (), data, MEMBERS)
+    arguments = tuple(_argument(document, ("arguments", i), row) for i, row in enumerate(_list(document, "arguments")))
+    for index, argument in enumerate(arguments):
+        if argument.name in (other.name for other in arguments[:index]):
+            raise document.refusal(("arguments", index, "name"), f"there are two arguments {argument.name!r}")
     return Script(
         name,
         _text(document, ("title",), data.get("title")),
         _text(document, ("means",), data.get("means")),
         GROUP,
         tuple(_measurement(document, ("measures", i), row) for i, row in enumerate(_list(document, "measures"))),
-        tuple(_argument(document, ("arguments", i), row) for i, row in enumerate(_list(document, "arguments"))),
+        arguments,
         timeout_seconds=_seconds(document, "timeout", TIMEOUT_SECONDS),
         memory_bytes=_whole(document, "memory", 6_000) * MEGABYTE,
         cpu_seconds=_seconds(document, "processor", 0),
@@ -187,7 +222,9 @@ def _whole(document: located.Document, member: str, default: int) -> int:
 def _argument(document: located.Document, place: Place, data: dict[str, Any]) -> Argument:
     _known(document, place, data, ("name", "help", "type", "choices", "required", "default"))
     name, kind = _text(document, (*place, "name"), data.get("name")), data.get("type", "text")
-    if not KEY.fullmatch(name) or name in ("dry-run", "dry_run", "schedule", "schedule-every", "schedule-at"):
+    if name in RESERVED:
+        raise document.refusal((*place, "name"), f"{name!r} can't name an argument: HawkOps' own form uses it")
+    if not KEY.fullmatch(name):
         raise document.refusal((*place, "name"), f"{name!r} can't name an argument: small letters, digits and dashes")
     if kind not in TYPES:
         raise document.refusal((*place, "type"), f"there is no type {kind!r}; there are {', '.join(TYPES)}")

@@ -53,6 +53,7 @@ def writing(request: HttpRequest, environment: str) -> HttpResponse:
     context = {
         "folder": None if Path(settings.SCRIPTS_DIR) == BUNDLED else settings.SCRIPTS_DIR,
         "types": own.TYPES,
+        "reserved": own.RESERVED,
         "own": own.own(),
     }
     return render_page(request, "scripts/writing.html", context)

@@ -1,5 +1,7 @@
 """A team's own scripts: read from their heads, refused with file and line, run as all others are."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,14 @@ def test_own__the_runbooks_scripts_stay__and_may_be_replaced(folder: Path) -> No
         ("#       choices: [inside, outside]", "#       choices: []", "checks/camera.sh, line 15: choices belong"),
         ("#   memory: 500", "#   memory: [", "checks/camera.sh, line"),
         ("#   means: Labels a picture.", "#   means: [1]", "checks/camera.sh, line 5: needs means"),
-        ("#     - name: labels", "#     - name: dry-run", "checks/camera.sh, line 9: 'dry-run' can't name"),
+        ("#     - name: labels", "#     - name: Labels", "checks/camera.sh, line 9: 'Labels' can't name"),
+        ("#     - name: place", "#     - name: labels", "checks/camera.sh, line 13: there are two arguments 'labels'"),
+        ("#   title: Camera", '#   title: "\\ud800"', "checks/camera.sh, line 4: this text holds a character"),
+        *(
+            ("#     - name: labels", f"#     - name: {name}", f"checks/camera.sh, line 9: '{name}' can't name")
+            for name in own.RESERVED
+            if own.KEY.fullmatch(name)
+        ),
     ],
 )
 def test_head__unfit__is_refused_with_its_line_and_the_others_stay(
@@ -106,6 +115,55 @@ def test_folder__files_without_a_head_are_left_alone__not_executable_is_said(fol
     keep(folder / "plain.sh", CAMERA, 0o644)
     assert list(own.own().scripts) == ["checks/camera.sh"]
     assert "chmod +x plain.sh" in own.own().refusals[0]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("changes", ["true", "false"])
+def test_run_form__its_own_fields__are_all_reserved(
+    folder: Path, changes: str, person: Callable[..., object], client_as: Callable[..., Client]
+) -> None:
+    keep(folder / "checks/camera.sh", CAMERA.replace("#   timeout:", f"#   changes: {changes}\n#   timeout:"))
+    page = client_as(person("releaser", Role.RELEASER)).get("/demo/scripts/checks/camera.sh").content.decode()
+    form = page[page.index('<form class="panel"') :]
+    fields = set(re.findall(r' name="([^"]+)"', form[: form.index("</form>")]))
+    assert {"labels", "place"} < fields
+    assert fields - {"labels", "place"} <= set(own.RESERVED)
+
+
+def test_folder__made_executable__is_noticed_at_once(folder: Path) -> None:
+    keep(folder / "plain.sh", CAMERA, 0o644)
+    assert "chmod +x plain.sh" in own.own().refusals[0]
+    (folder / "plain.sh").chmod(0o755)
+    assert (list(own.own().scripts), own.own().refusals) == (["plain.sh", "checks/camera.sh"], ())
+
+
+def test_folder__many_files__dot_folders_do_not_count__and_the_cut_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "FILES_MOST", 3)
+    for number in range(4):
+        keep(folder / f".git/objects/{number}", CAMERA)
+    keep(folder / "a.sh", CAMERA)
+    assert (list(own.own().scripts), own.own().refusals) == (["a.sh", "checks/camera.sh"], ())
+    keep(folder / "b.sh", CAMERA)
+    assert own.own().refusals == ()
+    keep(folder / "c.sh", CAMERA)
+    assert list(own.own().scripts) == ["a.sh", "b.sh", "c.sh"]
+    (cut,) = own.own().refusals
+    assert cut == "There are more than 3 files here; those after c.sh are not read."
+
+
+@pytest.mark.django_db
+def test_file_name__not_utf_8__is_refused_in_words_and_breaks_no_page(
+    folder: Path, person: Callable[..., object], client_as: Callable[..., Client]
+) -> None:
+    keep(folder / os.fsdecode(b"\xff.sh"), CAMERA)
+    (folder / "nowhere.sh").symlink_to(folder / "gone.sh")
+    (refusal,) = own.own().refusals
+    assert refusal.startswith("\\xff.sh: a script's name")
+    client = client_as(person("viewer", Role.VIEWER))
+    for page in ("/demo/scripts", "/demo/scripts/writing", "/demo/scripts/checks/camera.sh", "/demo/api/scripts"):
+        assert client.get(page).status_code == 200
 
 
 @pytest.mark.django_db
