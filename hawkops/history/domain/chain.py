@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,6 +84,26 @@ def row_hash(previous: str, row: Row) -> str:
         ]
     )
     return hashlib.sha256(previous.encode() + text.encode()).hexdigest()
+
+
+def exported(row: Row, previous: str, stored: str) -> dict[str, Any]:
+    """Return an entry as a document that keeps every hashed field as it was hashed, so that anybody can do it again."""
+    at = row.at.astimezone(UTC).isoformat(timespec="microseconds")
+    return {**asdict(row), "at": at, "previous_hash": previous, "hash": stored}
+
+
+def imported(document: Any) -> tuple[Row, str, str]:
+    """Read an exported entry back, as `verify` takes it. Raises ValueError for what is none."""
+    if not isinstance(document, dict) or document.keys() != {*Row.__annotations__, "previous_hash", "hash"}:
+        raise ValueError("is no exported entry: its fields are others")
+    given = dict(document)
+    previous, stored, at = given.pop("previous_hash"), given.pop("hash"), given.pop("at")
+    if not all(isinstance(text, str) for text in (previous, stored, at)) or not isinstance(given["seq"], int):
+        raise ValueError("is no exported entry: its fields are of other types")
+    moment = datetime.fromisoformat(at)
+    if moment.tzinfo is None:
+        raise ValueError("is no exported entry: its time says no zone")
+    return Row(at=moment, **given), previous, stored
 
 
 def verify(rows: Iterable[tuple[Row, str, str]], *, head: tuple[int, str] | None = None) -> Break | None:
