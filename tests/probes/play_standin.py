@@ -31,6 +31,7 @@ class Store:
     next_code: int = 42
     asked: list[str] = field(default_factory=list)
     refuse_commit: str = ""
+    knows_account: bool = True
 
 
 class Refusal(Exception):
@@ -82,6 +83,11 @@ class Handler(BaseHTTPRequestHandler):
         self.store.asked.append(f"{self.command} {path}")
         try:
             if path == "/token":
+                if not self.store.knows_account:
+                    self.answer(
+                        400, {"error": "invalid_grant", "error_description": "Invalid grant: account not found"}
+                    )
+                    return
                 self.answer(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
                 return
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
