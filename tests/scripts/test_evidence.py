@@ -141,7 +141,7 @@ def signed_anew(files: Files) -> None:
     )
 
 
-def both(*steps: Callable[[Files], None]) -> Callable[[Files], None]:
+def both(*steps: Callable[[Files], object]) -> Callable[[Files], object]:
     def tamper(files: Files) -> None:
         for step in steps:
             step(files)
@@ -149,7 +149,7 @@ def both(*steps: Callable[[Files], None]) -> Callable[[Files], None]:
     return tamper
 
 
-TAMPERED: list[tuple[Callable[[Files], None], dict[str, str]]] = [
+TAMPERED: list[tuple[Callable[[Files], object], dict[str, str]]] = [
     (lambda files: edit(files, 2, reason="nobody"),
      {"Files": "history.jsonl was altered", "Chain": "entry 2 was altered"}),
     (lambda files: without_line(files, 1), {"Files": "history.jsonl was altered", "Chain": "entry 2 is missing"}),
@@ -158,7 +158,7 @@ TAMPERED: list[tuple[Callable[[Files], None], dict[str, str]]] = [
     (lambda files: edit(files, 1, seq="1"), {"Chain": "line 1 of history.jsonl is no exported entry"}),
     (lambda files: edit(files, 1, reason="\ud800"), {"Chain": "surrogates not allowed"}),
     (lambda files: files.update({"history.jsonl": b"[" * 100_000}), {"Chain": "line 1 of history.jsonl"}),
-    (lambda files: files.pop("history.jsonl") and None, {"Files": "is missing", "Chain": "no chain to verify"}),
+    (lambda files: files.pop("history.jsonl"), {"Files": "is missing", "Chain": "no chain to verify"}),
     (lambda files: files.update({"runs.jsonl": b"{}\n"}), {"Files": "runs.jsonl was altered"}),
     (lambda files: files.update({"extra": b""}), {"Files": "extra is not in manifest.json"}),
     (lambda files: set_manifest(files, incident="INC-8"), {"Signature": "manifest.json was altered"}),
@@ -168,7 +168,7 @@ TAMPERED: list[tuple[Callable[[Files], None], dict[str, str]]] = [
     (signed_anew, {"Signature": "made with another key"}),
     (lambda files: files.update({"manifest.sig": b"?"}), {"Signature": "manifest.json was altered"}),
     (lambda files: files.update({"evidence.pub.pem": b"?"}), {"Signature": "can't be verified"}),
-    (lambda files: files.pop("manifest.sig") and None, {"Archive": "lacks manifest.sig"}),
+    (lambda files: files.pop("manifest.sig"), {"Archive": "lacks manifest.sig"}),
     (lambda files: files.update({"manifest.json": b"{}"}), {"Archive": "can't be read"}),
     (lambda files: set_manifest(files, files=["x"]), {"Archive": "can't be read"}),
     (lambda files: set_manifest(files, history_head={"seq": "1", "hash": ""}), {"Archive": "says other things"}),
@@ -177,7 +177,7 @@ TAMPERED: list[tuple[Callable[[Files], None], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("tamper", "named"), TAMPERED)
 def test_archive__tampered_with__fails_and_is_named(
-    archive: Path, data: Path, tamper: Callable[[Files], None], named: dict[str, str]
+    archive: Path, data: Path, tamper: Callable[[Files], object], named: dict[str, str]
 ) -> None:
     files = opened(archive)
     tamper(files)
