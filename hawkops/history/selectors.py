@@ -1,6 +1,6 @@
 """Reading the history."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import pairwise
@@ -9,6 +9,8 @@ from operator import or_
 from django.db.models import Q, QuerySet
 
 from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Verification
+
+CHUNK_ROWS = 5_000
 
 
 def entries(
@@ -51,6 +53,14 @@ def entries(
             | Q(personal__label__icontains=word)
         )
     return found
+
+
+def whole_chain(*, until_seq: int) -> Iterator[HistoryEntry]:
+    """Give every entry up to one, oldest first. Reads in chunks, so that no statement runs for long."""
+    last = 0
+    while chunk := list(HistoryEntry.objects.filter(seq__gt=last, seq__lte=until_seq).order_by("seq")[:CHUNK_ROWS]):
+        yield from chunk
+        last = chunk[-1].seq
 
 
 def longest_silence(*, since: datetime, now: datetime) -> timedelta:

@@ -17,8 +17,7 @@ from hawkops.core import clock
 from hawkops.history.actors import Actor
 from hawkops.history.domain import chain
 from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Personal, Verification
-
-VERIFY_CHUNK_ROWS = 5_000
+from hawkops.history.selectors import whole_chain
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def heartbeat_record() -> HistoryEntry:
 
 
 def history_verify(*, requested_by: str) -> Verification:
-    """Walk the whole chain and store what was found. Reads in chunks, so that no statement runs for long."""
+    """Walk the whole chain and store what was found."""
     started = time.monotonic()
     head = Head.objects.get(pk=1)
     silence = 0.0
@@ -165,19 +164,11 @@ def history_verify(*, requested_by: str) -> Verification:
 
     def rows() -> Iterator[tuple[chain.Row, str, str]]:
         nonlocal silence, before
-        last = 0
-        while True:
-            chunk = list(
-                HistoryEntry.objects.filter(seq__gt=last, seq__lte=head.seq).order_by("seq")[:VERIFY_CHUNK_ROWS]
-            )
-            if not chunk:
-                return
-            for entry in chunk:
-                if before is not None:
-                    silence = max(silence, (entry.at - before).total_seconds())
-                before = entry.at
-                yield entry.row(), entry.previous_hash, entry.hash
-            last = chunk[-1].seq
+        for entry in whole_chain(until_seq=head.seq):
+            if before is not None:
+                silence = max(silence, (entry.at - before).total_seconds())
+            before = entry.at
+            yield entry.row(), entry.previous_hash, entry.hash
 
     found = chain.verify(rows(), head=(head.seq, head.hash))
     return Verification.objects.create(

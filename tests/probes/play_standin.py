@@ -31,6 +31,7 @@ class Store:
     next_code: int = 42
     asked: list[str] = field(default_factory=list)
     refuse_commit: str = ""
+    knows_account: bool = True
 
 
 class Refusal(Exception):
@@ -59,9 +60,7 @@ def checked(releases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def highest(releases: list[dict[str, Any]], *states: str) -> int:
-    codes = [
-        int(code) for release in releases if release["status"] in states for code in release.get("versionCodes", [])
-    ]
+    codes = [int(code) for release in releases if release["status"] in states for code in release["versionCodes"]]
     return max(codes, default=0)
 
 
@@ -84,6 +83,11 @@ class Handler(BaseHTTPRequestHandler):
         self.store.asked.append(f"{self.command} {path}")
         try:
             if path == "/token":
+                if not self.store.knows_account:
+                    self.answer(
+                        400, {"error": "invalid_grant", "error_description": "Invalid grant: account not found"}
+                    )
+                    return
                 self.answer(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
                 return
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":

@@ -113,35 +113,44 @@ def test_credentials__that_are_none__are_a_lack(store: Store, tmp_path: Path, mo
     assert judged(play.rollback("previous", "production"))[0] is Exit.UNMEASURED
 
 
-def test_rollback__a_draft_without_codes_and_a_code_named__keeps_the_draft(store: Store) -> None:
-    draft = {"name": "next", "status": "draft"}
-    store.tracks = {"internal": [release(41, "inProgress"), draft]}
+def test_credentials__that_google_does_not_accept__are_a_lack_with_its_reason(store: Store) -> None:
+    store.tracks, store.knows_account = {"production": [release(42)]}, False
+    for act in (play.deploy("production"), play.rollback("previous", "production")):
+        outcome, said = judged(act)
 
-    outcome, said = judged(play.rollback("42", "internal"))
-
-    assert outcome is Exit.PASSED, said
-    assert store.tracks["internal"] == [release(42), release(41, "halted"), draft]
-
-
-@pytest.mark.parametrize("token_uri", ["http://127.0.0.1:1/token", "/nowhere"])
-def test_sign_in__fails__is_said_in_a_sentence(store: Store, monkeypatch: pytest.MonkeyPatch, token_uri: str) -> None:
-    path = Path(os.environ["PLAY_SERVICE_ACCOUNT"])
-    account = json.loads(path.read_text())
-    wrong = token_uri if token_uri.startswith("http") else f"{os.environ['PLAY_API_URL']}{token_uri}"
-    path.write_text(json.dumps({**account, "token_uri": wrong}))
-
-    outcome, said = judged(play.deploy("internal"))
-
-    assert (outcome, "could not sign in" in said) == (Exit.FAILED, True), said
-    assert store.tracks == {}
+        assert (outcome, "no credentials that Google accepts: invalid_grant" in said) == (Exit.UNMEASURED, True), said
+    assert (store.tracks, store.edits) == ({"production": [release(42)]}, {})
 
 
-@pytest.mark.parametrize("renamed", ["[]", "qa", '"qa"'])
-def test_tracks__renamed_by_what_is_no_object__is_a_lack(
-    store: Store, monkeypatch: pytest.MonkeyPatch, renamed: str
+def test_sign_in__unreachable__fails_with_a_sentence(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PLAY_TRACKS", renamed)
+    account = json.loads(Path(os.environ["PLAY_SERVICE_ACCOUNT"]).read_text())
+    (tmp_path / "away.json").write_text(json.dumps({**account, "token_uri": "http://127.0.0.1:1/token"}))
+    monkeypatch.setenv("PLAY_SERVICE_ACCOUNT", str(tmp_path / "away.json"))
 
-    outcome, said = judged(play.deploy("internal"))
+    outcome, said = judged(play.rollback("previous", "production"))
+    assert (outcome, said.startswith("signing in with Google failed: ")) == (Exit.FAILED, True), said
 
-    assert (outcome, "PLAY_TRACKS is no JSON object" in said) == (Exit.UNMEASURED, True)
+
+def test_drafts__without_a_version_code__are_kept_and_no_trouble(store: Store) -> None:
+    draft = {"name": "next", "status": "draft"}
+    store.tracks = {"production": [release(42, "inProgress", userFraction=0.1), draft, release(40)]}
+
+    assert judged(play.deploy("production", dry_run=True))[0] is Exit.PASSED
+    outcome, said = judged(play.rollback("41", "production", dry_run=True))
+    assert (outcome, "halted: 42" in said) == (Exit.PASSED, True), said
+    outcome, said = judged(play.rollback("previous", "production"))
+    assert outcome is Exit.PASSED, said
+    assert draft in store.tracks["production"]
+
+
+@pytest.mark.parametrize("tracks", ["[]", '"qa"', "7", "{", '{"internal": 7}', '{"internal": null}'])
+def test_tracks__renamed_by_nonsense__fail_with_what_is_wanted(
+    store: Store, tracks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAY_TRACKS", tracks)
+    for act in (play.deploy("internal"), play.rollback("previous", "internal")):
+        outcome, said = judged(act)
+        assert (outcome, "PLAY_TRACKS must be a JSON object" in said) == (Exit.FAILED, True), said
+    assert store.edits == {}

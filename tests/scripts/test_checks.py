@@ -32,7 +32,7 @@ from hawkops.core.errors import InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change, heartbeat_record
-from hawkops.scripts.checks import audit, compliance, encryption, evidence, notifying, security
+from hawkops.scripts.checks import archive, audit, compliance, encryption, evidence, notifying, security
 from hawkops.scripts.checks.registry import CHECKS
 from hawkops.scripts.probes import findings
 from hawkops.scripts.probes.findings import Finding
@@ -482,6 +482,28 @@ def test_evidence__no_key__is_a_lack_and_a_bad_id_refused(data: Path) -> None:
     assert judged(list(evidence.evidence_collect(argparse.Namespace(incident="INC-7")))) is Exit.UNMEASURED
     with pytest.raises(InvalidInput, match="no incident id"):
         list(evidence.evidence_collect(argparse.Namespace(incident="../../etc")))
+
+
+@pytest.mark.fresh_database
+def test_evidence__chain_is_broken__is_collected_all_the_same_and_fails(data: Path) -> None:
+    import psycopg
+
+    list(security.stack_deploy(NOTHING))
+    with change(actor=Actor.rule("test"), environment="demo") as this:
+        this.record("flag.killed", subject="flag:litert_enabled")
+    seq = this.entries[0].seq
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("ALTER TABLE history_historyentry DISABLE TRIGGER history_no_update_delete")
+        owner.execute("UPDATE history_historyentry SET reason = 'x' WHERE seq = %s", [seq])
+        owner.execute("ALTER TABLE history_historyentry ENABLE TRIGGER history_no_update_delete")
+
+    found = titled(list(evidence.evidence_collect(argparse.Namespace(incident="INC-7"))))
+    assert (found["History"].outcome, found["Archive"].outcome) == (Exit.FAILED, Exit.PASSED)
+    assert f"entry {seq} was altered" in found["History"].sentence
+    (path,) = (data / "evidence").glob("INC-7-*.tar.gz")
+    again = titled(list(archive.verify(path, public_key=(data / "signing/evidence.pub.pem").read_bytes())))
+    assert (again["Signature"].outcome, again["Files"].outcome) == (Exit.PASSED, Exit.PASSED)
+    assert f"entry {seq} was altered" in again["History"].sentence
 
 
 # ---- telling the security team ----

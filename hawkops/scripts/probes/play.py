@@ -20,6 +20,7 @@ API = "https://androidpublisher.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/androidpublisher"
 SECONDS = 60
 UPLOAD_SECONDS = 900
+WORDS_MOST = 300
 TRACK = re.compile(r"[a-z][A-Za-z0-9:._-]{0,63}")
 NO_DOWNGRADE = "does not allow any existing users to upgrade"
 
@@ -46,23 +47,34 @@ class Play:
         return f"{self.base}/androidpublisher/v3/applications/{self.package}/edits"
 
     def call(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
-        """Make one call. Raises Refused."""
-        with _signed_in():
-            return _answer(self.session.request(method, url, json=body, timeout=SECONDS, allow_redirects=False))
+        """Make one call. Raises Refused, or Lacking where the credentials are not accepted."""
+        return _answer(self._send(method, url, json=body, timeout=SECONDS))
 
     def upload(self, edit: str, bundle: Path) -> int:
         """Upload a bundle and return its version code."""
         url = f"{self.base}/upload/androidpublisher/v3/applications/{self.package}/edits/{edit}/bundles"
-        with bundle.open("rb") as file, _signed_in():
-            answer = self.session.post(
+        with bundle.open("rb") as file:
+            answer = self._send(
+                "POST",
                 url,
                 params={"uploadType": "media"},
                 data=file,
                 headers={"Content-Type": "application/octet-stream"},
                 timeout=UPLOAD_SECONDS,
-                allow_redirects=False,
             )
         return int(_answer(answer)["versionCode"])
+
+    def _send(self, method: str, url: str, **options: Any) -> Any:
+        """Send a request; whenever it has to sign in anew, that may fail too, and not as a request does."""
+        from google.auth.exceptions import GoogleAuthError, RefreshError
+
+        try:
+            return self.session.request(method, url, allow_redirects=False, **options)
+        except GoogleAuthError as error:
+            why = str(error.args[0] if error.args else error)[:WORDS_MOST]
+            if isinstance(error, RefreshError) and not error.retryable:
+                raise Lacking(f"no credentials that Google accepts: {why}") from error
+            raise Refused(f"signing in with Google failed: {why}") from error
 
     @contextmanager
     def edit(self, *, commit: bool = True) -> Iterator[str]:
@@ -86,17 +98,6 @@ class Play:
     def put(self, edit: str, track: str, releases: list[dict[str, Any]]) -> None:
         """Replace the releases of a track: whatever is not sent is gone."""
         self.call("PUT", f"{self.edits}/{edit}/tracks/{track}", {"track": track, "releases": releases})
-
-
-@contextmanager
-def _signed_in() -> Iterator[None]:
-    """Turn what the sign-in of Google says into a refusal; it happens within the first call."""
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        yield
-    except GoogleAuthError as error:
-        raise Refused(f"the service account could not sign in: {error}") from error
 
 
 def _answer(answer: Any) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def deploy(track: str, *, dry_run: bool = False) -> Iterator[Finding]:
 def _deploy_rehearsed(play: Play, track: str, bundle: Path) -> str:
     with play.edit(commit=False) as edit:
         before = play.releases(edit, track)
-    replaced = [code for release in before if release["status"] == "completed" for code in _codes(release)]
+    replaced = _codes(before, "completed")
     kept = sum(release["status"] != "completed" for release in before)
     return (
         f"would upload {bundle.name} ({bundle.stat().st_size / 1e6:.1f} MB) of {play.package} and release it in place of"
@@ -189,8 +190,7 @@ def rollback(version: str, track: str, *, dry_run: bool = False) -> Iterator[Fin
     except (Refused, OSError, ValueError) as error:
         yield failed(title, _explained(error))
         return
-    halted = [code for release in after if release["status"] == "halted" for code in _codes(release)]
-    serving = [code for release in after if release["status"] == "completed" for code in _codes(release)]
+    halted, serving = _codes(after, "halted"), _codes(after, "completed")
     said = f"halted: {', '.join(halted) or 'none'}; new installs get {', '.join(serving) or 'the previous release'}"
     yield passed(title, f"would then be {said}" if dry_run else said)
     yield passed("Installed devices", "keep the build they have, Play never downgrades; the kill switch stops LiteRT")
@@ -209,21 +209,21 @@ def _again(releases: list[dict[str, Any]], version: str) -> list[dict[str, Any]]
     if not version.isdigit():
         raise Refused(f"{version!r} is no version code; write --version=previous or its number")
     halted = [{**r, "status": "halted"} if r["status"] == "inProgress" else r for r in releases]
-    return [_release(int(version)), *(release for release in halted if version not in _codes(release))]
+    return [_release(int(version)), *(release for release in halted if version not in release.get("versionCodes", []))]
+
+
+def _codes(releases: list[dict[str, Any]], status: str) -> list[str]:
+    """Return the version codes of the releases in a state; a draft may have none yet."""
+    return [code for release in releases if release["status"] == status for code in release.get("versionCodes", [])]
 
 
 def _highest(release: dict[str, Any]) -> int:
-    return max((int(code) for code in _codes(release)), default=0)
-
-
-def _codes(release: dict[str, Any]) -> list[str]:
-    """Return a release's version codes; a draft may have none yet."""
-    return [str(code) for code in release.get("versionCodes", [])]
+    return max((int(code) for code in release.get("versionCodes", [])), default=0)
 
 
 def _staged_or_code(release: dict[str, Any], code: int) -> bool:
     """Keep drafts, halted and staged releases; a completed one is what the new release replaces."""
-    return release["status"] != "completed" and str(code) not in _codes(release)
+    return release["status"] != "completed" and str(code) not in release.get("versionCodes", [])
 
 
 def _release(code: int) -> dict[str, Any]:
@@ -247,13 +247,17 @@ def _track(track: str) -> str:
     """Return Play's own id of a track; PLAY_TRACKS renames, as in {"internal": "qa"}."""
     if not TRACK.fullmatch(track):
         raise ValueError(f"{track!r} is no track; internal, alpha, beta or production")
+    form = 'PLAY_TRACKS must be a JSON object from track to Play\'s own id, as in {"internal": "qa"}'
     try:
         renamed = json.loads(os.environ.get("PLAY_TRACKS") or "{}")
-    except ValueError:
-        renamed = None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(form) from error
     if not isinstance(renamed, dict):
-        raise Lacking('PLAY_TRACKS is no JSON object; write {"internal": "qa"}')
-    return str(renamed.get(track, track))
+        raise ValueError(form)
+    name = renamed.get(track, track)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{form}; it gives {track} the id {name!r}")
+    return name
 
 
 def _explained(error: Exception) -> str:
