@@ -2,8 +2,8 @@
 """Stands in for Android's litert_lm_main: takes its flags, refuses others as it does, and prints its BenchmarkInfo.
 
 `$ADB_FOLDER/run.json` says what happens: `prefill` and `decode` (tokens a second), `lines` of the log, `peak_mb`, the
-`status`, `done` (prefilled tokens, fewer than asked), `silent` (no BenchmarkInfo at all). With `real` it measures the
-real LiteRT of this host.
+`status`, `done` (prefilled tokens, fewer than asked), `silent` (no BenchmarkInfo at all), `sleeps` (seconds). With `real`
+it measures the real LiteRT of this host.
 """
 
 import json
@@ -34,6 +34,7 @@ def main() -> int:
         return 134
     told = json.loads((folder / "run.json").read_text())
     prefill, decode = int(given["benchmark_prefill_tokens"]), int(given["benchmark_decode_tokens"])
+    time.sleep(told.get("sleeps", 0))
     if told.get("real"):
         told |= measured(given, prefill, decode)
     print("INFO: [environment.cc:36] Creating LiteRT environment with options", file=sys.stderr)

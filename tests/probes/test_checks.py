@@ -367,6 +367,16 @@ def test_gpu_drivers__software_behind_adb__is_no_gpu(adb: Path, renderer: str) -
     assert found == Finding("GPU driver", Exit.UNMEASURED, f"software adapter, not a GPU: {renderer}")
 
 
+@pytest.mark.parametrize("listed", ["A\tdevice\nB\tdevice\n", "A\tunauthorized\n"])
+def test_gpu__of_a_device_that_is_not_clear__is_no_data_and_never_this_hosts(adb: Path, listed: str) -> None:
+    (adb / "devices").write_text(f"List of devices attached\n{listed}\n")
+
+    for look in (device_state.gpu_drivers, device_state.gpu_memory):
+        (found,) = look()
+        assert found.outcome is Exit.UNMEASURED
+        assert "host" not in found.sentence
+
+
 def test_gpu_memory__not_counted_by_the_device__is_a_lack(adb: Path) -> None:
     (adb / "dumpsys").write_text("nothing of the kind\n")
     assert [f.outcome for f in device_state.gpu_memory()] == [Exit.UNMEASURED]

@@ -17,7 +17,8 @@ import pytest
 from hawkops.fleet.accelerators import gpu_on_phone, npu_on_phone
 from hawkops.fleet.model import PATH, SHA256, digest
 from hawkops.fleet.model.signature import Artefact
-from hawkops.scripts.probes import integrity
+from hawkops.scripts.probes import integrity, on_device, target
+from tests.installation import processes_with
 from tests.probes.signing import keys
 from tests.probes.test_scripts import BIN, typed
 
@@ -232,6 +233,19 @@ def test_device__program_that_did_not_do_the_work__fails_whatever_its_exit_statu
 
     assert (ended.stdout, ended.returncode) == ("0\n", 1)
     assert words in ended.stderr
+
+
+def test_device__program_that_hangs__is_ended_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "RUN_SECONDS", 1)
+    for name, value in bench.settings.items():
+        monkeypatch.setenv(name, value)
+    bench.says(sleeps=600)
+    reading = on_device.throughput(target.subject(), "cpu")
+
+    assert (reading.value, reading.broken) == (None, True)
+    assert reading.sentence == "LiteRT hung on the device: no result within 1 s"
+    assert len(bench.ran) == 1
+    assert not processes_with(f"{bench.folder}/phone/data/local/tmp/hawkops/model")
 
 
 # ---- which device ----

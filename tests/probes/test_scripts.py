@@ -206,6 +206,24 @@ def test_lines_of_inferences__say_which_model_ran_and_where(command: str, tmp_pa
     assert [line for line in lines if line.get("synthetic") and line["target"] == "host" and line["host"]]
 
 
+def test_android_security__one_of_its_scripts_fails__ends_there(signed: dict[str, str]) -> None:
+    tampered(signed)
+    ended = typed("./verify_android_security.sh", BIN, **signed)
+
+    assert ended.returncode == 1
+    assert ended.stdout.splitlines()[-1] == "❌ validate-model-integrity.sh failed (exit 1)"
+    assert "verify-encryption.sh" not in ended.stdout
+
+
+def test_comprehensive__cloud_that_does_not_answer__fails() -> None:
+    ended = typed("./run_comprehensive_ai_tests.sh", CLOUD_AI_URL="http://127.0.0.1:9")
+
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "✅ Workflow: local inference" in ended.stdout
+    assert "❌ Workflow: cloud AI: cloud AI gave no answer: 127.0.0.1" in ended.stdout
+    assert "❌ Degradation: LiteRT killed in the middle, cloud answers" in ended.stdout
+
+
 def test_script__python_without_litert__exits_77(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text('#!/bin/sh\nexec /usr/bin/env -u PYTHONHOME python3 -S "$@"\n')

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.installation import Installation, clean_environment, up
+from tests.probes import adb_standin
 from tests.probes.test_scripts import BIN
+from tests.probes.test_tools import placed
 
 pytestmark = [pytest.mark.story, pytest.mark.xdist_group("story")]
 
 
-def typed(installation: Installation, line: str) -> "subprocess.CompletedProcess[str]":
-    env = {**clean_environment(), "HAWKOPS_DATA": str(installation.data)}
+def typed(installation: Installation, line: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    env = {**clean_environment(), "HAWKOPS_DATA": str(installation.data), **variables}
     return subprocess.run(
         ["sh", "-c", line], cwd=BIN, env=env, capture_output=True, text=True, timeout=120, check=False
     )
@@ -31,7 +33,18 @@ def until(installation: Installation, line: str, status: int, words: str, second
         assert time.monotonic() < end, ended.stdout + ended.stderr
 
 
-def test_stack__whole_installation__passes_and_a_dead_gateway_is_named(data_folder: Path) -> None:
+def encrypted_phone(folder: Path) -> dict[str, str]:
+    """Put a phone behind adb that encrypts its storage, and say that the host's disk is encrypted."""
+    (folder / "props").mkdir(parents=True)
+    (folder / "props/ro.crypto.state").write_text("encrypted\n")
+    (folder / "devices").write_text("R5CT\tdevice\n")
+    placed(folder / "tools", "getprop", '#!/bin/sh\ncat "$ADB_FOLDER/props/$1"\n')
+    placed(folder / "bin", "adb", (Path(adb_standin.__file__)).read_text())
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "ADB_FOLDER": str(folder), "DISK_ENCRYPTION": "LUKS"}
+
+
+def test_stack__whole_installation__passes_and_a_dead_gateway_is_named(data_folder: Path, tmp_path: Path) -> None:
     with up(data_folder) as installation:
         installation.wait_for("Sign in", 150)
 
@@ -54,6 +67,13 @@ def test_stack__whole_installation__passes_and_a_dead_gateway_is_named(data_fold
             "✅ Worker of alerts",
         ):
             assert words in said, said
+
+        ended = typed(installation, "./scripts/production-smoke-tests.sh")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "✅ Telemetry door" in ended.stdout
+        ended = typed(installation, "./verify_android_security.sh", **encrypted_phone(tmp_path))
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stdout.endswith("✅ Model validation, encryption and audit trail hold\n")
 
         os.kill(installation.child("gateway"), signal.SIGSTOP)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hawkops.fleet.accelerators import is_software
 from hawkops.fleet.model.signature import artefact, data_folder
-from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, device, package
+from hawkops.scripts.probes.android import AdbFailed, Device, NoDevice, NoneAttached, device, package
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
 from hawkops.scripts.probes.measuring import Reading, Unmeasurable, subject, throughput
 
@@ -121,8 +121,11 @@ def gpu_drivers() -> Iterator[Finding]:
         else:
             yield passed(title, renderer)
         return
-    except NoDevice as lack:
+    except NoneAttached as lack:
         no_device = str(lack)
+    except NoDevice as lack:  # attached and not clear: this host's GPU says nothing of it
+        yield unmeasured(title, str(lack))
+        return
     except AdbFailed as error:
         yield failed(title, str(error))
         return
@@ -151,8 +154,11 @@ def gpu_memory() -> Iterator[Finding]:
         else:
             yield passed(title, f"{int(total[1]) / 1e6:.0f} MB in use on the device", value=float(total[1]), unit="By")
         return
-    except NoDevice as lack:
+    except NoneAttached as lack:
         no_device = str(lack)
+    except NoDevice as lack:  # attached and not clear: this host's GPU says nothing of it
+        yield unmeasured(title, str(lack))
+        return
     except AdbFailed as error:
         yield failed(title, str(error))
         return
