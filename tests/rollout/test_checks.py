@@ -16,6 +16,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import heartbeat_record
 from hawkops.scripts.models import Run, State
+from hawkops.scripts.models import Series as ScriptSeries
 from monitoring.domain.sketch import Sketch
 from monitoring.models import RollupPartial, Series
 from rollout import tasks
@@ -256,6 +257,69 @@ def test_performance_tests__declared_gpu_not_measured__is_no_data(begin: Callabl
     release = begin(backends=["cpu", "gpu"])
     ran("production", BENCHMARK, SIX[0], *SIX[3:])
     assert ask(release, "performance_tests").verdict is Verdict.NO_DATA
+
+
+def repeated(script: str, *states: State, needs: int, values: tuple[float, ...] = ()) -> int:
+    """Store a series, newest last; return its number."""
+    series = ScriptSeries.objects.create(times=len(states), needs=needs)
+    for index, state in enumerate(states):
+        results = [result("litert.memory.peak", values[index])] if index < len(values) else []
+        run = ran("staging", script, *results, state=state)
+        Run.objects.filter(pk=run.pk).update(series=series)
+    return series.pk
+
+
+MEMORY = "scripts/test-memory-usage.sh"
+GOOD, BAD = 1.5e9, 2.5e9
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("states", "values", "verdict", "words"),
+    [
+        ("PPF", (GOOD, GOOD, BAD), Verdict.PASS, "median 1\u202f500 MB, wanted < 2\u202f000 MB; 2 of 3 pass, 2 needed"),
+        ("FPP", (BAD, GOOD, GOOD), Verdict.PASS, "2 of 3 pass, 2 needed"),
+        ("FFP", (BAD, BAD, GOOD), Verdict.FAIL, "1 of 3 pass, 2 needed"),
+        ("FNP", (BAD,), Verdict.NO_DATA, "0 of 3 pass, 2 needed"),
+        ("PQQ", (GOOD,), Verdict.NO_DATA, "under way: 1 of 3 runs have ended"),
+        ("PPR", (GOOD, GOOD), Verdict.NO_DATA, "under way: 2 of 3 runs have ended"),
+        ("PCC", (GOOD,), Verdict.NO_DATA, "1 of 3 pass, 2 needed"),
+        ("PPP", (), Verdict.NO_DATA, "measured nothing"),
+    ],
+)
+def test_series__counts_as_a_whole_when_it_is_complete__and_never_by_its_newest_run(
+    begin: Callable[..., Release], states: str, values: tuple[float, ...], verdict: Verdict, words: str
+) -> None:
+    release = begin()
+    ran("staging", MEMORY, result("litert.memory.peak", GOOD if verdict is not Verdict.PASS else BAD))
+    known = {
+        "P": State.PASSED,
+        "F": State.FAILED,
+        "N": State.NO_DATA,
+        "Q": State.QUEUED,
+        "R": State.RUNNING,
+        "C": State.CANCELLED,
+    }
+    number = repeated(MEMORY, *(known[one] for one in states), needs=2, values=values)
+    found = ask(release, "memory_limit")
+    assert (found.verdict, words in found.sentence) == (verdict, True), found.sentence
+    assert found.sentence.startswith(f"Series {number} (2 of 3 needed)")
+    ran("staging", MEMORY, result("litert.memory.peak", GOOD))
+    assert ask(release, "memory_limit").verdict is Verdict.PASS, "a newer run alone"
+
+
+@pytest.mark.django_db
+def test_series__each_line_passes_often_enough_but_too_few_runs_do__fails(begin: Callable[..., Release]) -> None:
+    release = begin()
+    series = ScriptSeries.objects.create(times=2, needs=1)
+    slow = result("litert.prefill.throughput", 100.0, outcome="fail")
+    large = result("litert.memory.peak", BAD, outcome="fail")
+    for results in ([slow, *SIX[3:]], [SIX[0], large, *SIX[4:]]):
+        run = ran("production", BENCHMARK, *results, state=State.FAILED)
+        Run.objects.filter(pk=run.pk).update(series=series)
+    found = ask(release, "performance_tests")
+    assert {line.verdict for line in found.lines} == {Verdict.PASS, None}
+    assert (found.verdict, "Together they say FAIL" in found.sentence) == (Verdict.FAIL, True), found.sentence
 
 
 @pytest.mark.django_db
