@@ -9,6 +9,7 @@ from typing import Any
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.scripts import repeats
 from hawkops.scripts import selectors as scripts
+from hawkops.scripts.exports import OUTCOMES
 from hawkops.scripts.models import Run
 from monitoring.domain import metrics
 from rollout.domain.gates import Finding, Line, measured, together
@@ -180,6 +181,27 @@ def backends_tested(asked: Question) -> Finding:
         f"{len(done)} of {len(lines)} declared backends measured in {asked.environment}{': ' + names if names else ''}."
     )
     return _finding(together(lines), sentence, used, tuple(lines))
+
+
+def script_passed(asked: Question) -> Finding:
+    """The newest run of the box's script passed, with every line that it judged.
+
+    For scripts that look at this installation: what looks at a model must say which one, and has a check of its own.
+    """
+    name = asked.box.scripts[0]
+    ran = _ran(asked.environment, name)
+    if ran is None:
+        return Finding(Verdict.NO_DATA, f"{name} has not run in {asked.environment} yet.")
+    if ran.verdict is None:
+        return ran.under_way()
+    results = [Result(run, data) for run in ran.runs[-1:] for data in run.results]
+    if not ran.results():
+        return _without_results(ran)
+    lines = tuple(
+        Line(str(one.data.get("name")), OUTCOMES.get(str(one.data.get("outcome"))), str(one.data.get("note", "")))
+        for one in results
+    )
+    return _finding(ran.verdict, f"{ran.name}: {ran.runs[-1].summary}", ran.results(), lines)
 
 
 def memory_limit(asked: Question) -> Finding:

@@ -259,6 +259,28 @@ def test_performance_tests__declared_gpu_not_measured__is_no_data(begin: Callabl
     assert ask(release, "performance_tests").verdict is Verdict.NO_DATA
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("state", "outcome", "verdict"),
+    [
+        (State.PASSED, "pass", Verdict.PASS),
+        (State.FAILED, "fail", Verdict.FAIL),
+        (State.NO_DATA, "no_data", Verdict.NO_DATA),
+        (State.PASSED, "", Verdict.NO_DATA),
+    ],
+)
+def test_monitoring_operational__is_what_its_script_says__line_by_line(
+    begin: Callable[..., Release], state: State, outcome: str, verdict: Verdict
+) -> None:
+    release = begin()
+    assert ask(release, "monitoring_operational").verdict is Verdict.NO_DATA
+    line = {"name": "Beat", "value": None, "outcome": outcome, "note": "last heartbeat 3 s ago"}
+    ran("production", "scripts/verify-monitoring-stack.sh", *([line] if outcome else []), state=state)
+    found = ask(release, "monitoring_operational")
+    assert found.verdict is verdict
+    assert [one.sentence for one in found.lines] == (["last heartbeat 3 s ago"] if outcome else [])
+
+
 def repeated(script: str, *states: State, needs: int, values: tuple[float, ...] = ()) -> int:
     """Store a series, newest last; return its number."""
     series = ScriptSeries.objects.create(times=len(states), needs=needs)
@@ -540,7 +562,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 10
+    assert Evidence.objects.filter(release=release).count() == 11
 
 
 @pytest.mark.django_db
@@ -558,12 +580,12 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (10, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (11, 0)
     asked.clear()
     tasks.refresh()
     assert {"cloud_fallback", "hash_assignment"}.isdisjoint(asked)
-    assert len(asked) == 8
+    assert len(asked) == 9
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 10
+    assert len(asked) == 11
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)
