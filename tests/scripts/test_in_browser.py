@@ -87,3 +87,30 @@ def test_output__grows_without_a_reload__and_the_line_linked_to_stays_in_sight(c
         expect(page.locator("#output li")).to_have_count(1)
 
     browse(story, answers)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_search__marks_the_words_in_the_lines__and_filters_without_javascript_too(
+    client: Client, scripts: bool
+) -> None:
+    run = started()
+    address = f"/demo/runs/{run.pk}"
+    say(run, "a.b (x) <b>A.B (X)</b>", "a-b (x)", "\x1b[31mred a.b (x)\x1b[0m here")
+    asked = f"{address}?q=a.b+%28x%29"
+    answers = {address: client.get(address).content.decode(), asked: client.get(asked).content.decode()}
+
+    def story(page: Page) -> None:
+        page.goto(f"http://console.test{address}")
+        page.get_by_label("Search the output").fill("a.b (x)")
+        page.locator("form.filters button").click()
+        lines = page.locator("#output li > span")
+        expect(lines).to_have_count(2)
+        expect(lines.first).to_have_text("a.b (x) <b>A.B (X)</b>")
+        assert page.locator("#output b").count() == 0, "a line is text"
+        if scripts:
+            assert page.locator("#output mark").all_text_contents() == ["a.b (x)", "A.B (X)", "a.b (x)"]
+            expect(page.get_by_role("status").filter(has_text="lines with")).to_contain_text("3 places marked")
+        else:
+            assert page.locator("#output mark").count() == 0
+
+    browse(story, answers, scripts=scripts)
