@@ -19,10 +19,17 @@ def runs(environment: str, name: str = "", *, limit: int = 30) -> list[Run]:
     return list((found.filter(script=name) if name else found)[:limit])
 
 
-def run_latest(environment: str, name: str) -> Run | None:
-    """Return the newest run that has ended, cancelled and dry ones left out; None when there is none."""
+def runs_deciding(environment: str, name: str) -> list[Run]:
+    """Return the runs that speak for a script: the newest that has ended, with all others of its series, in their order.
+
+    Cancelled and dry runs are passed over; empty when there is none. A run of a series never speaks by itself, so some of
+    what is returned may be open still.
+    """
     ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED, dry_run=False)
-    return ended.exclude(state=State.CANCELLED.value).first()
+    run = ended.exclude(state=State.CANCELLED.value).first()
+    if run is None or run.series_id is None:
+        return [run] if run else []
+    return series_runs(environment, run.series_id)
 
 
 def dry_run_passed(

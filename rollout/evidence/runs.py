@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 from typing import Any
 
-from hawkops.core.verdicts import Verdict
+from hawkops.core.verdicts import Verdict, worst
+from hawkops.scripts import repeats
 from hawkops.scripts import selectors as scripts
+from hawkops.scripts.exports import OUTCOMES
 from hawkops.scripts.models import Run
 from monitoring.domain import metrics
 from rollout.domain.gates import Finding, Line, measured, together
@@ -14,6 +17,7 @@ from rollout.domain.runbook import Expectation, Limit
 from rollout.evidence.shape import Question
 
 BACKEND_TITLES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
+UNMEASURED = "the run measured nothing of it"
 UNITS = {
     metrics.PREFILL: "{token}/s",
     metrics.MEMORY_PEAK: "By",
@@ -50,50 +54,154 @@ class Result:
         return found
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What counts of a script: its newest run, or all runs of the series that this one belongs to."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def needs(self) -> int:
+        """How many of them must pass."""
+        return self.runs[0].series.needs if self.runs[0].series else 1
+
+    @property
+    def name(self) -> str:
+        """Its words in a sentence: `Run 7`, `Series 3 (2 of 3 needed)`."""
+        if self.runs[0].series_id is None:
+            return f"Run {self.runs[0].pk}"
+        return f"Series {self.runs[0].series_id} ({self.needs} of {len(self.runs)} needed)"
+
+    @property
+    def source(self) -> str:
+        """Where it can be looked up."""
+        return f"run:{self.runs[-1].pk}"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the exit statuses say together; None while the series is under way."""
+        return repeats.together([run.verdict for run in self.runs], self.needs)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the newest of them ended; None when that was not kept."""
+        return max((run.finished_at for run in self.runs if run.finished_at), default=None)
+
+    def results(self, metric: str = "", backend: str = "") -> list[Result]:
+        """Return their results, all or those of one metric and backend."""
+        return [
+            Result(run, data)
+            for run in self.runs
+            for data in run.results
+            if metric in ("", data.get("name")) and backend in ("", data.get("backend"))
+        ]
+
+    def line(self, title: str, metric: str, limit: Limit, backend: str = "") -> Line:
+        """Judge one metric: in a series as many runs must keep the limit as must pass."""
+        found = {one.run.pk: one for one in reversed(self.results(metric, backend))}
+        lines = [
+            found[run.pk].line(title, metric, limit) if run.pk in found else Line(title, Verdict.NO_DATA, UNMEASURED)
+            for run in self.runs
+        ]
+        if self.runs[0].series_id is None:
+            return lines[0]
+        said = f"{sum(line.verdict is Verdict.PASS for line in lines)} of {len(lines)} pass, {self.needs} needed"
+        values = [one.value for one in found.values() if one.value is not None]
+        if values:
+            middle = measured(title, median(values), limit, unit=UNITS.get(metric, ""))
+            said = f"median {middle.sentence}; {said}"
+        return Line(title, repeats.together([line.verdict for line in lines], self.needs), said)
+
+    def under_way(self) -> Finding:
+        """Say that the series goes on; what has ended of it says nothing by itself."""
+        ended = sum(not run.is_open for run in self.runs)
+        return Finding(
+            Verdict.NO_DATA,
+            f"{self.name} is under way: {ended} of {len(self.runs)} runs have ended.",
+            {"runs": [run.pk for run in self.runs]},
+            source=self.source,
+        )
+
+
+def _ran(environment: str, name: str) -> Ran | None:
+    found = scripts.runs_deciding(environment, name)
+    return Ran(tuple(found)) if found else None
+
+
 def performance_tests(asked: Question) -> Finding:
     """The six results of the newest benchmark, those of declared backends judged."""
     name = asked.box.scripts[0]
-    run = scripts.run_latest(asked.environment, name)
-    if run is None:
+    ran = _ran(asked.environment, name)
+    if ran is None:
         return Finding(Verdict.NO_DATA, f"{name} has not run in {asked.environment} yet.")
-    lines = tuple(_expected(run, expected, asked.release.backends) for expected in asked.box.expects)
-    results = [Result(run, data) for data in run.results]
+    if ran.verdict is None:
+        return ran.under_way()
+    lines = tuple(_expected(ran, expected, asked.release.backends) for expected in asked.box.expects)
+    results = ran.results()
     if not results:
-        return _without_results(run)
+        return _without_results(ran)
     judged = [line for line in lines if line.verdict is not None]
     passed = sum(line.verdict is Verdict.PASS for line in judged)
     out = len(lines) - len(judged)
     scope = f", {out} not declared by this release" if out else ""
-    sentence = f"Run {run.pk}: {passed} of {len(judged)} results pass{scope}."
-    return _finding(together(judged), sentence, results, lines)
+    sentence = f"{ran.name}: {passed} of {len(judged)} results pass{scope}."
+    verdicts = [together(judged)]
+    if ran.runs[0].series_id is not None:
+        # each line may have had enough passes, and yet too few runs of which all lines passed
+        verdicts.append(ran.verdict)
+        sentence += f" Together they say {ran.verdict.label}."
+    return _finding(worst(verdicts), sentence, results, lines)
 
 
-def _expected(run: Run, expected: Expectation, declared: Iterable[str]) -> Line:
+def _expected(ran: Ran, expected: Expectation, declared: Iterable[str]) -> Line:
     if expected.backend and expected.backend not in declared:
         return Line(expected.title, None, "not declared by this release, not judged")
-    for data in run.results:
-        if data.get("name") == expected.metric and expected.backend in ("", data.get("backend")):
-            return Result(run, data).line(expected.title, expected.metric, expected.limit)
-    return Line(expected.title, Verdict.NO_DATA, "the run measured nothing of it")
+    if not ran.results(expected.metric, expected.backend):
+        return Line(expected.title, Verdict.NO_DATA, UNMEASURED)
+    return ran.line(expected.title, expected.metric, expected.limit, expected.backend)
 
 
 def backends_tested(asked: Question) -> Finding:
     """A throughput was measured on every backend the release declares."""
-    lines, used = [], []
+    lines: list[Line] = []
+    used: list[Result] = []
     for backend in asked.release.backends:
         title = BACKEND_TITLES.get(backend, backend)
-        found = _newest(asked, metrics.PREFILL, backend)
-        if found is None:
+        ran = _newest(asked, metrics.PREFILL, backend)
+        if ran is None:
             lines.append(Line(title, Verdict.NO_DATA, "not run yet"))
-            continue
-        used.append(found)
-        lines.append(found.line(title, metrics.PREFILL, Limit()))
+        elif ran.verdict is None:
+            lines.append(Line(title, Verdict.NO_DATA, ran.under_way().sentence))
+        else:
+            used += ran.results(metrics.PREFILL, backend)
+            lines.append(ran.line(title, metrics.PREFILL, Limit(), backend))
     done = [line for line in lines if line.verdict is Verdict.PASS]
     names = ", ".join(line.title for line in done)
     sentence = (
         f"{len(done)} of {len(lines)} declared backends measured in {asked.environment}{': ' + names if names else ''}."
     )
     return _finding(together(lines), sentence, used, tuple(lines))
+
+
+def script_passed(asked: Question) -> Finding:
+    """The newest run of the box's script passed, with every line that it judged.
+
+    For scripts that look at this installation: what looks at a model must say which one, and has a check of its own.
+    """
+    name = asked.box.scripts[0]
+    ran = _ran(asked.environment, name)
+    if ran is None:
+        return Finding(Verdict.NO_DATA, f"{name} has not run in {asked.environment} yet.")
+    if ran.verdict is None:
+        return ran.under_way()
+    results = [Result(run, data) for run in ran.runs[-1:] for data in run.results]
+    if not ran.results():
+        return _without_results(ran)
+    lines = tuple(
+        Line(str(one.data.get("name")), OUTCOMES.get(str(one.data.get("outcome"))), str(one.data.get("note", "")))
+        for one in results
+    )
+    return _finding(ran.verdict, f"{ran.name}: {ran.runs[-1].summary}", ran.results(), lines)
 
 
 def memory_limit(asked: Question) -> Finding:
@@ -107,41 +215,38 @@ def backend_switching(asked: Question) -> Finding:
 
 
 def _one(asked: Question, metric: str, title: str) -> Finding:
-    found = _newest(asked, metric)
-    if found is None:
-        run = scripts.run_latest(asked.environment, asked.box.scripts[0])
-        if run is not None:
-            return _without_results(run)
+    ran = _newest(asked, metric)
+    if ran is None:
+        ran = _ran(asked.environment, asked.box.scripts[0])
+        if ran is not None:
+            return ran.under_way() if ran.verdict is None else _without_results(ran)
         return Finding(Verdict.NO_DATA, f"{asked.box.scripts[0]} has not run in {asked.environment} yet.")
-    line = found.line(title, metric, asked.box.limit)
-    return _finding(line.verdict or Verdict.NO_DATA, f"Run {found.run.pk}: {line.sentence}.", [found])
+    if ran.verdict is None:
+        return ran.under_way()
+    line = ran.line(title, metric, asked.box.limit)
+    return _finding(line.verdict or Verdict.NO_DATA, f"{ran.name}: {line.sentence}.", ran.results(metric))
 
 
-def _newest(asked: Question, metric: str, backend: str = "") -> Result | None:
-    """Return the newest result of the metric among the newest runs of the box's scripts."""
-    found: list[Result] = []
+def _newest(asked: Question, metric: str, backend: str = "") -> Ran | None:
+    """Return what measured the metric last among what counts of the box's scripts."""
+    found: list[tuple[datetime, Ran]] = []
     for name in asked.box.scripts:
-        run = scripts.run_latest(asked.environment, name)
-        if run is None:
-            continue
-        found += [
-            Result(run, data)
-            for data in run.results
-            if data.get("name") == metric and backend in ("", data.get("backend"))
-        ]
-    return max(found, key=lambda one: one.at, default=None)
+        ran = _ran(asked.environment, name)
+        if ran is not None and (results := ran.results(metric, backend)):
+            found.append((max(one.at for one in results), ran))
+    return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def _without_results(run: Run) -> Finding:
-    verdict = run.verdict or Verdict.NO_DATA
+def _without_results(ran: Ran) -> Finding:
+    verdict = ran.verdict or Verdict.NO_DATA
     if verdict is Verdict.PASS:  # an exit status without a measurement proves nothing
         verdict = Verdict.NO_DATA
     return Finding(
         verdict,
-        f"Run {run.pk} measured nothing: {run.summary}",
-        {"run": run.pk},
-        source=f"run:{run.pk}",
-        measured_at=run.finished_at,
+        f"{ran.name} measured nothing: {ran.runs[-1].summary}",
+        {"run": ran.runs[-1].pk},
+        source=ran.source,
+        measured_at=ran.ended_at,
     )
 
 

@@ -17,6 +17,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import heartbeat_record
 from hawkops.scripts.models import Run, State
+from hawkops.scripts.models import Series as ScriptSeries
 from monitoring.domain.sketch import Sketch
 from monitoring.models import RollupPartial, Series
 from rollout import tasks
@@ -265,6 +266,91 @@ def test_performance_tests__declared_gpu_not_measured__is_no_data(begin: Callabl
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
+    ("state", "outcome", "verdict"),
+    [
+        (State.PASSED, "pass", Verdict.PASS),
+        (State.FAILED, "fail", Verdict.FAIL),
+        (State.NO_DATA, "no_data", Verdict.NO_DATA),
+        (State.PASSED, "", Verdict.NO_DATA),
+    ],
+)
+def test_monitoring_operational__is_what_its_script_says__line_by_line(
+    begin: Callable[..., Release], state: State, outcome: str, verdict: Verdict
+) -> None:
+    release = begin()
+    assert ask(release, "monitoring_operational").verdict is Verdict.NO_DATA
+    line = {"name": "Beat", "value": None, "outcome": outcome, "note": "last heartbeat 3 s ago"}
+    ran("production", "scripts/verify-monitoring-stack.sh", *([line] if outcome else []), state=state)
+    found = ask(release, "monitoring_operational")
+    assert found.verdict is verdict
+    assert [one.sentence for one in found.lines] == (["last heartbeat 3 s ago"] if outcome else [])
+
+
+def repeated(script: str, *states: State, needs: int, values: tuple[float, ...] = ()) -> int:
+    """Store a series, newest last; return its number."""
+    series = ScriptSeries.objects.create(times=len(states), needs=needs)
+    for index, state in enumerate(states):
+        results = [result("litert.memory.peak", values[index])] if index < len(values) else []
+        run = ran("staging", script, *results, state=state)
+        Run.objects.filter(pk=run.pk).update(series=series)
+    return series.pk
+
+
+MEMORY = "scripts/test-memory-usage.sh"
+GOOD, BAD = 1.5e9, 2.5e9
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("states", "values", "verdict", "words"),
+    [
+        ("PPF", (GOOD, GOOD, BAD), Verdict.PASS, "median 1\u202f500 MB, wanted < 2\u202f000 MB; 2 of 3 pass, 2 needed"),
+        ("FPP", (BAD, GOOD, GOOD), Verdict.PASS, "2 of 3 pass, 2 needed"),
+        ("FFP", (BAD, BAD, GOOD), Verdict.FAIL, "1 of 3 pass, 2 needed"),
+        ("FNP", (BAD,), Verdict.NO_DATA, "0 of 3 pass, 2 needed"),
+        ("PQQ", (GOOD,), Verdict.NO_DATA, "under way: 1 of 3 runs have ended"),
+        ("PPR", (GOOD, GOOD), Verdict.NO_DATA, "under way: 2 of 3 runs have ended"),
+        ("PCC", (GOOD,), Verdict.NO_DATA, "1 of 3 pass, 2 needed"),
+        ("PPP", (), Verdict.NO_DATA, "measured nothing"),
+    ],
+)
+def test_series__counts_as_a_whole_when_it_is_complete__and_never_by_its_newest_run(
+    begin: Callable[..., Release], states: str, values: tuple[float, ...], verdict: Verdict, words: str
+) -> None:
+    release = begin()
+    ran("staging", MEMORY, result("litert.memory.peak", GOOD if verdict is not Verdict.PASS else BAD))
+    known = {
+        "P": State.PASSED,
+        "F": State.FAILED,
+        "N": State.NO_DATA,
+        "Q": State.QUEUED,
+        "R": State.RUNNING,
+        "C": State.CANCELLED,
+    }
+    number = repeated(MEMORY, *(known[one] for one in states), needs=2, values=values)
+    found = ask(release, "memory_limit")
+    assert (found.verdict, words in found.sentence) == (verdict, True), found.sentence
+    assert found.sentence.startswith(f"Series {number} (2 of 3 needed)")
+    ran("staging", MEMORY, result("litert.memory.peak", GOOD))
+    assert ask(release, "memory_limit").verdict is Verdict.PASS, "a newer run alone"
+
+
+@pytest.mark.django_db
+def test_series__each_line_passes_often_enough_but_too_few_runs_do__fails(begin: Callable[..., Release]) -> None:
+    release = begin()
+    series = ScriptSeries.objects.create(times=2, needs=1)
+    slow = result("litert.prefill.throughput", 100.0, outcome="fail")
+    large = result("litert.memory.peak", BAD, outcome="fail")
+    for results in ([slow, *SIX[3:]], [SIX[0], large, *SIX[4:]]):
+        run = ran("production", BENCHMARK, *results, state=State.FAILED)
+        Run.objects.filter(pk=run.pk).update(series=series)
+    found = ask(release, "performance_tests")
+    assert {line.verdict for line in found.lines} == {Verdict.PASS, None}
+    assert (found.verdict, "Together they say FAIL" in found.sentence) == (Verdict.FAIL, True), found.sentence
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
     "state,verdict",
     [
         (State.PASSED, Verdict.NO_DATA),
@@ -491,7 +577,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 10
+    assert Evidence.objects.filter(release=release).count() == 11
 
 
 @pytest.mark.django_db
@@ -509,12 +595,12 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (10, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (11, 0)
     asked.clear()
     tasks.refresh()
     assert {"cloud_fallback", "hash_assignment"}.isdisjoint(asked)
-    assert len(asked) == 8
+    assert len(asked) == 9
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 10
+    assert len(asked) == 11
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)

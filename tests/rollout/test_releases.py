@@ -119,7 +119,7 @@ def test_checklist__fresh_release__has_no_data_anywhere_and_says_what_brings_it(
     groups = selectors.checklist(release)
     assert [group.total for group in groups] == [5, 5, 5, 4, 3]
     assert {one.standing.verdict for group in groups for one in group.rows} == {Verdict.NO_DATA}
-    assert row(release, "encryption").standing.sentence.startswith("Comes with the security scripts")
+    assert row(release, "encryption").standing.sentence.startswith("Comes with a result of the script that names")
     assert groups[0].measured_in == "staging"
     summary = selectors.release_summary("production")
     assert summary.headline == "HazardHawk 2.4.0: 0 of 22 pass; 22 have no data."

@@ -92,7 +92,7 @@ def test_dry_run__of_a_script_that_changes_nothing__is_refused() -> None:
 @pytest.mark.django_db
 def test_dry_run__is_evidence_of_nothing() -> None:
     ended(asked({}, dry_run=True))
-    assert selectors.run_latest("demo", CACHE) is None
+    assert selectors.runs_deciding("demo", CACHE) == []
     assert CACHE not in selectors.runs_latest("demo")
 
 

@@ -1,5 +1,6 @@
 """Pages of scripts in a real browser: the console's answers are taken beforehand, the browser gets them as it asks."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ def browse(story: Callable[[Page], None], answers: Mapping[str, str], *, scripts
         file = finders.find(address.path.removeprefix("/static/")) if address.path.startswith("/static/") else None
         if file:
             route.fulfill(path=Path(str(file)))
+        elif asked == "/live" and asked in answers:
+            route.fulfill(body=answers[asked], content_type="text/event-stream")
         elif asked in answers:
             route.fulfill(body=answers[asked], content_type="text/html; charset=utf-8")
         else:
@@ -87,3 +90,54 @@ def test_output__grows_without_a_reload__and_the_line_linked_to_stays_in_sight(c
         expect(page.locator("#output li")).to_have_count(1)
 
     browse(story, answers)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_search__marks_the_words_in_the_lines__and_filters_without_javascript_too(
+    client: Client, scripts: bool
+) -> None:
+    run = started()
+    address = f"/demo/runs/{run.pk}"
+    say(run, "a.b (x) <b>A.B (X)</b>", "a-b (x)", "\x1b[31mred a.b (x)\x1b[0m here")
+    asked = f"{address}?q=a.b+%28x%29"
+    answers = {address: client.get(address).content.decode(), asked: client.get(asked).content.decode()}
+
+    def story(page: Page) -> None:
+        page.goto(f"http://console.test{address}")
+        page.get_by_label("Search the output").fill("a.b (x)")
+        page.locator("form.filters button").click()
+        lines = page.locator("#output li > span")
+        expect(lines).to_have_count(2)
+        expect(lines.first).to_have_text("a.b (x) <b>A.B (X)</b>")
+        assert page.locator("#output b").count() == 0, "a line is text"
+        if scripts:
+            assert page.locator("#output mark").all_text_contents() == ["a.b (x)", "A.B (X)", "a.b (x)"]
+            expect(page.get_by_role("status").filter(has_text="lines with")).to_contain_text("3 places marked")
+        else:
+            assert page.locator("#output mark").count() == 0
+
+    browse(story, answers, scripts=scripts)
+
+
+def test_output__grows_when_the_live_stream_says_so__without_the_fallback(client: Client) -> None:
+    run = started()
+    address = f"/demo/runs/{run.pk}"
+    say(run, "line 1")
+    page_html = client.get(address).content.decode()
+    say(run, "line 2")
+    more = f"{address}?part=more&after=1"
+    # neither the clock nor a reconnect may fetch the lines, so that the event must have
+    fallback = ", live:resync from:body, every 5s"
+    assert page_html.count(fallback) == 2
+    event = json.dumps({"topic": "run", "environment": "demo", "run": run.pk})
+    answers = {
+        address: page_html.replace(fallback, ""),
+        more: client.get(more).content.decode().replace(fallback, ""),
+    }
+
+    def told(page: Page) -> None:
+        page.goto(f"http://console.test{address}")
+        expect(page.locator("#L2")).to_be_attached()
+
+    assert answers[address].count('hx-trigger="live:run from:body throttle:500ms"') == 2
+    browse(told, {**answers, "/live": f"data: {event}\n\n"})

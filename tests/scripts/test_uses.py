@@ -27,5 +27,7 @@ def test_page__lists_the_gates_with_links_to_their_boxes(
     used = client.get(f"/{release.environment}/scripts/run_litert_performance_tests.sh").content.decode()
     assert "Used by these gates" in used
     assert f'href="/{release.environment}/releases/{release.pk}/checklist#performance_tests"' in used
+    used = client.get(f"/{release.environment}/scripts/scripts/verify-monitoring-stack.sh").content.decode()
+    assert f'href="/{release.environment}/releases/{release.pk}/checklist#monitoring_operational"' in used
     unused = client.get(f"/{release.environment}/scripts/scripts/check-gpu-memory.sh").content.decode()
     assert "Used by these gates" not in unused
