@@ -60,7 +60,7 @@ def compliance(given: argparse.Namespace) -> Iterator[Finding]:
 def judged(title: str, evidence: list[Finding]) -> Finding:
     """Judge one control by its evidence; the sentence names what speaks for and against it."""
     outcome = findings.together(finding.outcome for finding in evidence)
-    against = [finding for finding in evidence if finding.outcome is not Exit.PASSED]
+    against = [finding for finding in evidence if finding.outcome not in (Exit.PASSED, None)]
     words = "; ".join(f"{finding.title}: {finding.sentence}" for finding in against or evidence)
     return Finding(title, outcome, words[:500])
 

@@ -17,7 +17,7 @@ from django.db import connection
 from hawkops.accounts.models import DeviceKey, User
 from hawkops.fleet.model.signature import artefact
 from hawkops.scripts.probes.android import AdbFailed, NoDevice, device
-from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
+from hawkops.scripts.probes.findings import Finding, failed, not_judged, passed, unmeasured
 from hawkops.scripts.probes.integrity import signature_finding
 
 SECRET_CHARACTERS_LEAST = 40
@@ -154,7 +154,7 @@ def passwords() -> Finding:
     having = [user for user in User.objects.filter(is_active=True) if user.has_usable_password()]
     weak = [user.username for user in having if identify_hasher(user.password).algorithm not in ("argon2",)]
     if not having:
-        return unmeasured("Passwords", "nobody has set one, so there is nothing to look at")
+        return not_judged("Passwords", "nobody has set one, so none can be stored badly")
     if weak:
         return failed("Passwords", f"not hashed with Argon2: {', '.join(weak[:5])}; they are at the next sign-in")
     return passed("Passwords", f"{len(having)}, all hashed with Argon2")
