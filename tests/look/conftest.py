@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
 
 from tests.look import site
 
@@ -46,9 +46,15 @@ def tab(context: BrowserContext, address: str, stage: site.Stage) -> Callable[..
 
     def opened(path: str = "/demo/", *, live: bool = True) -> Page:
         page = context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("requestfailed", lambda request: said.append(f"{request.url}: {request.failure}"))
         page.goto(address + path)
         if live:
-            page.wait_for_selector('#live-mark[data-state="on"]', timeout=30_000)
+            try:
+                page.wait_for_selector('#live-mark[data-state="on"]', timeout=30_000)
+            except TimeoutError as error:
+                raise AssertionError(f"not live: {said}; {page.content()[:2_000]}") from error
         return page
 
     return opened

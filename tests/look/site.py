@@ -144,7 +144,8 @@ class _Quiet(WSGIRequestHandler):
 
 
 class _Threaded(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+    # its end waits for requests under way: one that outlives the site would fill Django's caches from other settings
+    daemon_threads = False
     request_queue_size = 64
 
 
