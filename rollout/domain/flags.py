@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rollout.domain.targeting import Constraint, Rule
+from rollout.domain.targeting import Constraint, Rule, constraints
 
 ON, OFF = "on", "off"
 
@@ -38,6 +38,11 @@ class Override:
     variant: str
     reason: str
     constraints: tuple[Constraint, ...] = ()
+
+
+def scoped_override(document: Mapping[str, Any]) -> Override:
+    """Read a stored override for some devices."""
+    return Override(document["variant"], document["reason"], constraints(document["constraints"]))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Flags: one row for each flag and environment, and the environment's revision that grows with every change."""
 
-from typing import Any
-
 from django.db import models
 
 from hawkops.core.environments import Environment
@@ -20,11 +18,6 @@ class EnvironmentFlags(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} revision {self.revision}"
-
-
-def scoped(document: dict[str, Any]) -> domain.Override:
-    """Read a stored override for some devices."""
-    return domain.Override(document["variant"], document["reason"], targeting.constraints(document["constraints"]))
 
 
 class Flag(models.Model):
@@ -91,7 +84,7 @@ class Flag(models.Model):
             salt=self.salt,
             requires=tuple(self.requires),
             override=override,
-            scoped=tuple(scoped(document) for document in self.scoped_overrides),
+            scoped=tuple(domain.scoped_override(document) for document in self.scoped_overrides),
             lease_seconds=self.lease_seconds,
             pinned=self.pinned,
             rules=tuple(targeting.rule(document) for document in self.rules),

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from hawkops.core import clock
 from hawkops.core.live import Listener
 from rollout.domain import targeting
-from rollout.domain.flags import Flag, FlagType, Override, Snapshot
+from rollout.domain.flags import Flag, FlagType, Override, Snapshot, scoped_override
 
 log = logging.getLogger(__name__)
 
@@ -203,10 +203,6 @@ class SnapshotStore:
         return KeyInfo(row["id"], row["environment"], row["name"], row["expires_at"], token)
 
 
-def _scoped(document: dict[str, Any]) -> Override:
-    return Override(document["variant"], document["reason"], targeting.constraints(document["constraints"]))
-
-
 def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, frozenset[str]]]) -> dict[str, Snapshot]:
     flags: dict[str, dict[str, Flag]] = {}
     revisions: dict[str, int] = {}
@@ -226,7 +222,7 @@ def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, fro
             requires=tuple(row["requires"]),
             override=Override(row["override_variant"], row["override_reason"]) if row["override_variant"] else None,
             lease_seconds=row["lease_seconds"],
-            scoped=tuple(_scoped(document) for document in row["scoped_overrides"]),
+            scoped=tuple(scoped_override(document) for document in row["scoped_overrides"]),
             pinned=row["pinned"],
             rules=tuple(targeting.rule(document) for document in row["rules"]),
         )
