@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
-from hawkops.core.access import Role
+from hawkops.core.access import Role, Team
 from hawkops.core.environments import Environment
 
 
@@ -17,6 +17,23 @@ class User(AbstractUser):
         if not hasattr(self, "_grants"):
             self._grants = list(self.grants.values_list("role", "environment"))
         return frozenset(Role(role) for role, where in self._grants if not environment or where in ("", environment))
+
+    def teams(self) -> frozenset[Team]:
+        """The teams for which this person may sign."""
+        return frozenset(Team(team) for team in self.memberships.values_list("team", flat=True))
+
+
+class TeamMembership(models.Model):
+    """A person signs for a team, whatever the environment."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    team = models.CharField(max_length=20, choices=[(team.value, team.value) for team in Team])
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "team"], name="accounts_team_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.team}"
 
 
 class RoleGrant(models.Model):

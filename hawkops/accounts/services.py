@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from hawkops.accounts.models import DeviceKey, LoginLink, RoleGrant, User
+from hawkops.accounts.models import DeviceKey, LoginLink, RoleGrant, TeamMembership, User
 from hawkops.core import clock
-from hawkops.core.access import Role
+from hawkops.core.access import Role, Team
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.history.actors import Actor
@@ -68,6 +68,26 @@ def roles_set(*, user: User, roles: Iterable[Role], environment: str, actor: Act
             subject=f"person:{user.pk}",
             before={"roles": before, "environment": environment or "all"},
             after={"roles": sorted(wanted), "environment": environment or "all"},
+        )
+
+
+def teams_set(*, user: User, teams: Iterable[Team], actor: Actor, request_id: str = "") -> None:
+    """Replace the teams for which a person signs."""
+    wanted = {team.value for team in teams}
+    with change(actor=actor, request_id=request_id) as this:
+        locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        before = sorted(TeamMembership.objects.filter(user=locked).values_list("team", flat=True))
+        if before == sorted(wanted):
+            return
+        TeamMembership.objects.filter(user=locked).exclude(team__in=wanted).delete()
+        TeamMembership.objects.bulk_create(
+            TeamMembership(user=locked, team=team) for team in sorted(wanted - set(before))
+        )
+        this.record(
+            "person.teams_changed",
+            subject=f"person:{user.pk}",
+            before={"teams": before},
+            after={"teams": sorted(wanted)},
         )
 
 

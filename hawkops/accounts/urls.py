@@ -13,6 +13,7 @@ urlpatterns = [
     path("<str:environment>/people", views.people, name="people"),
     path("<str:environment>/people/add", views.person_add, name="person_add"),
     path("<str:environment>/people/<int:pk>/roles", views.person_roles, name="person_roles"),
+    path("<str:environment>/people/<int:pk>/teams", views.person_teams, name="person_teams"),
     path("<str:environment>/keys/add", views.key_add, name="key_add"),
     path("<str:environment>/keys/<int:pk>/revoke", views.key_revoke, name="key_revoke"),
 ]

@@ -21,8 +21,10 @@ from hawkops.accounts.services import (
     person_create,
     roles_set,
     sign_in_record,
+    teams_set,
 )
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, Team, can, can_in_all, must_everywhere, requires
+from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, NotFound
 from hawkops.history.actors import Actor
 
@@ -92,7 +94,12 @@ def people(request: HttpRequest, environment: str) -> HttpResponse:
     """Who may do what here, and the keys of devices. Only administrators may change anything."""
     users = User.objects.filter(is_active=True).order_by("username")
     rows = [
-        {"user": user, "roles": sorted(user.roles_in(environment)), "set": _granted_here(user, environment)}
+        {
+            "user": user,
+            "roles": sorted(user.roles_in(environment)),
+            "set": _granted_here(user, environment),
+            "teams": sorted(user.teams()),
+        }
         for user in users
     ]
     return render(
@@ -101,6 +108,8 @@ def people(request: HttpRequest, environment: str) -> HttpResponse:
         {
             "rows": rows,
             "all_roles": list(Role),
+            "all_teams": list(Team),
+            "may_change_teams": can_in_all(request.user, Environment, Role.ADMIN),
             "keys": DeviceKey.objects.filter(environment=environment),
             "may_change": can(request.user, environment, Role.ADMIN),
             "shown_key": request.session.pop("shown_key", None),
@@ -156,6 +165,18 @@ def person_roles(request: HttpRequest, environment: str, pk: int) -> HttpRespons
     except HawkOpsError as refusal:
         return _done(request, environment, refusal)
     return _done(request, environment, None, f"{user.username} now has {len(roles)} roles in {environment}.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def person_teams(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Replace the teams for which somebody signs; they count in every environment, so that takes the right in each."""
+    must_everywhere(request.user, Role.ADMIN)
+    user = get_object_or_404(User, pk=pk)
+    teams = [team for team in Team if team.value in request.POST.getlist("teams")]
+    teams_set(user=user, teams=teams, actor=Actor.person(request.user), request_id=_request_id(request))
+    said = ", ".join(teams) or "no team"
+    return _done(request, environment, None, f"{user.username} signs for {said}.")
 
 
 @require_POST

@@ -13,8 +13,9 @@ from hawkops.accounts.services import (
     login_link_use,
     person_create,
     roles_set,
+    teams_set,
 )
-from hawkops.core.access import Role, can
+from hawkops.core.access import Role, Team, can
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
@@ -76,3 +77,15 @@ def test_device_key__revoked_twice__leaves_one_entry() -> None:
 def test_person_create__without_a_name__is_refused() -> None:
     with pytest.raises(InvalidInput):
         person_create(username=" ", actor=SYSTEM)
+
+
+def test_teams_set__replaced__counts_everywhere_and_is_one_entry(chief: User) -> None:
+    person = person_create(username="ops", actor=SYSTEM)
+
+    teams_set(user=person, teams=[Team.DEVOPS], actor=SYSTEM)
+    teams_set(user=person, teams=[Team.SECURITY, Team.DEVOPS], actor=SYSTEM)
+    teams_set(user=person, teams=[Team.DEVOPS, Team.SECURITY], actor=SYSTEM)
+
+    assert person.teams() == {Team.SECURITY, Team.DEVOPS}
+    entries = HistoryEntry.objects.filter(verb="person.teams_changed").order_by("seq")
+    assert [entry.after for entry in entries] == [{"teams": ["devops"]}, {"teams": ["devops", "security"]}]
