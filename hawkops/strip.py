@@ -24,6 +24,8 @@ HEARTBEAT_LATE = timedelta(seconds=60)
 NAV = (
     ("release", "rollout:release"),
     ("release", "rollout:checklist"),
+    ("proposals", "rollout:proposal"),
+    ("release", "rollout:phase"),
     ("flags", "rollout:flag"),
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),

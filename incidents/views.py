@@ -10,15 +10,17 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import HawkOpsError
+from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
 from incidents import reasons
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.services import flags as flag_services
 from rollout.services.flags import BACKENDS, FALLBACK, LITERT
+from rollout.services.proposals import change_or_propose
 
 MAY_STOP = (Role.OPERATOR,)
 EMERGENCY_VERBS = ("flag.killed", "flag.override_set", "flag.override_cleared", "flag.reenabled")
@@ -142,9 +144,13 @@ def enable(request: HttpRequest, environment: str) -> HttpResponse:
         )
         return _back(environment)
     try:
-        entry = flag_services.reenable(
+        keys = request.POST.getlist("flags")
+        if not keys:
+            raise InvalidInput("Choose at least one override to lift.")
+        made = change_or_propose(
+            kind="flag.reenable",
             environment=environment,
-            keys=request.POST.getlist("flags"),
+            payload={"keys": keys},
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
             request_id=_request_id(request),
@@ -152,8 +158,11 @@ def enable(request: HttpRequest, environment: str) -> HttpResponse:
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
         return _back(environment)
-    if entry is None:
+    if made is None:
         messages.info(request, "No override was in force on what you chose.")
+    elif isinstance(made, HistoryEntry):
+        messages.success(request, f"The overrides are lifted: entry {made.seq}. Devices go back to their percentages.")
     else:
-        messages.success(request, f"The overrides are lifted: entry {entry.seq}. Devices go back to their percentages.")
+        messages.info(request, "Lifting them raises exposure, so somebody else must say yes. It is proposed.")
+        return redirect(reverse("rollout:proposal", kwargs={"environment": environment, "pk": made.pk}))
     return _back(environment)

@@ -4,6 +4,8 @@ from celery import shared_task
 
 from rollout.evidence.refreshing import release_refresh
 from rollout.selectors.releases import releases_running
+from rollout.services.phases import phases_due
+from rollout.services.proposals import proposals_due
 
 
 @shared_task(name="rollout.evidence_refresh", ignore_result=True)
@@ -12,3 +14,10 @@ def refresh(release_id: int | None = None, at_once: bool = False) -> None:
     for release in releases_running():
         if release_id in (None, release.pk):
             release_refresh(release=release, at_once=at_once)
+
+
+@shared_task(name="rollout.plan_due", ignore_result=True)
+def plan_due() -> None:
+    """Do the steps of plans and the scheduled changes that are due."""
+    phases_due()
+    proposals_due()

@@ -5,8 +5,9 @@ from typing import ClassVar
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
-from hawkops.core.access import Role, Team
+from hawkops.core.access import Role
 from hawkops.core.environments import Environment
+from hawkops.core.teams import Team
 
 
 class User(AbstractUser):

@@ -10,9 +10,10 @@ from django.conf import settings
 
 from hawkops.accounts.models import DeviceKey, LoginLink, RoleGrant, TeamMembership, User
 from hawkops.core import clock
-from hawkops.core.access import Role, Team
+from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 

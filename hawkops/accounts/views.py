@@ -23,9 +23,10 @@ from hawkops.accounts.services import (
     sign_in_record,
     teams_set,
 )
-from hawkops.core.access import Role, Team, can, can_in_all, must_everywhere, requires
+from hawkops.core.access import Role, can, can_in_all, must_everywhere, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, NotFound
+from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"

@@ -22,14 +22,6 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-class Team(StrEnum):
-    """Whose sign-off a go takes, besides a role; in the runbook's words Engineering, Security and DevOps."""
-
-    ENGINEERING = "engineering"
-    SECURITY = "security"
-    DEVOPS = "devops"
-
-
 class Person(Protocol):
     """What access needs to know of a user."""
 

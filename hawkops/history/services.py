@@ -46,6 +46,11 @@ class Change:
     drafts: list[_Draft] = field(default_factory=list)
     entries: list[HistoryEntry] = field(default_factory=list)
 
+    @property
+    def entry(self) -> HistoryEntry | None:
+        """The first entry, once the change has ended; None within a larger one, which appends its entries at its end."""
+        return self.entries[0] if self.entries else None
+
     def record(
         self,
         verb: str,

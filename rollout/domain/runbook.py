@@ -9,6 +9,9 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from hawkops.core.errors import InvalidInput
+from rollout.domain.targeting import Constraint, constraint
+
 Path = tuple[str | int, ...]
 T = TypeVar("T")
 
@@ -94,8 +97,20 @@ class Group:
 
 
 @dataclass(frozen=True)
+class PhaseCriterion:
+    """A success criterion of a phase, and the keys of the criteria that judge it."""
+
+    title: str
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Phase:
-    """One phase of the rollout."""
+    """One phase of the rollout.
+
+    `steps` is how many equal steps its ramp has, `sample` how many devices must be served before it may end. `where` are
+    the constraints of its audience as rules store them; `of_fleet` says that its percentages are of the whole fleet.
+    """
 
     number: int
     title: str
@@ -107,7 +122,11 @@ class Phase:
     audience: str
     strategy: str
     groups: tuple[str, ...]
-    criteria: tuple[str, ...]
+    criteria: tuple[PhaseCriterion, ...]
+    steps: int = 1
+    sample: int = 1
+    of_fleet: bool = False
+    where: tuple[Constraint, ...] = ()
 
     @property
     def lasts(self) -> str:
@@ -366,16 +385,41 @@ def _phase(value: Any, path: Path) -> Phase:
         audience=reader.text("audience"),
         strategy=reader.one_of("strategy", STRATEGIES),
         groups=reader.texts("groups"),
-        criteria=reader.texts("criteria"),
+        criteria=reader.items("criteria", _phase_criterion),
+        steps=int(reader.number("steps") or 1),
+        sample=int(reader.number("sample") or 1),
+        of_fleet=reader.yes("of_fleet"),
+        where=reader.items("where", _where, needed=False),
     )
     spans.end()
     reader.end()
     if found.number != path[-1] + 1:  # type: ignore[operator]
         raise Unfit((*path, "number"), "phases are numbered 1, 2, 3, … in their order")
+    if not 1 <= found.steps <= 50:
+        raise Unfit((*path, "steps"), f"phase {found.number} has 1 to 50 steps")
     if found.to_percent <= found.from_percent:
         raise Unfit((*path, "to_percent"), f"phase {found.number} must end above where it begins")
     if found.at_most < found.at_least:
         raise Unfit((*path, "lasts"), f"phase {found.number} may not end before its minimum time")
+    return found
+
+
+def _phase_criterion(value: Any, path: Path) -> PhaseCriterion:
+    reader = _Reader(value, path)
+    found = PhaseCriterion(reader.text("title"), reader.texts("by"))
+    reader.end()
+    if not found.by:
+        raise Unfit(path, "a success criterion names the criteria that judge it: by: [phase-…]")
+    return found
+
+
+def _where(value: Any, path: Path) -> Constraint:
+    reader = _Reader(value, path)
+    try:
+        found = constraint(reader.text("attribute"), reader.text("is"), reader.text("value"))
+    except InvalidInput as unfit:
+        raise Unfit(path, unfit.message) from None
+    reader.end()
     return found
 
 

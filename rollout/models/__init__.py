@@ -3,16 +3,23 @@
 from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
+from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release, RunbookVersion
 
 __all__ = [
+    "Approval",
     "Attestation",
     "CensusDevice",
     "EnvironmentFlags",
     "Evidence",
     "Flag",
+    "FreezeWindow",
     "GroupMember",
+    "PhaseRun",
+    "Proposal",
     "Release",
+    "ReleaseComment",
     "RunbookVersion",
     "TargetGroup",
+    "Waiver",
 ]

@@ -5,18 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict, worst
+from hawkops.history import selectors as history
+from hawkops.history.models import HistoryEntry
 from hawkops.scripts import selectors as scripts
 from hawkops.scripts.models import Run
 from hawkops.scripts.uses import Use
 from rollout.domain import gates
 from rollout.domain import runbook as domain
 from rollout.domain.gates import Standing
-from rollout.models import Attestation, Evidence, Release, RunbookVersion
+from rollout.models import Attestation, Evidence, Release, RunbookVersion, Waiver
 from rollout.selectors import flags
 
 
@@ -30,6 +33,8 @@ class Row:
     word: Attestation | None
     chip: str
     run: Run | None = None
+    # the waiver that stands, of a box that does not pass
+    waiver: Waiver | None = None
 
     @property
     def left_percent(self) -> int:
@@ -47,8 +52,8 @@ class Row:
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps the release from phase 1."""
-        return not self.standing.passes
+        """Whether it keeps the release from rising: it does not pass, and is not waived."""
+        return not self.standing.passes and self.waiver is None
 
 
 @dataclass
@@ -72,8 +77,13 @@ class Group:
 
     @property
     def open(self) -> int:
-        """How many don't."""
-        return self.total - self.passed
+        """How many keep the release from rising."""
+        return sum(row.blocks for row in self.rows)
+
+    @property
+    def waived(self) -> int:
+        """How many don't pass, but are waived."""
+        return sum(row.waiver is not None for row in self.rows)
 
     @property
     def worst(self) -> Verdict:
@@ -110,6 +120,11 @@ class Summary:
     def counts(self) -> Counter[Verdict]:
         """How many boxes have each verdict."""
         return Counter(row.standing.verdict for group in self.groups for row in group.rows)
+
+    @property
+    def waived(self) -> int:
+        """How many boxes are waived."""
+        return sum(group.waived for group in self.groups)
 
     @property
     def headline(self) -> str:
@@ -160,6 +175,7 @@ def checklist(release: Release) -> list[Group]:
     subject = gates.Subject(release.environment, release.model_digest, flags.revision(release.environment))
     runs = {environment: scripts.runs_latest(environment) for environment in _environments(release)}
     now = clock.now()
+    waived = {one.box: one for one in Waiver.objects.filter(release=release, expires_at__gt=now)}
     groups = []
     for group in runbook(release).checklist:
         where = measured_in(release, group)
@@ -174,7 +190,17 @@ def checklist(release: Release) -> list[Group]:
                 now=now,
             )
             run = next((runs[where][name] for name in box.scripts if box.automatic and name in runs[where]), None)
-            found.rows.append(Row(box, standing, kept, word, _chip(kept, box, release), run))
+            found.rows.append(
+                Row(
+                    box,
+                    standing,
+                    kept,
+                    word,
+                    _chip(kept, box, release),
+                    run,
+                    None if standing.passes else waived.get(box.key),
+                )
+            )
         groups.append(found)
     return groups
 
@@ -234,6 +260,15 @@ def release_summary(environment: str) -> Summary:
         return Summary(None, [], reverse("rollout:releases", kwargs={"environment": environment}))
     url = reverse("rollout:checklist", kwargs={"environment": environment, "pk": release.pk})
     return Summary(release, checklist(release), url)
+
+
+def walked(release: Release) -> QuerySet[HistoryEntry]:
+    """Return what happened on a release's walk, newest first: itself, its phases, its boxes."""
+    return history.entries(environment=release.environment).filter(
+        Q(subject=f"release:{release.pk}")
+        | Q(subject__startswith=f"phase:{release.pk}:")
+        | Q(subject__startswith=f"check:{release.pk}:")
+    )
 
 
 def script_uses(environment: str, name: str) -> list[Use]:

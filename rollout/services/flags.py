@@ -6,7 +6,7 @@ from typing import Any
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
-from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
@@ -14,6 +14,8 @@ from rollout.domain import targeting
 from rollout.domain.flags import OFF, ON, FlagType
 from rollout.domain.targeting import Constraint, Rule
 from rollout.models import EnvironmentFlags, Flag, TargetGroup
+from rollout.services.locking import flags_locked, flags_save, next_revision, reason_given
+from rollout.services.raising import Authority
 
 LITERT = "litert_enabled"
 SCOPED_MOST = 10
@@ -25,8 +27,6 @@ BACKENDS = {
 }
 # The five switches of the runbook; each is drilled before a deployment.
 SWITCHES = (LITERT, *BACKENDS.values(), FALLBACK)
-# Of these, the four that the checklist wants at 0 %.
-LITERT_FLAGS = (LITERT, *BACKENDS.values())
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ def flag_percentage_set(
     reason: str,
     expected_revision: int | None = None,
     request_id: str = "",
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Set the share of devices that get the `on` value; None when it already is so.
 
@@ -180,7 +181,7 @@ def flag_percentage_set(
         raise InvalidInput(f"{percent:g} % is not a percentage; use 0 to 100.")
     thousandths = round(percent * 1000)
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
-        state, flags = _locked(environment, [key])
+        state, flags = flags_locked(environment, [key])
         flag = flags[key]
         if expected_revision is not None and flag.revision != expected_revision:
             raise Conflict(
@@ -190,9 +191,9 @@ def flag_percentage_set(
             return None
         before = flag.state()
         flag.thousandths = thousandths
-        _save(state, [flag])
+        flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.percentage_set", subject=f"flag:{key}", before=before, after=flag.state())
-    return this.entries[0]
+    return this.entry
 
 
 def flag_rules_set(
@@ -205,13 +206,14 @@ def flag_rules_set(
     actor: Actor,
     reason: str,
     request_id: str = "",
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Set a flag's rules, in order, and the variants of single devices; None when they already are so.
 
     Raises InvalidInput for a rule that can never match, Conflict when the flag changed after `expected_revision`.
     """
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
-        state, flags = _locked(environment, [key])
+        state, flags = flags_locked(environment, [key])
         flag = flags[key]
         if flag.revision != expected_revision:
             raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
@@ -222,9 +224,9 @@ def flag_rules_set(
             return None
         before = flag.state()
         flag.rules, flag.pinned = documents, wanted
-        _save(state, [flag])
+        flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.rules_changed", subject=f"flag:{key}", before=before, after=flag.state())
-    return this.entries[0]
+    return this.entry
 
 
 def flag_override_set(
@@ -236,6 +238,7 @@ def flag_override_set(
     reason: str,
     request_id: str = "",
     cause: int | None = None,
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Force a flag to one variant on every device; None when it already is."""
     return _overrides_set(
@@ -246,11 +249,12 @@ def flag_override_set(
         reason=reason,
         request_id=request_id,
         cause=cause,
+        authority=authority,
     )
 
 
 def flag_override_clear(
-    *, environment: str, key: str, actor: Actor, reason: str, request_id: str = ""
+    *, environment: str, key: str, actor: Actor, reason: str, request_id: str = "", authority: Authority | None = None
 ) -> HistoryEntry | None:
     """Lift a flag's override, so that its percentage counts again; None when there is none."""
     return _overrides_set(
@@ -260,6 +264,7 @@ def flag_override_clear(
         actor=actor,
         reason=reason,
         request_id=request_id,
+        authority=authority,
     )
 
 
@@ -272,7 +277,8 @@ def flag_scoped_override_set(
     actor: Actor,
     reason: str,
     request_id: str = "",
-) -> HistoryEntry:
+    authority: Authority | None = None,
+) -> HistoryEntry | None:
     """Force a flag to one variant on the devices that meet every constraint; the same ones given again replace it."""
     where = tuple(constraints)
     if variant not in (ON, OFF):
@@ -281,7 +287,7 @@ def flag_scoped_override_set(
         raise InvalidInput("Say which devices; without a condition it is an override for all.")
     targeting.rules_checked((Rule(variant, constraints=where),), groups=frozenset())
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
-        state, flags = _locked(environment, [key])
+        state, flags = flags_locked(environment, [key])
         flag = flags[key]
         document = targeting.constraints_document(where)
         kept = [one for one in flag.scoped_overrides if one["constraints"] != document]
@@ -297,26 +303,33 @@ def flag_scoped_override_set(
             "constraints": document,
         }
         flag.scoped_overrides = [made, *kept]
-        _save(state, [flag])
+        flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.override_set", subject=f"flag:{key}", before=before, after=flag.state())
-    return this.entries[0]
+    return this.entry
 
 
 def flag_scoped_override_clear(
-    *, environment: str, key: str, number: int, actor: Actor, reason: str, request_id: str = ""
+    *,
+    environment: str,
+    key: str,
+    number: int,
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Lift one override for some devices; None when it is lifted already."""
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
-        state, flags = _locked(environment, [key])
+        state, flags = flags_locked(environment, [key])
         flag = flags[key]
         kept = [one for one in flag.scoped_overrides if one["number"] != number]
         if len(kept) == len(flag.scoped_overrides):
             return None
         before = flag.state()
         flag.scoped_overrides = kept
-        _save(state, [flag])
+        flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.override_cleared", subject=f"flag:{key}", before=before, after=flag.state())
-    return this.entries[0]
+    return this.entry
 
 
 def kill(
@@ -355,7 +368,13 @@ def backend_disable(
 
 
 def reenable(
-    *, environment: str, keys: Iterable[str], actor: Actor, reason: str, request_id: str = ""
+    *,
+    environment: str,
+    keys: Iterable[str],
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Lift the overrides of the flags in one change; None when none is in force. A raise: it needs a reason."""
     wanted = dict.fromkeys(keys, "")
@@ -368,51 +387,8 @@ def reenable(
         actor=actor,
         reason=reason_given(reason),
         request_id=request_id,
+        authority=authority,
     )
-
-
-def reason_given(reason: str) -> str:
-    """Return the reason as the history keeps it. Raises InvalidInput when there is none."""
-    if not reason.strip():
-        raise InvalidInput("Say why: the reason stands in the history.")
-    return reason.strip()[:300]
-
-
-def next_revision(state: EnvironmentFlags) -> int:
-    """Let the environment's revision grow; its row is locked."""
-    state.revision += 1
-    state.changed_at = clock.now()
-    state.save(update_fields=["revision", "changed_at"])
-    return state.revision
-
-
-def environment_locked(environment: str) -> EnvironmentFlags:
-    """Lock an environment's revision, which every change of its flags and groups does first."""
-    state = EnvironmentFlags.objects.select_for_update(no_key=True).filter(pk=environment).first()
-    if state is None:
-        raise NotFound(f"The environment {environment} has no flags yet. Run `manage.py seed`.")
-    return state
-
-
-def _locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlags, dict[str, Flag]]:
-    """Lock the environment's revision, then the flags in order of their keys."""
-    wanted = sorted(set(keys))
-    state = environment_locked(environment)
-    found = Flag.objects.select_for_update(no_key=True).filter(environment=environment, key__in=wanted).order_by("key")
-    flags = {flag.key: flag for flag in found}
-    if missing := [key for key in wanted if key not in flags]:
-        raise NotFound(f"There is no flag {missing[0]!r} in {environment}.")
-    return state, flags
-
-
-def _save(state: EnvironmentFlags, flags: list[Flag]) -> None:
-    revision = next_revision(state)
-    for flag in flags:
-        flag.revision = revision
-        flag.changed_at = state.changed_at
-        if flag.override_variant and flag.override_revision is None:
-            flag.override_revision = revision
-        flag.save()
 
 
 def _overrides_set(
@@ -424,13 +400,14 @@ def _overrides_set(
     reason: str,
     request_id: str,
     cause: int | None = None,
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Set or (empty variant) clear several overrides in one revision and one entry."""
     if any(variant not in ("", ON, OFF) for variant in wanted.values()):
         raise InvalidInput("An override is on or off.")
     reason = reason.strip()[:300]
     with change(actor=actor, environment=environment, reason=reason, request_id=request_id, cause=cause) as this:
-        state, flags = _locked(environment, wanted)
+        state, flags = flags_locked(environment, wanted)
         moving = [flag for key, flag in flags.items() if flag.override_variant != wanted[key]]
         if not moving:
             return None
@@ -442,7 +419,7 @@ def _overrides_set(
             flag.override_by = actor.label if variant else ""
             flag.override_at = clock.now() if variant else None
             flag.override_revision = None
-        _save(state, moving)
+        flags_save(state, moving, authority=authority or Authority.of(actor))
         after = {flag.key: flag.state() for flag in moving}
         subject = LITERT if LITERT in after else moving[0].key
         single = len(after) == 1
@@ -452,4 +429,4 @@ def _overrides_set(
             before=before[subject] if single else before,
             after=after[subject] if single else after,
         )
-    return this.entries[0]
+    return this.entry

@@ -10,8 +10,9 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from rollout.domain.targeting import targeting_key_checked
-from rollout.models import Flag, GroupMember, TargetGroup
-from rollout.services.flags import environment_locked, next_revision, reason_given
+from rollout.models import Flag, GroupMember, Proposal, TargetGroup
+from rollout.services.locking import environment_locked, next_revision, reason_given
+from rollout.services.raising import Authority, admit
 
 # the runbook's audiences
 SEEDS = {
@@ -66,6 +67,7 @@ def group_members_set(
     actor: Actor,
     reason: str,
     request_id: str = "",
+    authority: Authority | None = None,
 ) -> HistoryEntry | None:
     """Put exactly these devices into a group; None when it holds them already.
 
@@ -83,6 +85,13 @@ def group_members_set(
         present = set(group.members.values_list("targeting_key", flat=True))
         if present == wanted:
             return None
+        admit(
+            environment,
+            dict.fromkeys(
+                _raised(environment, key, joins=bool(wanted - present), leaves=bool(present - wanted)), False
+            ),
+            authority or Authority.of(actor),
+        )
         before = _state(group, len(present), digest(present))
         gone = sorted(present - wanted)
         for start in range(0, len(gone), BATCH):
@@ -102,10 +111,10 @@ def group_members_set(
                 "removed": len(gone),
             },
         )
-    return this.entries[0]
+    return this.entry
 
 
-def group_delete(*, environment: str, key: str, actor: Actor, reason: str, request_id: str = "") -> HistoryEntry:
+def group_delete(*, environment: str, key: str, actor: Actor, reason: str, request_id: str = "") -> HistoryEntry | None:
     """Delete a group that no rule names."""
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state = environment_locked(environment)
@@ -118,7 +127,7 @@ def group_delete(*, environment: str, key: str, actor: Actor, reason: str, reque
         this.record("group.deleted", subject=f"group:{key}", before=_state(group, len(present), digest(present)))
         group.delete()
         next_revision(state)
-    return this.entries[0]
+    return this.entry
 
 
 def device_erase(environment: str, device_id: str) -> int:
@@ -126,6 +135,7 @@ def device_erase(environment: str, device_id: str) -> int:
 
     Gateways follow, as the environment's revision grows; the history of the erasure is its caller's.
     """
+    _proposals_forget(environment, device_id)
     in_groups = GroupMember.objects.filter(group__environment=environment, targeting_key=device_id)
     if not in_groups.exists() and not Flag.objects.filter(environment=environment, pinned__has_key=device_id).exists():
         return 0
@@ -146,6 +156,40 @@ def device_erase(environment: str, device_id: str) -> int:
         flag.revision, flag.changed_at = revision, clock.now()
         flag.save(update_fields=["pinned", "revision", "changed_at"])
     return len(groups) + len(flags)
+
+
+def raised_by(environment: str, key: str, members: Iterable[str]) -> list[str]:
+    """Return the flags that exactly these members would raise."""
+    group = TargetGroup.objects.filter(environment=environment, key=key).first()
+    present = set(group.members.values_list("targeting_key", flat=True)) if group else set()
+    wanted = set(members)
+    return _raised(environment, key, joins=bool(wanted - present), leaves=bool(present - wanted))
+
+
+def _raised(environment: str, key: str, *, joins: bool, leaves: bool) -> list[str]:
+    """Return the flags that other members would raise: more who get an unsafe value, or fewer who are kept from it."""
+    found = []
+    for flag in Flag.objects.filter(environment=environment).order_by("key"):
+        rules = [rule for rule in flag.domain().rules if rule.group == key and rule.thousandths]
+        unsafe = [rule.variant != flag.safe_variant for rule in rules]
+        if (joins and any(unsafe)) or (leaves and not all(unsafe)):
+            found.append(flag.key)
+    return found
+
+
+def _proposals_forget(environment: str, device_id: str) -> None:
+    """Take a device out of what was ever proposed; what was approved of the others stands."""
+    for one in Proposal.objects.select_for_update(no_key=True).filter(
+        environment=environment, kind__in=["group.members", "flag.rules"]
+    ):
+        payload = dict(one.payload)
+        if device_id in payload.get("members", ()):
+            payload["members"] = [member for member in payload["members"] if member != device_id]
+        if device_id in payload.get("pinned", {}):
+            payload["pinned"] = {key: value for key, value in payload["pinned"].items() if key != device_id}
+        if payload != one.payload:
+            one.payload = payload
+            one.save(update_fields=["payload"])
 
 
 def digest(members: Iterable[str]) -> str:

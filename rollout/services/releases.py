@@ -12,12 +12,12 @@ from hawkops.core.jobs import Job
 from hawkops.core.verdicts import Verdict
 from hawkops.fleet import model as synthetic
 from hawkops.history.actors import Actor
-from hawkops.history.services import change
+from hawkops.history.services import Change, change
 from hawkops.scripts.models import Run
 from hawkops.scripts.services import run_request
 from rollout.domain import gates
 from rollout.domain.runbook import Box
-from rollout.models import Attestation, Evidence, Release, RunbookVersion
+from rollout.models import Attestation, Evidence, PhaseRun, Release, ReleaseComment, RunbookVersion
 from rollout.runbook.loading import load
 from rollout.selectors.releases import measured_in, runbook
 
@@ -112,6 +112,7 @@ def release_create(
                 )
             running.running = False
             running.save(update_fields=["running"])
+            _walk_ended(running, this)
             this.record(
                 "release.superseded",
                 subject=f"release:{running.pk}",
@@ -137,6 +138,20 @@ def release_create(
         )
         EVIDENCE_REFRESH.enqueue(release_id=release.pk, at_once=True)
     return release
+
+
+def _walk_ended(release: Release, this: Change) -> None:
+    """End the phase under way of a superseded release: its devices keep what they have, and nothing rises any more."""
+    for run in PhaseRun.objects.select_for_update(no_key=True).filter(release=release, state__in=["running", "paused"]):
+        was = run.state
+        run.state, run.ended_at, run.next_at, run.paused_at, run.held = "aborted", clock.now(), None, None, ""
+        run.save()
+        this.record(
+            "phase.aborted",
+            subject=f"phase:{release.pk}:{run.number}",
+            before={"state": was},
+            after={"state": "aborted", "because": "superseded"},
+        )
 
 
 def check_tick(
@@ -248,3 +263,14 @@ def _is_web(link: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc) and not re.search(r"[\s\x00-\x1f]", link)
+
+
+def comment_add(*, release: Release, text: str, actor: Actor, request_id: str = "") -> ReleaseComment:
+    """Say something about a release, for everybody who walks it."""
+    said = text.strip().replace("\x00", "")
+    if not said or len(said) > 2_000:
+        raise InvalidInput("A comment has 1 to 2 000 characters.")
+    with change(actor=actor, environment=release.environment, request_id=request_id) as this:
+        made = ReleaseComment.objects.create(release=release, by=actor.label, at=clock.now(), text=said)
+        this.record("release.commented", subject=f"release:{release.pk}", after={"comment": said})
+    return made

@@ -13,15 +13,16 @@ from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
 from rollout.domain.bucketing import bucket
 from rollout.domain.evaluation import explain
 from rollout.domain.flags import Snapshot, raises_exposure
-from rollout.domain.targeting import constraint
-from rollout.models import Flag
+from rollout.domain.targeting import constraint, constraints_document
+from rollout.models import Flag, Proposal
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import targeting
-from rollout.services import flags as services
+from rollout.services.proposals import change_or_propose
 from rollout.views import drafts
 from rollout.views.drafts import Draft
 
@@ -68,21 +69,16 @@ def rules(request: HttpRequest, environment: str, key: str) -> HttpResponse:
         return flag_page(request, environment, key, draft=draft, refusal=refusal)
     must_everywhere(request.user, *MAY_CHANGE, environments=[environment])
     try:
-        entry = services.flag_rules_set(
-            environment=environment,
-            key=key,
-            rules=draft.rules,
-            pinned=draft.pinned,
-            expected_revision=draft.revision,
-            actor=Actor.person(request.user),
-            reason=request.POST.get("reason", ""),
-            request_id=str(getattr(request, "request_id", "")),
-        )
+        payload = {
+            "key": key,
+            "rules": [rule.document() for rule in draft.rules],
+            "pinned": draft.pinned,
+            "expected_revision": draft.revision,
+        }
+        made = _changed(request, environment, "flag.rules", payload)
     except HawkOpsError as error:
         return flag_page(request, environment, key, draft=draft, refusal=error.message)
-    return _done(
-        request, environment, key, None, f"Saved: entry {entry.seq}." if entry else "These rules stand already."
-    )
+    return _made(request, environment, key, made, "Saved", "These rules stand already.")
 
 
 def flag_page(
@@ -143,19 +139,11 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
     except ValueError:
         return _done(request, environment, key, InvalidInput("Give the percentage as a number from 0 to 100."))
     try:
-        entry = services.flag_percentage_set(
-            environment=environment,
-            key=key,
-            percent=percent,
-            expected_revision=expected,
-            actor=Actor.person(request.user),
-            reason=request.POST.get("reason", ""),
-            request_id=str(getattr(request, "request_id", "")),
-        )
+        payload = {"key": key, "percent": percent, "expected_revision": expected}
+        made = _changed(request, environment, "flag.percentage", payload)
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
-    sentence = f"{key} is at {percent:g} %: entry {entry.seq}." if entry else f"{key} already was at {percent:g} %."
-    return _done(request, environment, key, None, sentence)
+    return _made(request, environment, key, made, f"{key} is at {percent:g} %", f"{key} already was at {percent:g} %.")
 
 
 @require_POST
@@ -163,40 +151,50 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
 def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Force the flag on or off, for everybody or for devices that meet a condition, or lift that (an empty variant)."""
     variant = request.POST.get("variant", "")
-    actor = Actor.person(request.user)
-    reason = request.POST.get("reason", "")
-    request_id = str(getattr(request, "request_id", ""))
+    attribute, number = request.POST.get("attribute", "").strip(), request.POST.get("number", "")
+    payload: dict[str, Any] = {"key": key}
     try:
-        if not reason.strip():
-            raise InvalidInput("Say why: the reason stands in the history.")
-        attribute, number = request.POST.get("attribute", "").strip(), request.POST.get("number", "")
         if number.isdecimal() and len(number) < 9:
-            entry = services.flag_scoped_override_clear(
-                environment=environment, key=key, number=int(number), actor=actor, reason=reason, request_id=request_id
-            )
+            kind, payload["number"] = "flag.scoped_override_clear", int(number)
         elif attribute or request.POST.get("values", "").strip():
             where = constraint(attribute, request.POST.get("operator", ""), request.POST.get("values", ""))
-            entry = services.flag_scoped_override_set(
-                environment=environment,
-                key=key,
-                variant=variant,
-                constraints=[where],
-                actor=actor,
-                reason=reason,
-                request_id=request_id,
-            )
+            kind = "flag.scoped_override"
+            payload |= {"variant": variant, "constraints": constraints_document((where,))}
         elif variant:
-            entry = services.flag_override_set(
-                environment=environment, key=key, variant=variant, actor=actor, reason=reason, request_id=request_id
-            )
+            kind, payload["variant"] = "flag.override", variant
         else:
-            entry = services.flag_override_clear(
-                environment=environment, key=key, actor=actor, reason=reason, request_id=request_id
-            )
+            kind = "flag.override_clear"
+        made = _changed(request, environment, kind, payload)
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
     done = f"forced {variant}" if variant else "back to its rules and percentage"
-    return _done(request, environment, key, None, f"{key} is {done}: entry {entry.seq}." if entry else "Nothing to do.")
+    return _made(request, environment, key, made, f"{key} is {done}", "Nothing to do.")
+
+
+def _changed(
+    request: HttpRequest, environment: str, kind: str, payload: dict[str, Any]
+) -> HistoryEntry | Proposal | None:
+    return change_or_propose(
+        kind=kind,
+        environment=environment,
+        payload=payload,
+        actor=Actor.person(request.user),
+        reason=request.POST.get("reason", ""),
+        request_id=str(getattr(request, "request_id", "")),
+    )
+
+
+def _made(
+    request: HttpRequest, environment: str, key: str, made: HistoryEntry | Proposal | None, done: str, nothing: str
+) -> HttpResponse:
+    if isinstance(made, Proposal):
+        messages.info(
+            request, "This raises exposure, so somebody else must say yes. It is proposed; nothing changed yet."
+        )
+        response = redirect("rollout:proposal", environment=environment, pk=made.pk)
+        response.status_code = 303
+        return response
+    return _done(request, environment, key, None, f"{done}: entry {made.seq}." if made else nothing)
 
 
 def _done(

@@ -14,9 +14,10 @@ from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
-from rollout.models import TargetGroup
+from rollout.models import Proposal, TargetGroup
 from rollout.selectors import groups as selectors
 from rollout.services import groups as services
+from rollout.services.proposals import change_or_propose
 
 MAY_CHANGE = (Role.RELEASER,)
 FILE_BYTES = 25_000_000
@@ -89,22 +90,30 @@ def members(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     try:
         wanted = list(_typed(text)) if upload is None else list(_from_csv(upload.read(FILE_BYTES + 1)))
         number = request.POST.get("revision", "")
-        entry = services.group_members_set(
+        made = change_or_propose(
+            kind="group.members",
             environment=environment,
-            key=key,
-            members=wanted,
-            expected_revision=int(number) if number.isdecimal() and len(number) < 18 else -1,
+            payload={
+                "key": key,
+                "members": wanted,
+                "expected_revision": int(number) if number.isdecimal() and len(number) < 18 else -1,
+            },
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
             request_id=str(getattr(request, "request_id", "")),
         )
     except HawkOpsError as refusal:
         return _page(request, environment, key, refusal=refusal.message, typed=text if upload is None else None)
-    if entry is None:
+    if isinstance(made, Proposal):
+        messages.info(
+            request, "This raises exposure, so somebody else must say yes. It is proposed; nothing changed yet."
+        )
+        return _to("proposal", environment=environment, pk=str(made.pk))
+    if made is None:
         messages.success(request, "The group holds exactly these devices already.")
     else:
-        after = entry.after
-        messages.success(request, f"+{after['added']} devices, −{after['removed']}: entry {entry.seq}.")
+        after = made.after
+        messages.success(request, f"+{after['added']} devices, −{after['removed']}: entry {made.seq}.")
     return _to("group", environment, key=key)
 
 

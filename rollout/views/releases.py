@@ -87,6 +87,7 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "checked_at": selectors.evidence_checked_at(release),
         "may_tick": can(request.user, environment, *MAY_TICK),
         "may_run": can(request.user, environment, *MAY_RUN),
+        "may_waive": can(request.user, environment, *MAY_RUN),
     }
     return render_page(request, "rollout/checklist.html", context)
 

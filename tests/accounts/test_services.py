@@ -15,8 +15,9 @@ from hawkops.accounts.services import (
     roles_set,
     teams_set,
 )
-from hawkops.core.access import Role, Team, can
+from hawkops.core.access import Role, can
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
 

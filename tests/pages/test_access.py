@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hawkops.accounts.models import User
+from hawkops.accounts.services import person_create
 from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.history.actors import Actor
@@ -24,7 +25,9 @@ from monitoring.services.patterns import pattern_save, patterns_seed
 from monitoring.services.silences import silence_create
 from rollout.models import Release
 from rollout.services.flags import flags_seed
+from rollout.services.freezes import freeze_make
 from rollout.services.groups import groups_seed
+from rollout.services.proposals import proposal_make
 from rollout.services.releases import release_seed, runbook_import
 
 SYSTEM = Actor.system("test")
@@ -45,6 +48,20 @@ PRESSES = {
     "groups/internal_testers/members": {Role.RELEASER},
     "groups/internal_testers/delete": {Role.RELEASER},
     "releases/create": {Role.RELEASER},
+    "releases/{release}/phases/start": {Role.RELEASER},
+    "releases/{release}/phases/pause": {Role.RELEASER, Role.OPERATOR},
+    "releases/{release}/phases/resume": {Role.RELEASER},
+    "releases/{release}/phases/abort": {Role.RELEASER, Role.OPERATOR},
+    "releases/{release}/complete": {Role.RELEASER},
+    "releases/{release}/comments": {Role.RELEASER, Role.OPERATOR, Role.APPROVER, Role.AUDITOR},
+    "releases/{release}/checklist/security_scan/waive": {Role.RELEASER, Role.OPERATOR},
+    "proposals/{proposal}/approve": {Role.APPROVER},
+    "proposals/{proposal}/apply": {Role.RELEASER, Role.OPERATOR, Role.APPROVER},
+    "proposals/{proposal}/edit": {Role.RELEASER, Role.OPERATOR},
+    "proposals/{proposal}/withdraw": {Role.RELEASER, Role.OPERATOR, Role.APPROVER},
+    "freezes/create": {Role.RELEASER, Role.APPROVER},
+    "freezes/{freeze}/end": {Role.RELEASER, Role.APPROVER},
+    "people/{person}/teams": set(),
     "releases/{release}/checklist/security_scan": {Role.RELEASER},
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR},
@@ -74,7 +91,10 @@ PAGES = (
     "groups/internal_testers",
     "groups/internal_testers.csv",
     "releases",
+    "releases/{release}",
     "releases/{release}/checklist",
+    "proposals",
+    "proposals/{proposal}",
     "scripts",
     "scripts/writing",
     "scripts/run_litert_performance_tests.sh",
@@ -167,7 +187,19 @@ def furnished() -> dict[str, Any]:
         environment="demo", pattern="alert-x", span=timedelta(hours=1), actor=SYSTEM, reason="Furnished"
     )
     alert = Alert.objects.get().pk
+    asked = {"release": Release.objects.get().pk, "number": 1, "jump": False}
+    proposal = proposal_make(kind="phase.start", environment="demo", payload=asked, actor=SYSTEM, reason="Furnished")
+    freeze = freeze_make(
+        environment="demo",
+        starts_at=clock.now() + timedelta(days=1),
+        ends_at=clock.now() + timedelta(days=2),
+        actor=SYSTEM,
+        reason="Furnished",
+    )
     return {
+        "proposal": proposal.pk,
+        "freeze": freeze.pk,
+        "person": person_create(username="furnished", actor=SYSTEM).pk,
         "release": Release.objects.get().pk,
         "run": run.pk,
         "schedule": schedule.pk,

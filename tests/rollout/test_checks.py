@@ -76,11 +76,11 @@ def test_flags_at_zero__installed__passes_and_is_bound_to_the_revision(begin: Ca
 
 @pytest.mark.django_db
 def test_flags_at_zero__one_raised_or_forced_on__fails_by_name(begin: Callable[..., Release]) -> None:
-    release = begin()
+    release = begin("staging")
     flags.flag_percentage_set(
-        environment="production", key="litert_gpu_backend", percent=5, actor=SYSTEM, reason="x", expected_revision=None
+        environment="staging", key="litert_gpu_backend", percent=5, actor=SYSTEM, reason="x", expected_revision=None
     )
-    flags.flag_override_set(environment="production", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
+    flags.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
     found = ask(release, "flags_at_zero")
     assert found.verdict is Verdict.FAIL
     assert found.sentence == "2 of 4 flags are at 0 %; litert_gpu_backend is at 5 %, litert_enabled is forced on."
@@ -133,10 +133,10 @@ def test_kill_switches__some_missing_or_pressed_for_another_reason__say_which(be
 
 @pytest.mark.django_db
 def test_kill_switches__forced_to_the_unsafe_side__is_no_drill(begin: Callable[..., Release]) -> None:
-    release = begin()
+    release = begin("staging")
     for key in flags.SWITCHES:
         unsafe = "off" if key == flags.FALLBACK else "on"
-        flags.flag_override_set(environment="production", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
+        flags.flag_override_set(environment="staging", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
     assert ask(release, "kill_switches").verdict is Verdict.NO_DATA
 
 

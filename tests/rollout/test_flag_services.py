@@ -12,13 +12,13 @@ from hawkops.history.services import history_verify
 from rollout.models import EnvironmentFlags, Flag
 from rollout.selectors.flags import flag_percentages, revision
 from rollout.services.flags import (
-    LITERT_FLAGS,
     backend_disable,
     flag_percentage_set,
     flags_seed,
     kill,
     reenable,
 )
+from rollout.services.raising import LITERT_FLAGS
 
 ONCALL = Actor("person:1", "oncall-1")
 

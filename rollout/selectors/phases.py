@@ -1,0 +1,192 @@
+"""Reading a release's phases: what is under way, how its criteria stand, and what is missing for the next one."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hawkops.core import clock
+from hawkops.core.environments import Environment
+from monitoring.domain.criteria import Purpose
+from monitoring.selectors.criteria import Evaluated, criteria
+from monitoring.selectors.judging import judged
+from rollout.domain import phases as domain
+from rollout.domain.phases import Audience, Judged, Progress
+from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_need, decide, gates_need
+from rollout.domain.runbook import Phase
+from rollout.domain.targeting import Rule
+from rollout.models import PhaseRun, Release
+from rollout.selectors import census, flags, policy, releases, targeting
+
+UNDER_WAY = ("running", "paused")
+
+
+def phase_of(release: Release, number: int) -> Phase | None:
+    """Return a phase of the runbook that the release pins; None when it has no such phase."""
+    return next((phase for phase in releases.runbook(release).phases if phase.number == number), None)
+
+
+def run_under_way(release: Release) -> PhaseRun | None:
+    """Return the phase that is running or paused."""
+    return PhaseRun.objects.filter(release=release, state__in=UNDER_WAY).first()
+
+
+def passed(release: Release) -> int:
+    """Return the number of the last phase that passed since the newest abort; 0 before the first."""
+    number = 0
+    for run in PhaseRun.objects.filter(release=release):
+        if run.state == "passed":
+            number = run.number
+        elif run.state == "aborted":
+            number = 0
+    return number
+
+
+def following(release: Release) -> Phase | None:
+    """Return the phase that comes next; None after the last one."""
+    run = run_under_way(release)
+    return phase_of(release, (run.number if run else passed(release)) + 1)
+
+
+def audience(environment: str, phase: Phase) -> Audience:
+    """Count the active devices, and those that a phase speaks of, each once."""
+    now = targeting.snapshot(environment)
+    flag = now.flags[phase.flag]
+    everybody = domain.rules(phase, 100_000)
+    plain = replace(flag, rules=everybody, pinned={}, thousandths=0, override=None, scoped=(), requires=())
+    found = targeting.reach(now, phase.flag, plain)
+    return Audience(found.active, found.on)
+
+
+def plan_rules(release: Release, phase: Phase, percent: float) -> tuple[Rule, ...]:
+    """Return the plan's rules at a step; earlier phases stay as they ended. Asks every active device: lock nothing yet."""
+    ours: list[Rule] = []
+    for one in releases.runbook(release).phases:
+        if one.number <= phase.number and one.flag == phase.flag:
+            at = percent if one.number == phase.number else one.to_percent
+            ours += domain.rules(one, domain.thousandths(one, at, audience(release.environment, one)))
+    return tuple(ours)
+
+
+def criteria_rows(release: Release, phase: Phase, *, now: datetime | None = None) -> list[Judged]:
+    """Return a phase's success criteria as they read now, in the runbook's order."""
+    wanted = {key for one in phase.criteria for key in one.by}
+    chosen = criteria(purposes=[Purpose.PHASE], keys=wanted)
+    lines = judged(release.environment, chosen, now=now or clock.now()).lines if chosen else []
+    found = {line.criterion.key: _row(line) for line in lines}
+    return [domain.together(one.title, [found[key] for key in one.by if key in found]) for one in phase.criteria]
+
+
+def _row(line: Evaluated) -> Judged:
+    said = line.judgement
+    return Judged(line.criterion.title, said.verdict, said.sentence, said.in_scope, (line.criterion.key,))
+
+
+def progress(run: PhaseRun, *, now: datetime | None = None) -> Progress:
+    """Return how far a phase is."""
+    phase = phase_of(run.release, run.number)
+    assert phase is not None  # the release keeps its runbook
+    now = now or clock.now()
+    paused = timedelta(seconds=run.paused_seconds)
+    if run.paused_at is not None:
+        paused += now - run.paused_at
+    return Progress(phase, run.started_at, paused, run.step, census.reach(run.release.environment, phase.flag))
+
+
+def start_decision(release: Release, number: int, change: Raise, *, jump: bool = False) -> Decision:
+    """Return every line that starting a phase needs. A jump leaves out what waiting would bring, and says so."""
+    now = clock.now()
+    phase = phase_of(release, number)
+    if phase is None:
+        return Decision((Need("order", "Order", False, f"The runbook has no phase {number}."),))
+    run, needs = run_under_way(release), []
+    reached = run.number if run else passed(release)
+    needs.append(_order(release, number, reached, jump=jump))
+    if not jump:
+        needs += _ending(run, now)
+    needs.append(gates_need(policy.gates_open(release)))
+    needs += _audience(release, phase)
+    needs += _clear(release, phase)
+    asked = replace(change, each_team=jump or release.environment == PRODUCTION, gates=None, plan="")
+    needs += [need for need in decide(asked).needs if need.key != "approval"]
+    if asked.each_team:
+        needs.append(approval_need(asked))
+    return Decision(tuple(needs))
+
+
+def end_decision(release: Release) -> Decision:
+    """Return what the last phase needs before the release is complete."""
+    run = run_under_way(release)
+    if run is None or phase_of(release, run.number + 1) is not None:
+        return Decision((Need("order", "Order", False, "The last phase is not under way."),))
+    return Decision(tuple(_ending(run, clock.now())))
+
+
+def _order(release: Release, number: int, reached: int, *, jump: bool) -> Need:
+    if not release.running:
+        return Need("order", "Order", False, "This release is superseded.")
+    if number <= reached:
+        return Need("order", "Order", False, f"Phase {number} is behind: phase {reached} was begun already.")
+    if number > reached + 1 and not jump:
+        return Need("order", "Order", False, f"Phase {reached + 1} comes before phase {number}.")
+    if jump:
+        return Need(
+            "order", "Order", True, f"A jump from phase {reached} to {number}: time, sample and criteria are not asked."
+        )
+    return Need("order", "Order", True, f"Phase {number} is next.")
+
+
+def _ending(run: PhaseRun | None, now: datetime) -> Iterable[Need]:
+    if run is None:
+        return ()
+    if run.state == "paused":
+        return (Need("paused", "Pause", False, f"Phase {run.number} is paused; resume it first."),)
+    before = progress(run, now=now)
+    return domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
+
+
+def _audience(release: Release, phase: Phase) -> Iterable[Need]:
+    found = audience(release.environment, phase)
+    share = f" of {found.fleet} active" if found.fleet else ""
+    have = f"{found.devices}{share}"
+    if not found.devices:
+        where = f"the group {' or '.join(phase.groups)}" if phase.groups else "the phase's conditions"
+        return (Need("audience", "Audience", False, f"No active device meets {where}.", have),)
+    if phase.strategy == "TARGET_GROUPS" and not domain.internal_fits(found):
+        return (
+            Need(
+                "audience",
+                "Audience",
+                False,
+                f"{found.devices} devices are more than 1 % of {found.fleet} and more than 100. Make the group smaller.",
+                have,
+            ),
+        )
+    return (Need("audience", "Audience", True, f"{found.devices} active devices.", have),)
+
+
+def _clear(release: Release, phase: Phase) -> Iterable[Need]:
+    stored = flags.flag(release.environment, phase.flag)
+    if stored is None:
+        return (Need("flag", "Flag", False, f"There is no flag {phase.flag} in {release.environment}."),)
+    if stored.override_variant:
+        by = f"{stored.override_by}: {stored.override_reason}"
+        return (
+            Need("flag", "Flag", False, f"{phase.flag} is forced {stored.override_variant} by {by}. Lift that first."),
+        )
+    return (Need("flag", "Flag", True, f"No override is in force on {phase.flag}."),)
+
+
+def held(run: PhaseRun) -> str:
+    """Say why a step that is due must wait; empty when it may be done. Every gate is looked at again."""
+    release = run.release
+    phase = phase_of(release, run.number)
+    if phase is None or run.state != "running":
+        return "The phase is not running."
+    stored = flags.flag(release.environment, phase.flag)
+    if stored is None or stored.override_variant:
+        return f"{phase.flag} is under an override."
+    if stored.revision != run.flag_revision:
+        return f"{phase.flag} was changed by hand at revision {stored.revision}. Resume the phase to go on from there."
+    change = Raise(Environment(release.environment).value, frozenset(), freeze=policy.freeze(release.environment))
+    lines = [gates_need(policy.gates_open(release)), *decide(change).needs]
+    return " ".join(f"{need.title}: {need.sentence}" for need in lines if not need.met and need.key != "approval")

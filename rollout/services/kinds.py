@@ -1,0 +1,232 @@
+"""What can be proposed: each kind says what it would do, what it needs, and how it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
+from rollout.domain.policy import Decision, Raise, approval_need, decide
+from rollout.domain.targeting import constraints, rule
+from rollout.models import Proposal, Release
+from rollout.selectors import phases as phase_selectors
+from rollout.services import flags, groups, phases, waivers
+from rollout.services.raising import Authority, question
+
+Payload = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Act:
+    """A change that is made: where, in whose name, why, and by what right."""
+
+    environment: str
+    actor: Actor
+    reason: str
+    authority: Authority
+    request_id: str = ""
+    proposal: Proposal | None = None
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every service of flags and groups takes."""
+        return {
+            "environment": self.environment,
+            "actor": self.actor,
+            "reason": self.reason,
+            "authority": self.authority,
+            "request_id": self.request_id,
+        }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of change: its title and subject in words, how it is carried out, and the lines it needs."""
+
+    title: Callable[[str, Payload], str]
+    subject: Callable[[str, Payload], str]
+    carry_out: Callable[[Act, Payload], HistoryEntry | None]
+    decision: Callable[[str, Payload, Authority], Decision]
+
+
+def _percentage(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_percentage_set(
+        **act.common, key=payload["key"], percent=payload["percent"], expected_revision=payload["expected_revision"]
+    )
+
+
+def _rules(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_rules_set(
+        **act.common,
+        key=payload["key"],
+        rules=[rule(document) for document in payload["rules"]],
+        pinned=payload["pinned"],
+        expected_revision=payload["expected_revision"],
+    )
+
+
+def _override(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
+
+
+def _override_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_override_clear(**act.common, key=payload["key"])
+
+
+def _scoped(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_scoped_override_set(
+        **act.common,
+        key=payload["key"],
+        variant=payload["variant"],
+        constraints=constraints(payload["constraints"]),
+    )
+
+
+def _scoped_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_scoped_override_clear(**act.common, key=payload["key"], number=payload["number"])
+
+
+def _reenabled(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.reenable(**act.common, keys=payload["keys"])
+
+
+def _members(act: Act, payload: Payload) -> HistoryEntry | None:
+    return groups.group_members_set(
+        **act.common,
+        key=payload["key"],
+        members=payload["members"],
+        expected_revision=payload["expected_revision"],
+    )
+
+
+def _phase(act: Act, payload: Payload) -> HistoryEntry | None:
+    phases.phase_start(
+        release=_release(act.environment, payload),
+        number=payload["number"],
+        authority=act.authority,
+        actor=act.actor,
+        reason=act.reason,
+        jump=bool(payload.get("jump")),
+        proposal=act.proposal,
+        request_id=act.request_id,
+    )
+    return None
+
+
+def _waiver(act: Act, payload: Payload) -> HistoryEntry | None:
+    waivers.waiver_make(
+        release=_release(act.environment, payload),
+        box=payload["box"],
+        owner=payload["owner"],
+        expires_at=datetime.fromisoformat(payload["expires_at"]),
+        approvers=[one.label for one in act.authority.approvers if one.reference not in act.authority.makers],
+        actor=act.actor,
+        reason=act.reason,
+        request_id=act.request_id,
+    )
+    return None
+
+
+def _release(environment: str, payload: Payload) -> Release:
+    found = Release.objects.select_related("runbook").filter(environment=environment, pk=payload["release"]).first()
+    if found is None:
+        raise NotFound(f"There is no release {payload['release']} in {environment}.")
+    return found
+
+
+def _of_flags(*, restores: bool = False) -> Callable[[str, Payload, Authority], Decision]:
+    def decision(environment: str, payload: Payload, authority: Authority) -> Decision:
+        keys = payload.get("keys") or [payload["key"]]
+        return decide(question(environment, dict.fromkeys(keys, restores), authority))
+
+    return decision
+
+
+def _of_group(environment: str, payload: Payload, authority: Authority) -> Decision:
+    raised = groups.raised_by(environment, payload["key"], payload["members"])
+    return decide(question(environment, dict.fromkeys(raised, False), authority))
+
+
+def _of_phase(environment: str, payload: Payload, authority: Authority) -> Decision:
+    release = _release(environment, payload)
+    return phase_selectors.start_decision(
+        release, payload["number"], phases.raise_of(release, authority), jump=bool(payload.get("jump"))
+    )
+
+
+def _of_waiver(environment: str, _payload: Payload, authority: Authority) -> Decision:
+    asked = Raise(environment, authority.makers, authority.approvers)
+    return Decision((approval_need(asked),))
+
+
+def _of_flag(_environment: str, payload: Payload) -> str:
+    return f"flag:{payload['key']}"
+
+
+def _phase_title(environment: str, payload: Payload) -> str:
+    release = _release(environment, payload)
+    phase = phase_selectors.phase_of(release, payload["number"])
+    if phase is None:
+        raise InvalidInput(f"The runbook has no phase {payload['number']}.")
+    word = "Jump to" if payload.get("jump") else "Start"
+    return f"{word} phase {phase.number}, {phase.title.lower()}, of {release.name} {release.app_version}"
+
+
+KINDS: dict[str, Kind] = {
+    "flag.percentage": Kind(
+        lambda _environment, payload: f"{payload['key']} to {payload['percent']:g} %",
+        _of_flag,
+        _percentage,
+        _of_flags(),
+    ),
+    "flag.rules": Kind(lambda _environment, payload: f"New rules for {payload['key']}", _of_flag, _rules, _of_flags()),
+    "flag.override": Kind(
+        lambda _environment, payload: f"Force {payload['key']} {payload['variant']}", _of_flag, _override, _of_flags()
+    ),
+    "flag.override_clear": Kind(
+        lambda _environment, payload: f"Lift the override of {payload['key']}",
+        _of_flag,
+        _override_cleared,
+        _of_flags(restores=True),
+    ),
+    "flag.scoped_override": Kind(
+        lambda _environment, payload: f"Force {payload['key']} {payload['variant']} for some devices",
+        _of_flag,
+        _scoped,
+        _of_flags(),
+    ),
+    "flag.scoped_override_clear": Kind(
+        lambda _environment, payload: f"Lift override {payload['number']} of {payload['key']}",
+        _of_flag,
+        _scoped_cleared,
+        _of_flags(restores=True),
+    ),
+    "flag.reenable": Kind(
+        lambda _environment, payload: f"Lift the overrides of {', '.join(payload['keys'])}",
+        lambda _environment, payload: f"flag:{payload['keys'][0]}",
+        _reenabled,
+        _of_flags(restores=True),
+    ),
+    "group.members": Kind(
+        lambda _environment, payload: f"{len(payload['members'])} devices in {payload['key']}",
+        lambda _environment, payload: f"group:{payload['key']}",
+        _members,
+        _of_group,
+    ),
+    "phase.start": Kind(
+        _phase_title,
+        lambda _environment, payload: f"phase:{payload['release']}:{payload['number']}",
+        _phase,
+        _of_phase,
+    ),
+    "waiver": Kind(
+        lambda environment, payload: waivers.title(_release(environment, payload), payload["box"]),
+        lambda _environment, payload: f"check:{payload['release']}:{payload['box']}",
+        _waiver,
+        _of_waiver,
+    ),
+}

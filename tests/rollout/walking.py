@@ -1,0 +1,108 @@
+"""People, releases and devices with which a walk can be tested."""
+
+from typing import Any
+
+from hawkops.accounts.models import User
+from hawkops.accounts.services import person_create, teams_set
+from hawkops.core import clock
+from hawkops.core.access import Role
+from hawkops.core.teams import Team
+from hawkops.core.verdicts import Verdict
+from hawkops.history.actors import Actor
+from monitoring.services.criteria import criteria_seed
+from rollout.domain.gates import Finding
+from rollout.models import CensusDevice, GroupMember, PhaseRun, Release, TargetGroup
+from rollout.selectors.releases import runbook
+from rollout.services import proposals
+from rollout.services.flags import flags_seed
+from rollout.services.groups import groups_seed
+from rollout.services.releases import check_tick, evidence_record, release_create, runbook_import
+
+SYSTEM = Actor.system("test")
+DIGEST = "sha256:" + "ab" * 32
+
+
+def furnish() -> None:
+    """Flags, groups, criteria and the runbook."""
+    flags_seed(actor=SYSTEM)
+    groups_seed(actor=SYSTEM)
+    criteria_seed(actor=SYSTEM)
+    runbook_import(actor=SYSTEM)
+
+
+def begin(environment: str = "production", **given: Any) -> Release:
+    """Begin a release of HazardHawk."""
+    known: dict[str, Any] = {
+        "name": "HazardHawk",
+        "app_version": "2.4.0",
+        "version_code": "2407",
+        "model_name": "gemma3-1b",
+        "model_digest": DIGEST,
+        "backends": ["cpu", "gpu"],
+        "actor": SYSTEM,
+    }
+    return release_create(environment=environment, **{**known, **given})
+
+
+def gates_pass(release: Release, *, but: tuple[str, ...] = ()) -> None:
+    """Let every box pass: evidence of the release's own subject, or a person's word."""
+    for _group, box in runbook(release).boxes():
+        if box.key in but:
+            continue
+        if box.automatic:
+            subject = {"model_digest": release.model_digest}
+            evidence_record(release=release, box=box, finding=Finding(Verdict.PASS, "Seen.", subject))
+        else:
+            check_tick(release=release, box=box.key, ticked=True, note="Seen", link="", actor=SYSTEM)
+
+
+def devices(
+    environment: str, count: int, *, prefix: str = "device", served: bool = True, said: Any = None
+) -> list[str]:
+    """Add active devices that were served LiteRT on."""
+    now = clock.now()
+    keys = [f"{prefix}-{index}" for index in range(count)]
+    CensusDevice.objects.bulk_create(
+        CensusDevice(
+            environment=environment,
+            device_id=key,
+            first_seen_at=now,
+            last_seen_at=now,
+            attributes=said or {},
+            served_on=["litert_enabled"] if served else [],
+        )
+        for key in keys
+    )
+    return keys
+
+
+def members(environment: str, group: str, keys: list[str]) -> None:
+    """Put devices into a group, as data that is there."""
+    found = TargetGroup.objects.get(environment=environment, key=group)
+    GroupMember.objects.bulk_create(GroupMember(group=found, targeting_key=key) for key in keys)
+
+
+def somebody(username: str, *roles: Role, teams: tuple[Team, ...] = ()) -> User:
+    """A person with roles everywhere, who signs for teams."""
+    user = person_create(username=username, actor=SYSTEM, roles=roles or (Role.VIEWER,))
+    teams_set(user=user, teams=teams, actor=SYSTEM)
+    return user
+
+
+def signers() -> list[User]:
+    """One approver of each team."""
+    return [somebody(team.value, Role.APPROVER, teams=(team,)) for team in Team]
+
+
+def approve(proposal: Any, *people: User) -> Any:
+    """Let people say yes, one after another; return the proposal as it stands then."""
+    for user in people:
+        proposal = proposals.proposal_approve(
+            proposal=proposal, edition=proposal.edition, teams=user.teams(), actor=Actor.person(user)
+        )
+    return proposal
+
+
+def backdate(run: PhaseRun, **moved: Any) -> None:
+    """Let a phase have begun earlier."""
+    PhaseRun.objects.filter(pk=run.pk).update(**moved)
