@@ -30,21 +30,10 @@ def run_under_way(release: Release) -> PhaseRun | None:
     return PhaseRun.objects.filter(release=release, state__in=UNDER_WAY).first()
 
 
-def passed(release: Release) -> int:
-    """Return the number of the last phase that passed since the newest abort; 0 before the first."""
-    number = 0
-    for run in PhaseRun.objects.filter(release=release):
-        if run.state == "passed":
-            number = run.number
-        elif run.state == "aborted":
-            number = 0
-    return number
-
-
 def following(release: Release) -> Phase | None:
     """Return the phase that comes next; None after the last one."""
     run = run_under_way(release)
-    return phase_of(release, (run.number if run else passed(release)) + 1)
+    return phase_of(release, (run.number if run else releases.passed(release)) + 1)
 
 
 def audience(environment: str, phase: Phase) -> Audience:
@@ -99,7 +88,7 @@ def start_decision(release: Release, number: int, change: Raise, *, jump: bool =
     if phase is None:
         return Decision((Need("order", "Order", False, f"The runbook has no phase {number}."),))
     run, needs = run_under_way(release), []
-    reached = run.number if run else passed(release)
+    reached = run.number if run else releases.passed(release)
     needs.append(_order(release, number, reached, jump=jump))
     if not jump:
         needs += _ending(run, now)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from django.db.models import Q, QuerySet
@@ -19,7 +19,8 @@ from hawkops.scripts.uses import Use
 from rollout.domain import gates
 from rollout.domain import runbook as domain
 from rollout.domain.gates import Standing
-from rollout.models import Attestation, Evidence, Release, RunbookVersion, Waiver
+from rollout.domain.phases import spoken
+from rollout.models import Attestation, Evidence, PhaseRun, Release, RunbookVersion, Waiver
 from rollout.selectors import flags
 
 
@@ -104,7 +105,14 @@ class Summary:
     release: Release | None
     groups: list[Group]
     url: str
-    phase: int | None = None
+    # the phase under way, and the number of the last one that passed
+    run: PhaseRun | None = None
+    passed: int = 0
+
+    @property
+    def phase(self) -> int | None:
+        """The number of the phase under way; None before and between them."""
+        return self.run.number if self.run else None
 
     @property
     def gates_total(self) -> int:
@@ -120,6 +128,11 @@ class Summary:
     def counts(self) -> Counter[Verdict]:
         """How many boxes have each verdict."""
         return Counter(row.standing.verdict for group in self.groups for row in group.rows)
+
+    @property
+    def gates_passed(self) -> int:
+        """The ones that pass."""
+        return sum(group.passed for group in self.groups)
 
     @property
     def waived(self) -> int:
@@ -138,12 +151,25 @@ class Summary:
         """The same for the strip."""
         if self.release is None:
             return "No release"
-        return f"{self.gates_total - self.gates_open} of {self.gates_total} gates pass"
+        if self.run is not None:
+            return f"Phase {self.run.number} {self.run.state}, {self.run.percent:g} %"
+        return f"{self.gates_passed} of {self.gates_total} gates pass"
 
     @property
     def strip_detail(self) -> str:
         """And its second line."""
-        return f"{self.release.app_version}, before phase 1" if self.release else "nothing to gate"
+        if self.release is None:
+            return "nothing to gate"
+        version = self.release.app_version
+        if self.run is None:
+            waived = f", {self.waived} waived" if self.waived else ""
+            return f"{version}, before phase {self.passed + 1}{waived}"
+        if self.run.held:
+            return f"{version}: a step is due and waits"
+        if self.run.state == "running" and self.run.next_at is not None:
+            wait = max(self.run.next_at - clock.now(), timedelta())
+            return f"{version}: {self.run.percents[self.run.step]:g} % in {spoken(wait)}"
+        return version
 
 
 def runbook(release: Release) -> domain.Runbook:
@@ -258,8 +284,9 @@ def release_summary(environment: str) -> Summary:
     release = release_running(environment)
     if release is None:
         return Summary(None, [], reverse("rollout:releases", kwargs={"environment": environment}))
-    url = reverse("rollout:checklist", kwargs={"environment": environment, "pk": release.pk})
-    return Summary(release, checklist(release), url)
+    url = reverse("rollout:release", kwargs={"environment": environment, "pk": release.pk})
+    run = PhaseRun.objects.filter(release=release, state__in=["running", "paused"]).first()
+    return Summary(release, checklist(release), url, run, passed(release))
 
 
 def walked(release: Release) -> QuerySet[HistoryEntry]:
@@ -269,6 +296,17 @@ def walked(release: Release) -> QuerySet[HistoryEntry]:
         | Q(subject__startswith=f"phase:{release.pk}:")
         | Q(subject__startswith=f"check:{release.pk}:")
     )
+
+
+def passed(release: Release) -> int:
+    """Return the number of the last phase that passed since the newest abort; 0 before the first."""
+    number = 0
+    for run in PhaseRun.objects.filter(release=release):
+        if run.state == "passed":
+            number = run.number
+        elif run.state == "aborted":
+            number = 0
+    return number
 
 
 def script_uses(environment: str, name: str) -> list[Use]:

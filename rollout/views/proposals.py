@@ -60,7 +60,7 @@ def proposal(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "may_approve": can(request.user, environment, *MAY_APPROVE),
         "may_propose": can(request.user, environment, *MAY_PROPOSE),
         "payload": [(name, value) for name, value in found.payload.items() if value not in ("", [], {})],
-        "entries": history.entries(environment=environment, subject=f"proposal:{pk}")[:12],
+        "entries": history.entries(environment=environment).filter(subject=f"proposal:{pk}")[:12],
         "one_person": settings.ONE_PERSON_INSTALLATION,
         "signs_for": sorted(request.user.teams()) if isinstance(request.user, User) else [],
     }

@@ -165,8 +165,8 @@ def _headline(
         return f"{name} is in phase {run.number}, {title}" + (", paused" if run.state == "paused" else "")
     if following is None:
         return f"{name} has passed every phase"
-    if summary.gates_open and following.number == 1:
-        return f"{name} cannot start phase 1 yet: {summary.gates_open} gates are open"
+    if count := summary.gates_open:
+        return f"{name} cannot start phase {following.number} yet: {count} gate{'s are' if count > 1 else ' is'} open"
     return f"{name} is before phase {following.number}"
 
 
