@@ -66,6 +66,8 @@ def rules(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     if "preview" in request.POST or refusal:
         if not refusal:
             refusal = drafts.unfit(draft, environment)
+        if request.headers.get("HX-Request"):
+            return _preview(request, environment, key, draft, refusal)
         return flag_page(request, environment, key, draft=draft, refusal=refusal)
     must_everywhere(request.user, *MAY_CHANGE, environments=[environment])
     try:
@@ -112,9 +114,25 @@ def flag_page(
     shown = draft or drafts.standing(before)
     context |= {"draft": shown, "editing": draft is not None, **drafts.choices(now)}
     if draft is not None and not refusal:
-        after = replace(before, rules=draft.rules, pinned=draft.pinned)
-        context |= {"preview": targeting.reach(now, key, after), "raises": raises_exposure(before, after)}
+        context |= _changes(now, key, draft)
     return render_page(request, "rollout/flag.html", context, status=422 if refusal else 200)
+
+
+def _preview(request: HttpRequest, environment: str, key: str, draft: Draft, refusal: str) -> HttpResponse:
+    """Only what the form would change, for a page that asks while somebody types."""
+    found = flag_selectors.flag(environment, key)
+    if found is None:
+        raise Http404(f"There is no flag {key!r} in {environment}.")
+    context: dict[str, Any] = {"flag": found, "refusal": refusal}
+    if not refusal:
+        context |= _changes(targeting.snapshot(environment), key, draft)
+    return render_page(request, "rollout/preview.html", context)
+
+
+def _changes(now: Snapshot, key: str, draft: Draft) -> dict[str, Any]:
+    before = now.flags[key]
+    after = replace(before, rules=draft.rules, pinned=draft.pinned)
+    return {"preview": targeting.reach(now, key, after), "raises": raises_exposure(before, after)}
 
 
 def _why(now: Snapshot, key: str, device: str) -> dict[str, Any]:

@@ -255,3 +255,15 @@ def test_override__for_some_devices__unfit__is_refused(console: Client, changes:
     seq = Head.objects.get().seq
     assert words in read(console.post(f"{PAGE}/override", {**form, **changes}, follow=True))
     assert Head.objects.get().seq == seq
+
+
+def test_preview__asked_while_typing__is_only_the_numbers(console: Client) -> None:
+    head = Head.objects.get().seq
+    form = {**OLD_DRIVER, "revision": "1", "preview": "1"}
+    answer = console.post(f"{PAGE}/rules", form, headers={"HX-Request": "true"})
+    assert "−4" in read(answer)
+    assert "<form" not in read(answer)
+    bad = {**form, "rule-1-operator-1": "is"} | {"rule-1-attribute-1": "", "rule-1-values-1": "x"}
+    said = console.post(f"{PAGE}/rules", bad, headers={"HX-Request": "true"})
+    assert (said.status_code, "Name the attribute" in read(said)) == (200, True)
+    assert Head.objects.get().seq == head
