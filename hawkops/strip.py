@@ -95,6 +95,9 @@ def facts(environment: str) -> dict[str, Fact]:
     killed = litert is not None and litert.override_variant == "off"
     emergency = reverse("incidents:emergency", kwargs={"environment": environment})
     summary = release_selectors.release_summary(environment)
+    # with rules the percentage of everybody else says little: then how much of the fleet is served
+    ruled = litert is not None and bool(litert.rules or litert.pinned)
+    exposure = 100 * reach / active if ruled and active else litert.percent if litert else 0
     kill_detail = ""
     if killed and litert is not None:
         found = census_selectors.census(environment, litert.override_revision or litert.revision)
@@ -104,7 +107,7 @@ def facts(environment: str) -> dict[str, Fact]:
     return {
         "kill": Fact("LiteRT is killed", kill_detail, emergency, active=killed),
         "exposure": Fact(
-            f"{percent(litert.percent if litert else 0)} · {number(reach)} devices",
+            f"{percent(exposure)} · {number(reach)} devices",
             f"LiteRT on, of {number(active)} active",
             reverse("rollout:flags", kwargs={"environment": environment}),
         ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rollout.domain.bucketing import BUCKETS
 from rollout.domain.targeting import Constraint, Rule, constraints
 
 ON, OFF = "on", "off"
@@ -112,6 +113,10 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
         unsafe = after.override.variant != after.safe_variant
         return unsafe and not (before.override is not None and before.override.variant == after.override.variant)
     ours = _clauses(after)
+    if before.salt != after.salt and any(
+        one.variant != after.safe_variant and 0 < one.rule.thousandths < BUCKETS for one in ours
+    ):
+        return True  # other devices fall into the share
     if before.override is not None:
         return before.override.variant == before.safe_variant and any(
             one.variant != after.safe_variant and one.rule.thousandths for one in ours

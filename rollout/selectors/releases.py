@@ -144,7 +144,10 @@ class Summary:
         """One sentence for a manager."""
         if self.release is None:
             return "No release walks through the runbook here."
-        return f"{self.release.name} {self.release.app_version}: {gates.headline(self.counts)}."
+        name = f"{self.release.name} {self.release.app_version}"
+        if self.run is not None:
+            return f"{name} is in phase {self.run.number}, {self.run.state}; gates: {gates.headline(self.counts)}."
+        return f"{name}: {gates.headline(self.counts)}."
 
     @property
     def strip_headline(self) -> str:

@@ -1,5 +1,6 @@
 """Changing flags. Lock order: the environment's revision, then its flags by key, then (by the history) the chain's head."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -226,6 +227,38 @@ def flag_rules_set(
         flag.rules, flag.pinned = documents, wanted
         flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.rules_changed", subject=f"flag:{key}", before=before, after=flag.state())
+    return this.entry
+
+
+def flag_salt_set(
+    *,
+    environment: str,
+    key: str,
+    salt: str,
+    expected_revision: int,
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+    authority: Authority | None = None,
+) -> HistoryEntry | None:
+    """Salt a flag anew, so that devices fall into other buckets; None when it has this salt.
+
+    Explicit, and recorded: raising a percentage never moves a device, this does.
+    """
+    salt = salt.strip()
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,80}", salt):
+        raise InvalidInput("A salt has 1 to 80 letters, digits, dots, dashes and underscores.")
+    with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
+        state, flags = flags_locked(environment, [key])
+        flag = flags[key]
+        if flag.revision != expected_revision:
+            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        if flag.salt == salt:
+            return None
+        before = {**flag.state(), "salt": flag.salt}
+        flag.salt = salt
+        flags_save(state, [flag], authority=authority or Authority.of(actor))
+        this.record("flag.salted", subject=f"flag:{key}", before=before, after={**flag.state(), "salt": salt})
     return this.entry
 
 

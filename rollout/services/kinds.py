@@ -69,6 +69,12 @@ def _rules(act: Act, payload: Payload) -> HistoryEntry | None:
     )
 
 
+def _salt(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_salt_set(
+        **act.common, key=payload["key"], salt=payload["salt"], expected_revision=payload["expected_revision"]
+    )
+
+
 def _override(act: Act, payload: Payload) -> HistoryEntry | None:
     return flags.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
 
@@ -184,6 +190,9 @@ KINDS: dict[str, Kind] = {
         _of_flags(),
     ),
     "flag.rules": Kind(lambda _environment, payload: f"New rules for {payload['key']}", _of_flag, _rules, _of_flags()),
+    "flag.salt": Kind(
+        lambda _environment, payload: f"Salt {payload['key']} anew: {payload['salt']}", _of_flag, _salt, _of_flags()
+    ),
     "flag.override": Kind(
         lambda _environment, payload: f"Force {payload['key']} {payload['variant']}", _of_flag, _override, _of_flags()
     ),

@@ -220,6 +220,7 @@ def _step(run: PhaseRun, phase: Phase, authority: Authority, *, backends: bool =
             if key == phase.flag:
                 rules = domain.merged(flag.domain().rules, ours)
                 flag.rules, flag.thousandths = [rule.document() for rule in rules], 0
+                flag.strategy = phase.strategy
             elif not flag.thousandths and not flag.rules and not flag.override_variant:
                 flag.thousandths = 100_000
             else:

@@ -166,6 +166,28 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
 
 @require_POST
 @requires(*MAY_CHANGE)
+def salt(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Salt a flag anew: first say how many devices would flip, then do it."""
+    number, wanted = request.POST.get("revision", ""), request.POST.get("salt", "").strip()
+    payload = {"key": key, "salt": wanted, "expected_revision": int(number) if number.isdecimal() else -1}
+    now = targeting.snapshot(environment)
+    if "preview" in request.POST and key in now.flags:
+        flips = targeting.reach(now, key, replace(now.flags[key], salt=wanted or now.flags[key].salt))
+        messages.info(
+            request,
+            f"With the salt {wanted or now.flags[key].salt}, {flips.joined + flips.left} of {flips.active} active devices "
+            f"would flip: +{flips.joined}, −{flips.left}. Nothing is saved yet.",
+        )
+        return _to(environment, key)
+    try:
+        made = _changed(request, environment, "flag.salt", payload)
+    except HawkOpsError as refusal:
+        return _done(request, environment, key, refusal)
+    return _made(request, environment, key, made, f"{key} is salted anew", "It has this salt already.")
+
+
+@require_POST
+@requires(*MAY_CHANGE)
 def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Force the flag on or off, for everybody or for devices that meet a condition, or lift that (an empty variant)."""
     variant = request.POST.get("variant", "")
@@ -222,6 +244,10 @@ def _done(
         messages.error(request, refusal.message)
     else:
         messages.success(request, sentence)
+    return _to(environment, key)
+
+
+def _to(environment: str, key: str) -> HttpResponse:
     response = redirect("rollout:flag", environment=environment, key=key)
     response.status_code = 303
     return response

@@ -111,3 +111,9 @@ def test_raises_exposure__judged_by_the_safe_value(
 ) -> None:
     after = replace(flag, thousandths=flag.thousandths if thousandths is None else thousandths, override=override)
     assert raises_exposure(flag, after) is raises
+
+
+def test_raises_exposure__another_salt__raises_where_a_share_is_served() -> None:
+    for thousandths, raises in ((0, False), (50_000, True), (100_000, False)):
+        flag = replace(LITERT, thousandths=thousandths)
+        assert raises_exposure(flag, replace(flag, salt="other")) is raises

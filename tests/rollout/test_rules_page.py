@@ -267,3 +267,17 @@ def test_preview__asked_while_typing__is_only_the_numbers(console: Client) -> No
     said = console.post(f"{PAGE}/rules", bad, headers={"HX-Request": "true"})
     assert (said.status_code, "Name the attribute" in read(said)) == (200, True)
     assert Head.objects.get().seq == head
+
+
+def test_salt__anew__says_who_would_flip_and_is_recorded(console: Client) -> None:
+    Flag.objects.filter(environment="demo", key="litert_enabled").update(thousandths=50_000)
+    form = {"salt": "litert_enabled-2", "reason": "Other devices first", "revision": "1"}
+    head = Head.objects.get().seq
+    said = read(console.post(f"{PAGE}/salt", {**form, "preview": "1"}, follow=True))
+    assert "of 10 active devices would flip" in said
+    assert Head.objects.get().seq == head
+    console.post(f"{PAGE}/salt", form)
+    entry = HistoryEntry.objects.get(verb="flag.salted")
+    assert (entry.before["salt"], entry.after["salt"]) == ("litert_enabled-1", "litert_enabled-2")
+    assert "changed meanwhile" in read(console.post(f"{PAGE}/salt", {**form, "salt": "x"}, follow=True))
+    assert "A salt has" in read(console.post(f"{PAGE}/salt", {**form, "salt": "a b"}, follow=True))
