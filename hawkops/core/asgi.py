@@ -32,10 +32,20 @@ def header(scope: dict[str, Any], name: bytes) -> str:
     return ""
 
 
+def headers_of(scope: dict[str, Any]) -> dict[bytes, bytes]:
+    """Return all request headers, for a door that asks for many; of several of one name the first."""
+    return dict(reversed(scope["headers"]))
+
+
 def bearer(scope: dict[str, Any]) -> str:
     """Return the presented key: `Authorization: Bearer …` or `X-API-Key`."""
-    scheme, _, token = header(scope, b"authorization").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else header(scope, b"x-api-key").strip()
+    return bearer_of(headers_of(scope))
+
+
+def bearer_of(headers: dict[bytes, bytes]) -> str:
+    """Return the key that headers present."""
+    scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get(b"x-api-key", b"").decode("latin-1").strip()
 
 
 async def read_body(scope: dict[str, Any], receive: Any, *, limit_bytes: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -49,11 +49,11 @@ AHEAD = timedelta(seconds=5)
 NO_VALUE = 1
 TOO_COARSE = "has explicit bounds too coarse to tell its percentiles; use exponential histograms"
 BACKENDS = frozenset(("cpu", "gpu", "npu", "cloud"))
+# what names a device, most telling first
+IDENTITIES = ("device.id", "app.installation.id", "service.instance.id")
 RESOURCE_ATTRIBUTES = frozenset(
     (
-        "device.id",
-        "app.installation.id",
-        "service.instance.id",
+        *IDENTITIES,
         "device.soc",
         "device.model.identifier",
         "service.version",
@@ -355,7 +355,11 @@ def admit(device: Device, environment: str) -> None:
 
 def device_of(pairs: Iterable[KeyValue]) -> Device:
     """Return who sent it, by the resource's attributes."""
-    said = {pair.key: _text(pair.value) for pair in pairs if pair.key in RESOURCE_ATTRIBUTES}
+    return device_that_says({pair.key: text_of(pair.value) for pair in pairs if pair.key in RESOURCE_ATTRIBUTES})
+
+
+def device_that_says(said: Mapping[str, str]) -> Device:
+    """Return who says that of itself, among the attributes that are looked at."""
     return Device(
         device_id=(said.get("device.id") or said.get("app.installation.id") or said.get("service.instance.id") or "")[
             :200
@@ -512,7 +516,7 @@ class Walk:
                 self.found.dropped_attributes += 1
                 continue
             value = pair.value
-            text = _clean(value.string_value) or _text(value)
+            text = _clean(value.string_value) or text_of(value)
             if dimension == "actual":
                 actual = text.lower()
             elif dimension == "requested":
@@ -735,7 +739,7 @@ def _clean(text: str) -> str:
     return text if text.isprintable() else "".join(c for c in text if c.isprintable())
 
 
-def _text(value: AnyValue) -> str:
+def text_of(value: AnyValue) -> str:
     """Return an attribute's value as text; devices send numbers and booleans too."""
     which = value.WhichOneof("value")
     if which == "string_value":

@@ -6,7 +6,8 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import psycopg
@@ -20,7 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from hawkops.core import clock
-from hawkops.core.asgi import CORS, PREFLIGHT, Headers, PatientReader, answer, bearer, header
+from hawkops.core.asgi import CORS, PREFLIGHT, Headers, PatientReader, answer, bearer_of, headers_of
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
 from monitoring.otlp.decoding import Decoded, DeviceReport, decode
 from monitoring.otlp.guards import Guards, Limits
@@ -126,9 +127,10 @@ class TelemetryDoor:
             await self._counting.close()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        content_type = header(scope, b"content-type").partition(";")[0].strip().lower()
+        headers = headers_of(scope)
+        content_type = _media_type(headers.get(b"content-type", b""))
         # only browsers say where they come from, and only they want to be told that they may read the answer
-        reply = _Reply(send, as_json=content_type == JSON, across=bool(header(scope, b"origin")))
+        reply = _Reply(send, as_json=content_type == JSON, across=bool(headers.get(b"origin")))
         path = scope["path"]
         if "//" in path:
             path = re.sub(r"/{2,}", "/", path)
@@ -140,10 +142,12 @@ class TelemetryDoor:
             await reply.error(405, "Send telemetry with POST.")
         else:
             reply.signal = SIGNALS[path]
-            await self._take(scope, receive, reply, content_type)
+            await self._take(scope, headers, receive, reply, content_type)
 
-    async def _take(self, scope: dict[str, Any], receive: Any, reply: "_Reply", content_type: str) -> None:
-        presented = bearer(scope)
+    async def _take(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], receive: Any, reply: "_Reply", content_type: str
+    ) -> None:
+        presented = bearer_of(headers)
         key = self._authenticate(presented)
         if key is None:
             await reply.error(
@@ -157,7 +161,7 @@ class TelemetryDoor:
         if content_type not in (PROTOBUF, JSON):
             await self._refuse(reply, key, 415, f"Send Content-Type {PROTOBUF} or {JSON}.")
             return
-        declared = header(scope, b"content-length")
+        declared = headers.get(b"content-length", b"")
         reserved = min(int(declared), COMPRESSED_BYTES) if declared.isdigit() else THREAD_BYTES
         if self._held_bytes + reserved > HELD_BYTES:
             await self._refuse(
@@ -171,7 +175,8 @@ class TelemetryDoor:
             body = await self._reader.read(scope, receive, limit_bytes=COMPRESSED_BYTES)
             spent = len(body) / POINT_BYTES
             digest = hashlib.sha256(f"{key.environment}\0{reply.signal.prefix}".encode() + body).digest()
-            sent = _Sent(reply.signal, header(scope, b"content-encoding"), content_type == JSON, key.environment)
+            encoding = headers.get(b"content-encoding", b"").decode("latin-1")
+            sent = _Sent(reply.signal, encoding, content_type == JSON, key.environment)
             decoded = await self._understand(body, sent)
             spent = decoded.accepted + decoded.rejected
             counted = decoded.empty or await self._writer.write(digest, key.environment, decoded)
@@ -275,12 +280,16 @@ LOGS = Signal(
 SIGNALS = {"/v1/metrics": METRICS, "/v1/logs": LOGS}
 
 
-@dataclass(frozen=True)
-class _Sent:
+class _Sent(NamedTuple):
     signal: Signal
     encoding: str
     as_json: bool
     environment: str
+
+
+@lru_cache(maxsize=256)
+def _media_type(said: bytes) -> str:
+    return said.decode("latin-1").partition(";")[0].strip().lower()
 
 
 _TYPE_JSON, _TYPE_PROTOBUF = ((b"content-type", name.encode()) for name in (JSON, PROTOBUF))

@@ -18,7 +18,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 
 from monitoring.domain.conformance import Shape
-from monitoring.otlp.decoding import DIMENSIONS, RESOURCE_ATTRIBUTES, Decoded, device_of
+from monitoring.otlp.decoding import DIMENSIONS, IDENTITIES, RESOURCE_ATTRIBUTES, Decoded, device_of
 from monitoring.otlp.logs import ATTRIBUTES, VARIANT
 from monitoring.otlp.rows import Note
 
@@ -29,7 +29,6 @@ DEVICES_MOST = 20_000
 NAMES_MOST = 30
 SHAPES_MOST = 60
 PAYLOAD_BYTES = 512 * 1024
-IDENTITIES = ("device.id", "app.installation.id", "service.instance.id")
 TEMPORALITIES = {AGGREGATION_TEMPORALITY_DELTA: "delta", AGGREGATION_TEMPORALITY_CUMULATIVE: "cumulative"}
 # what SDKs add by themselves and nobody has to look for
 QUIET = ("telemetry.", "os.", "process.", "host.", "device.", "android.", "service.")

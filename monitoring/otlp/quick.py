@@ -15,7 +15,6 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA as DELTA
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogramDataPoint, Metric
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from monitoring.domain.metrics import CATALOGUE, REVISION, Kind
 from monitoring.domain.sketch import BUCKETS, LARGEST, SCALE
@@ -24,7 +23,9 @@ from monitoring.otlp import slim
 from monitoring.otlp.decoding import (
     BUCKET_COUNTS_MOST,
     COUNT_MOST,
+    IDENTITIES,
     POINTS_MOST,
+    RESOURCE_ATTRIBUTES,
     RESOURCES_MOST,
     Admits,
     Decoded,
@@ -38,12 +39,14 @@ from monitoring.otlp.decoding import (
     admit,
     admits_all,
     decode,
-    device_of,
+    device_that_says,
+    text_of,
 )
 from monitoring.otlp.parsing import MESSAGES_MOST, count_messages, parse, varint
 
 CACHED_MOST = 50_000
 CACHED_BYTES = 2_048
+SAID_MOST = 10_000
 FIRST, LAST = BUCKETS.start, BUCKETS.stop
 _Buckets = ExponentialHistogramDataPoint.Buckets
 # dropped attributes beside the series
@@ -56,6 +59,8 @@ class QuickDecoder:
     def __init__(self, admits: Admits = admits_all) -> None:
         self.admits = admits
         self._devices: dict[bytes, Device] = {}
+        # attributes of resources, other than those that name a device: name and text
+        self._said: dict[bytes, tuple[str, str]] = {}
         self._scopes: set[bytes] = set()
         self._refs: dict[SeriesKey, Ref] = {}
         self._series: dict[tuple[str, Device | str, str, bool], dict[tuple[str | bytes, ...], _Known]] = {}
@@ -97,12 +102,27 @@ class QuickDecoder:
     def _device(self, resource: bytes) -> Device:
         device = self._devices.get(resource)
         if device is None:
-            device = device_of(Resource.FromString(resource).attributes)
+            device = self._new_device(resource)
             if len(resource) <= CACHED_BYTES:
                 if len(self._devices) >= CACHED_MOST:
                     self._devices.clear()
                 self._devices[resource] = device
         return device
+
+    def _new_device(self, resource: bytes) -> Device:
+        """Return whose resource it is: of a device never seen before only what names it is new."""
+        said: dict[str, str] = {}
+        for pair in slim.Resource.FromString(resource).attributes[:]:
+            known = self._said.get(pair)
+            if known is None:
+                attribute = KeyValue.FromString(pair)
+                known = (attribute.key, text_of(attribute.value) if attribute.key in RESOURCE_ATTRIBUTES else "")
+                if attribute.key not in IDENTITIES and len(pair) <= CACHED_BYTES:
+                    if len(self._said) >= SAID_MOST:
+                        self._said.clear()
+                    self._said[pair] = known
+            said[known[0]] = known[1]
+        return device_that_says(said)
 
     def _scope(self, scope: bytes) -> None:
         """Nothing of a scope is kept; it is read once to know that the stock parser would take it."""

@@ -23,6 +23,8 @@ _TYPES = {
 # number, name, type; `*` repeated, `?` optional, `|data` one of the group "data"
 _MESSAGES: dict[str, tuple[str, ...]] = {
     "Request": ("1 resource_metrics *ResourceMetrics",),
+    "Resource": ("1 attributes *bytes", "3 entity_refs *EntityRef"),
+    "EntityRef": ("1 schema_url string", "2 type string", "3 id_keys *string", "4 description_keys *string"),
     "ResourceMetrics": ("1 resource bytes", "2 scope_metrics *ScopeMetrics", "3 schema_url string"),
     "ScopeMetrics": ("1 scope bytes", "2 metrics *Metric", "3 schema_url string"),
     "Metric": (
@@ -86,10 +88,7 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     return described
 
 
-def _request() -> Any:
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(_file())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("hawkops.slim.Request"))
-
-
-Request = _request()
+_pool = descriptor_pool.DescriptorPool()
+_pool.Add(_file())
+Request: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName("hawkops.slim.Request"))
+Resource: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName("hawkops.slim.Resource"))

@@ -191,3 +191,46 @@ def test_bytes_that_are_no_payload_are_malformed_to_both(noise: bytes, at: int) 
 def test_the_usual_payload_is_read_quickly() -> None:
     found = DECODER.decode(bench_payload(3), environment="demo", now=datetime.now(tz=UTC))
     assert (len(found.points), len(found.numbers), len(found.sketches)) == (10, 10, 0)
+
+
+DEVICE_KEYS = ("device.id", "service.instance.id", "device.soc", "service.version", "hawkops.simulated", "host.name")
+DEVICE_TEXTS = ("", "a", "A14", "true", "7", "é\u0000x")
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from(DEVICE_KEYS),
+                st.one_of(
+                    st.builds(lambda text: AnyValue(string_value=text), st.sampled_from(DEVICE_TEXTS)),
+                    st.builds(lambda truth: AnyValue(bool_value=truth), st.booleans()),
+                    st.just(AnyValue()),
+                ),
+            ),
+            max_size=6,
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_both_say_the_same_of_who_sent_it(devices: list[list[tuple[str, AnyValue]]]) -> None:
+    request = ExportMetricsServiceRequest()
+    for said_of_it in devices:
+        resource = request.resource_metrics.add()
+        resource.resource.attributes.extend(KeyValue(key=key, value=value) for key, value in said_of_it)
+        resource.scope_metrics.add().metrics.add(name="app.sessions").gauge.data_points.add(as_int=1)
+    stock = decode(request, environment="demo", now=NOW)
+    for _ in range(2):  # read, then remembered
+        quick = DECODER.decode(request.SerializeToString(), environment="demo", now=NOW)
+        assert quick.reports == stock.reports
+        assert summed(quick).keys() == summed(stock).keys()
+
+
+def test_a_reference_of_a_resource_that_is_no_text_is_refused_as_by_the_stock_parser() -> None:
+    # resource_metrics { resource { entity_refs { type: "\xff" } } }
+    body = b"\x0a\x07\x0a\x05\x1a\x03\x12\x01\xff"
+    with pytest.raises(Malformed):
+        parse(body, as_json=False)
+    with pytest.raises(Malformed):
+        DECODER.decode(body, environment="demo", now=NOW)
