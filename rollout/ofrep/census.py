@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +96,7 @@ class CensusRecorder:
         attributes: Mapping[str, Any] | None = None,
         told: int = 0,
         obeyed: int = 0,
-        served_on: Iterable[str] | None = None,
+        served_on: tuple[str, ...] | None = None,
     ) -> None:
         """Note a contact: told revision R, or obeying R, or just alive (both 0)."""
         key = (environment, device_id)
@@ -109,8 +109,8 @@ class CensusRecorder:
             device.told, device.changed = told, True
         if obeyed > device.obeyed:
             device.obeyed, device.changed = obeyed, True
-        if served_on is not None and (served := tuple(served_on)) != device.served:
-            device.served, device.changed = served, True
+        if served_on is not None and served_on is not device.served and served_on != device.served:
+            device.served, device.changed = served_on, True
         if device_class and device_class != device.device_class:
             device.device_class, device.changed = device_class, True
         if attributes and attributes != device.attributes:

@@ -1,6 +1,5 @@
 """OFREP as the protocol says, and as its stock clients need it: each rule here was broken by one of them."""
 
-import hashlib
 import re
 from typing import Any
 
@@ -13,7 +12,6 @@ from hawkops.core.asgi import (
     Headers,
     answer,
     answer_json,
-    bearer,
     header,
     matches,
     read_body,
@@ -22,11 +20,11 @@ from hawkops.core.bounded import Malformed, TooLarge, json_loads
 from hawkops.core.errors import HawkOpsError
 from rollout.domain import targeting
 from rollout.domain.bucketing import PROBE_PREFIX, bucket
-from rollout.domain.evaluation import Evaluation, KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
-from rollout.domain.flags import ON, Snapshot
+from rollout.domain.evaluation import KeyMissing, UnknownFlag, safe
 from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
+from rollout.ofrep.answers import Answers, item
 from rollout.ofrep.census import CensusRecorder
-from rollout.ofrep.store import KeyInfo, SnapshotStore
+from rollout.ofrep.store import LEASE_SECONDS, KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
 
 PREFIX = "/ofrep/v1/"
@@ -47,7 +45,9 @@ class OfrepDoor:
         self._streams = streams
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        path = re.sub(r"/{2,}", "/", scope["path"])  # a base URL with a trailing slash doubles it
+        path = scope["path"]
+        if "//" in path:
+            path = re.sub(r"/{2,}", "/", path)  # a base URL with a trailing slash doubles it
         method = scope["method"]
         if method == "OPTIONS":
             await answer(send, 204, b"", PREFLIGHT)
@@ -65,17 +65,18 @@ class OfrepDoor:
     async def _guarded(self, handle: Any, scope: dict[str, Any], receive: Any, send: Any, *, key: str) -> None:
         """Authenticate and read the body; whatever is wrong gets the protocol's own answer."""
         named = {"key": key} if key else {}
-        info = self._store.key(bearer(scope))
+        headers = _headers(scope)
+        info = self._store.key(_presented(headers))
         if info is None:
             sentence = "The device key is missing, unknown, revoked or expired. Send Authorization: Bearer hk_…"
             await _refuse(send, 401, "GENERAL", sentence, extra=named)
             return
-        snapshot = self._store.snapshot(info.environment)
-        if snapshot is None:
+        answers = self._store.answers(info.environment)
+        if answers is None:
             await _refuse(send, 503, "GENERAL", "The flags are not loaded yet.", extra=named, headers=[_retry(5)])
             return
         try:
-            if "json" not in header(scope, b"content-type").lower():
+            if b"json" not in headers.get(b"content-type", b"").lower():
                 raise _WrongType("Send Content-Type: application/json.")
             body = await read_body(scope, receive, limit_bytes=BODY_BYTES)
             context = _context(body)
@@ -90,18 +91,26 @@ class OfrepDoor:
         except Malformed as error:
             await _refuse(send, 400, "PARSE_ERROR", error.message, extra=named)
             return
-        await handle(scope, send, info, snapshot, context, key)
+        await handle(scope, headers, send, info, answers, context, key)
 
     async def _single(
-        self, _scope: Any, send: Any, info: KeyInfo, snapshot: Snapshot, context: dict[str, Any], key: str
+        self,
+        _scope: Any,
+        _headers: Any,
+        send: Any,
+        info: KeyInfo,
+        answers: Answers,
+        context: dict[str, Any],
+        key: str,
     ) -> None:
         seen = _seen(context)
+        snapshot = answers.snapshot
         targeting_key = seen.targeting_key
-        headers = self._headers(snapshot)
+        headers = answers.headers(self._store.lease_seconds())
         try:
             if not KEY.fullmatch(key):
                 raise UnknownFlag(key)
-            found = evaluate(snapshot, key, seen)
+            found = answers.compiled.evaluate(key, seen)
         except UnknownFlag:
             await _refuse(
                 send,
@@ -127,44 +136,55 @@ class OfrepDoor:
         if targeting_key:
             # A single-flag client asks whenever it needs the value: told counts as obeyed.
             self._note(info, targeting_key, context, told=snapshot.revision, obeyed=snapshot.revision, served=None)
-        item = self._item(found, snapshot)
+        more = {}
         if targeting_key and targeting_key.startswith(PROBE_PREFIX):  # a check that compares with the published vectors
-            item["metadata"]["bucket"] = bucket(snapshot.flags[found.key].salt, targeting_key)
-        await answer(send, 200, orjson.dumps(item), [JSON, *headers])
+            more["bucket"] = bucket(snapshot.flags[found.key].salt, targeting_key)
+        lease = self._store.lease_seconds(snapshot.flags[found.key].lease_seconds)
+        await answer(send, 200, orjson.dumps(item(found, snapshot.revision, lease, **more)), [JSON, *headers])
 
     async def _bulk(
-        self, scope: Any, send: Any, info: KeyInfo, snapshot: Snapshot, context: dict[str, Any], _key: str
+        self,
+        scope: Any,
+        headers: dict[bytes, bytes],
+        send: Any,
+        info: KeyInfo,
+        answers: Answers,
+        context: dict[str, Any],
+        _key: str,
     ) -> None:
         seen = _seen(context)
-        targeting_key = seen.targeting_key
-        answers = [safe(flag) for flag in snapshot.flags.values()] if self._cut_off else evaluate_all(snapshot, seen)
+        targeting_key, revision = seen.targeting_key, answers.snapshot.revision
+        spent = self._store.spent_seconds
+        lease = max(0, LEASE_SECONDS - spent)
+        bulk = answers.bulk(seen) if lease else answers.safe
         # Android's client decodes strictly and knows neither member: leave out what it would choke on.
-        plain = header(scope, b"user-agent").lower().startswith("ktor-client")
-        streams = [] if plain else [self._event_stream(scope, info)]
+        plain = headers.get(b"user-agent", b"")[:11].lower() == b"ktor-client"
+        root = scope.get("root_path", "")
+        streams = [] if plain else [_event_stream(root, info)]
         # The tag covers the evaluated answer and the streams, not revision and lease: they travel beside it.
-        tag = '"' + hashlib.sha256(orjson.dumps([[_essence(a) for a in answers], streams])).hexdigest()[:32] + '"'
-        headers = [*self._headers(snapshot), (b"etag", tag.encode())]
-        same = matches(header(scope, b"if-none-match"), tag)
-        if targeting_key and not self._cut_off:
-            served = [a.key for a in answers if a.variant == ON]
-            obeyed = snapshot.revision if same else _number(context.get("hawkops.revision"))
+        tag = bulk.tag(streams, "" if plain else f"{root} {info.stream_token}")
+        told = [*answers.headers(lease), (b"etag", tag.encode())]
+        asked = headers.get(b"if-none-match")
+        same = asked is not None and matches(asked.decode("latin-1"), tag)
+        if targeting_key and lease:
+            obeyed = revision if same else _number(context.get("hawkops.revision"))
             self._note(
                 info,
                 targeting_key,
                 context,
-                told=snapshot.revision,
-                obeyed=min(obeyed, snapshot.revision),
-                served=served,
+                told=revision,
+                obeyed=min(obeyed, revision),
+                served=bulk.served_on,
             )
         if same:
-            await send({"type": "http.response.start", "status": 304, "headers": headers})
+            await send({"type": "http.response.start", "status": 304, "headers": told})
             await send({"type": "http.response.body", "body": b""})
             return
-        body: dict[str, Any] = {"flags": [self._item(a, snapshot) for a in answers]}
+        body = bulk.flags(spent) + b"}"
         if not plain:
-            body["metadata"] = {"revision": snapshot.revision, "lease_seconds": self._store.lease_seconds()}
-            body["eventStreams"] = streams
-        await answer(send, 200, orjson.dumps(body), [JSON, *headers])
+            rest = orjson.dumps({"metadata": {"revision": revision, "lease_seconds": lease}, "eventStreams": streams})
+            body = body[:-1] + b"," + rest[1:]
+        await answer(send, 200, body, [JSON, *told])
 
     async def _stream(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Open the stream. Unless the client proves that it holds the current revision it is told to ask at once."""
@@ -187,33 +207,6 @@ class OfrepDoor:
     def _cut_off(self) -> bool:
         return self._store.lease_seconds() <= 0
 
-    def _headers(self, snapshot: Snapshot) -> Headers:
-        lease = self._store.lease_seconds()
-        return [
-            *CORS,
-            (b"cache-control", b"no-store"),
-            (b"hawkops-revision", str(snapshot.revision).encode()),
-            (b"hawkops-lease-seconds", str(lease).encode()),
-        ]
-
-    def _item(self, found: Evaluation, snapshot: Snapshot) -> dict[str, Any]:
-        lease = self._store.lease_seconds(snapshot.flags[found.key].lease_seconds)
-        return {
-            "key": found.key,
-            "value": found.value,
-            "variant": found.variant,
-            "reason": found.reason,
-            "metadata": {"revision": snapshot.revision, "lease_seconds": lease},
-        }
-
-    def _event_stream(self, scope: dict[str, Any], info: KeyInfo) -> dict[str, Any]:
-        path = f"{scope.get('root_path', '')}{STREAM}?token={info.stream_token}"
-        return {
-            "type": "sse",
-            "endpoint": {"requestUri": path},
-            "inactivityDelaySec": EVENT_STREAM_IDLE_SECONDS,
-        }
-
     def _note(
         self,
         info: KeyInfo,
@@ -222,7 +215,7 @@ class OfrepDoor:
         *,
         told: int,
         obeyed: int,
-        served: list[str] | None,
+        served: tuple[str, ...] | None,
     ) -> None:
         if targeting_key.startswith(PROBE_PREFIX):
             return
@@ -272,8 +265,24 @@ def _seen(context: dict[str, Any]) -> Context:
     return Context(context.get("targetingKey") or "", context)
 
 
-def _essence(found: Evaluation) -> list[Any]:
-    return [found.key, found.variant, found.value, found.reason]
+def _headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
+    """Return the headers by name, of each the first."""
+    return dict(reversed(scope["headers"]))
+
+
+def _presented(headers: dict[bytes, bytes]) -> str:
+    """Return the presented key: `Authorization: Bearer …` or `X-API-Key`."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    found = token if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+    return found.decode("latin-1").strip()
+
+
+def _event_stream(root: str, info: KeyInfo) -> dict[str, Any]:
+    return {
+        "type": "sse",
+        "endpoint": {"requestUri": f"{root}{STREAM}?token={info.stream_token}"},
+        "inactivityDelaySec": EVENT_STREAM_IDLE_SECONDS,
+    }
 
 
 def _number(value: Any) -> int:

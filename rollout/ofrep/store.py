@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from hawkops.core import clock
 from hawkops.core.live import Listener
 from rollout.domain import targeting
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot, scoped_override
+from rollout.ofrep.answers import Answers
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +67,10 @@ class SnapshotStore:
         self._dsn = dsn
         self._secret = secret.encode()
         self._on_change = on_change
-        self._snapshots: dict[str, Snapshot] = {}
+        self._answers: dict[str, Answers] = {}
         self._keys: dict[str, KeyInfo] = {}
+        # by what a device presents: only keys that exist, so strangers can't fill it
+        self._presented: dict[str, KeyInfo] = {}
         self._streams: dict[str, KeyInfo] = {}
         self._groups: dict[int, _Group] = {}
         self._confirmed = float("-inf")
@@ -92,11 +96,21 @@ class SnapshotStore:
 
     def snapshot(self, environment: str) -> Snapshot | None:
         """Return the environment's flags, or None when it has none."""
-        return self._snapshots.get(environment)
+        answers = self._answers.get(environment)
+        return answers.snapshot if answers else None
+
+    def answers(self, environment: str) -> Answers | None:
+        """Return the environment's flags, ready to be asked, or None when it has none."""
+        return self._answers.get(environment)
 
     def key(self, presented: str) -> KeyInfo | None:
         """Return the key's information, or None when it is unknown, revoked or expired."""
-        return self._valid(self._keys.get(hashlib.sha256(presented.encode()).hexdigest()))
+        found = self._presented.get(presented)
+        if found is None:
+            found = self._keys.get(hashlib.sha256(presented.encode()).hexdigest())
+            if found is not None:
+                self._presented[presented] = found
+        return self._valid(found)
 
     def stream_key(self, token: str) -> KeyInfo | None:
         """Return whose stream token it is; a token lives as long as its key."""
@@ -107,9 +121,14 @@ class SnapshotStore:
         """Seconds since PostgreSQL last confirmed what is in memory."""
         return time.monotonic() - self._confirmed
 
+    @property
+    def spent_seconds(self) -> int:
+        """Whole seconds that are gone from every lease."""
+        return math.ceil(self.unconfirmed_seconds)
+
     def lease_seconds(self, flag_lease: int = LEASE_SECONDS) -> int:
         """Return what is left of the lease, counted from the last confirmed read."""
-        return max(0, int(flag_lease - self.unconfirmed_seconds))
+        return max(0, flag_lease - self.spent_seconds)
 
     def _valid(self, key: KeyInfo | None) -> KeyInfo | None:
         if key is None or (key.expires_at is not None and key.expires_at <= clock.now()):
@@ -158,7 +177,7 @@ class SnapshotStore:
         asked = time.monotonic()
         rows = await (await line.execute(REVISIONS)).fetchall()
         moved = {row["environment"]: row["revision"] for row in rows} != {
-            name: snapshot.revision for name, snapshot in self._snapshots.items()
+            name: answers.snapshot.revision for name, answers in self._answers.items()
         }
         if not moved:
             self._confirmed = asked
@@ -176,14 +195,20 @@ class SnapshotStore:
         for group in members.values():
             groups.setdefault(group.environment, {})[group.key] = group.members
         self._groups = members
-        fresh = _snapshots(rows, groups)
+        fresh = {name: self._ready(snapshot) for name, snapshot in _snapshots(rows, groups).items()}
         self._keys = {row["key_hash"]: self._info(row) for row in keys}
+        self._presented = {}
         self._streams = {info.stream_token: info for info in self._keys.values()}
         self._confirmed = asked
-        before, self._snapshots = self._snapshots, fresh
-        for name, snapshot in fresh.items():
-            if name in before and before[name].revision != snapshot.revision:
-                self._on_change(snapshot)
+        before, self._answers = self._answers, fresh
+        for name, answers in fresh.items():
+            if name in before and before[name].snapshot.revision != answers.snapshot.revision:
+                self._on_change(answers.snapshot)
+
+    def _ready(self, snapshot: Snapshot) -> Answers:
+        """Make a snapshot ready to be asked; one that is in use already stays."""
+        known = self._answers.get(snapshot.environment)
+        return known if known is not None and known.snapshot == snapshot else Answers(snapshot)
 
     async def _groups_read(self, line: psycopg.AsyncConnection[Any]) -> dict[int, _Group]:
         """Return all groups by id; members are read anew only of those that changed."""

@@ -144,6 +144,7 @@ BAD: list[tuple[str, bytes, dict[str, str], int]] = [
     ("context is null", b'{"context": null}', {}, 400),
     ("key is a number", b'{"context": {"targetingKey": 5}}', {}, 400),
     ("key is half a character", b'{"context": {"targetingKey": "\\ud800"}}', {}, 400),
+    ("attribute is half a character", b'{"context": {"targetingKey": "a", "device.soc": "\\ud800"}}', {}, 400),
     ("key too long", json.dumps({"context": {"targetingKey": "x" * 300}}).encode(), {}, 400),
     ("wrong type", b"{}", {"Content-Type": "text/xml"}, 415),
     ("compressed", gzip.compress(b"{}"), {"Content-Encoding": "gzip"}, 400),

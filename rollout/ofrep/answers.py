@@ -1,0 +1,112 @@
+"""A snapshot's answers as bytes: each is encoded once, and a request only puts them together."""
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from hawkops.core.asgi import CORS, Headers
+from rollout.domain.compiled import SAFE, Compiled
+from rollout.domain.evaluation import Evaluation
+from rollout.domain.flags import ON, Snapshot
+from rollout.domain.targeting import Context
+
+# Fleets get few different answers in bulk; one that gets more has them encoded anew.
+BULKS_MOST = 4_096
+TAGS_MOST = 64
+
+
+class Bulk:
+    """The answers of all flags that some devices get together."""
+
+    def __init__(self, found: list[tuple[Evaluation, int]], revision: int) -> None:
+        self.served_on = tuple(answer.key for answer, _ in found if answer.variant == ON)
+        self._essences = [[one.key, one.variant, one.value, one.reason] for one, _ in found]
+        self._heads = [(item_head(answer, revision), lease_seconds) for answer, lease_seconds in found]
+        self._tags: dict[str, str] = {}
+        self._written = (-1, b"")
+
+    def tag(self, streams: list[dict[str, Any]], known_as: str) -> str:
+        """Return the entity tag; it covers the answers and the streams, not revision and lease."""
+        found = self._tags.get(known_as)
+        if found is None:
+            if len(self._tags) >= TAGS_MOST:
+                self._tags.clear()
+            essence = orjson.dumps([self._essences, streams])
+            found = self._tags[known_as] = '"' + hashlib.sha256(essence).hexdigest()[:32] + '"'
+        return found
+
+    def flags(self, spent_seconds: int) -> bytes:
+        """Return the array of flags, when so much of every lease is spent."""
+        at, written = self._written
+        if at != spent_seconds:
+            parts = [b"%b%d}}" % (head, max(0, lease - spent_seconds)) for head, lease in self._heads]
+            written = b'{"flags":[' + b",".join(parts) + b"]"
+            self._written = (spent_seconds, written)
+        return written
+
+
+class Answers:
+    """One snapshot, ready to be asked."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._leases = [flag.lease_seconds for flag in snapshot.flags.values()]
+        self._bulks: dict[tuple[int, ...], Bulk] = {}
+        self._headers: tuple[int, Headers] = (-1, [])
+
+    # made when first asked: what can't be compiled fails a request, not the following of changes
+    @cached_property
+    def compiled(self) -> Compiled:
+        """The flags, compiled."""
+        return Compiled(self.snapshot)
+
+    @cached_property
+    def safe(self) -> Bulk:
+        """The safe values, for a gateway that was cut off."""
+        return self._made([SAFE] * len(self._leases))
+
+    def bulk(self, context: Context) -> Bulk:
+        """Return what a device gets for all flags."""
+        places = self.compiled.places(context)
+        which = tuple([places[index] for index in self.compiled.depending])
+        found = self._bulks.get(which)
+        if found is None:
+            if len(self._bulks) >= BULKS_MOST:
+                self._bulks.clear()
+            found = self._bulks[which] = self._made(places)
+        return found
+
+    def headers(self, lease_seconds: int) -> Headers:
+        """Return the headers of every answer from this snapshot."""
+        at, made = self._headers
+        if at != lease_seconds:
+            made = [
+                *CORS,
+                (b"cache-control", b"no-store"),
+                (b"hawkops-revision", b"%d" % self.snapshot.revision),
+                (b"hawkops-lease-seconds", b"%d" % lease_seconds),
+            ]
+            self._headers = (lease_seconds, made)
+        return made
+
+    def _made(self, places: list[int]) -> Bulk:
+        answers = [one.all[place] for one, place in zip(self.compiled.answers, places, strict=True)]
+        return Bulk(list(zip(answers, self._leases, strict=True)), self.snapshot.revision)
+
+
+def item(answer: Evaluation, revision: int, lease_seconds: int, **more: Any) -> dict[str, Any]:
+    """Return one flag's answer as the protocol writes it."""
+    return {
+        "key": answer.key,
+        "value": answer.value,
+        "variant": answer.variant,
+        "reason": answer.reason,
+        "metadata": {**more, "revision": revision, "lease_seconds": lease_seconds},
+    }
+
+
+def item_head(answer: Evaluation, revision: int) -> bytes:
+    """Return an answer up to its lease, which is left to be written."""
+    return orjson.dumps(item(answer, revision, 0)).removesuffix(b"0}}")
