@@ -61,6 +61,7 @@ PRESSES = {
     "monitoring/patterns/thermal/delete": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
     "keys/add": set(),
+    "tokens/add": set(),
     "history/verify": set(Role),
 }
 PAGES = (
