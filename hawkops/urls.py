@@ -2,11 +2,15 @@
 
 from django.urls import include, path
 
-from hawkops import views
+from hawkops import api, views
+
+handler404 = api.not_found
 
 urlpatterns = [
     path("", views.root, name="root"),
     path("healthz", views.healthz, name="healthz"),
+    path("api/v1", api.nothing, name="api_nothing"),
+    path("api/v1/", include(api.urlpatterns)),
     path("", include("hawkops.accounts.urls")),
     path("<str:environment>/", views.overview, name="overview"),
     path("<str:environment>/strip", views.strip, name="strip"),

@@ -1,11 +1,14 @@
-"""Who may enter: people with roles, devices with keys. Secrets are kept as hashes only."""
+"""Who may enter: people with roles, devices with keys, programs with tokens. Secrets are kept as hashes only."""
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from hawkops.core.access import Role
+from hawkops.core import clock
+from hawkops.core.access import Role, Scope
 from hawkops.core.environments import Environment
 from hawkops.core.teams import Team
 
@@ -82,3 +85,36 @@ class DeviceKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment} {self.name}"
+
+
+class ApiToken(models.Model):
+    """A token that a program presents at the API, with scopes in one environment or (empty) in all.
+
+    `token_hash` is the SHA-256 of a 192-bit random token; `last_used_at` is exact to some minutes only.
+    """
+
+    environment = models.CharField(max_length=20, blank=True, choices=[(e.value, e.value) for e in Environment])
+    name = models.CharField(max_length=80)
+    prefix = models.CharField(max_length=24)
+    token_hash = models.CharField(max_length=64, unique=True)
+    scopes = ArrayField(models.CharField(max_length=20, choices=[(scope.value, scope.value) for scope in Scope]))
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["environment", "name", "-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.environment or 'everywhere'} {self.name}"
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still be used."""
+        return self.revoked_at is None and clock.now() < self.expires_at
+
+    def may(self, environment: str, scope: Scope) -> bool:
+        """Say whether it has a scope in an environment; the empty string asks for any environment."""
+        return scope.value in self.scopes and (not environment or self.environment in ("", environment))

@@ -16,4 +16,6 @@ urlpatterns = [
     path("<str:environment>/people/<int:pk>/teams", views.person_teams, name="person_teams"),
     path("<str:environment>/keys/add", views.key_add, name="key_add"),
     path("<str:environment>/keys/<int:pk>/revoke", views.key_revoke, name="key_revoke"),
+    path("<str:environment>/tokens/add", views.token_add, name="token_add"),
+    path("<str:environment>/tokens/<int:pk>/revoke", views.token_revoke, name="token_revoke"),
 ]

@@ -1,4 +1,6 @@
-"""Pages for signing in, and for the administrator's people and keys. GET never changes anything."""
+"""Pages for signing in, and for the administrator's people, keys and tokens. GET never changes anything."""
+
+from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
@@ -10,8 +12,12 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hawkops.accounts.models import DeviceKey, User
+from hawkops.accounts.models import ApiToken, DeviceKey, User
 from hawkops.accounts.services import (
+    TOKEN_LIFETIME,
+    TOKEN_LIFETIME_MOST,
+    api_token_create,
+    api_token_revoke,
     device_key_create,
     device_key_revoke,
     login_link_create,
@@ -23,7 +29,7 @@ from hawkops.accounts.services import (
     sign_in_record,
     teams_set,
 )
-from hawkops.core.access import Role, can, can_in_all, must_everywhere, requires
+from hawkops.core.access import Role, Scope, can, can_in_all, must_everywhere, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, NotFound
 from hawkops.core.teams import Team
@@ -92,7 +98,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @require_safe
 @requires()
 def people(request: HttpRequest, environment: str) -> HttpResponse:
-    """Who may do what here, and the keys of devices. Only administrators may change anything."""
+    """Who may do what here, the keys of devices and the tokens of programs. Only administrators may change anything."""
     users = User.objects.filter(is_active=True).order_by("username")
     rows = [
         {
@@ -110,9 +116,13 @@ def people(request: HttpRequest, environment: str) -> HttpResponse:
             "rows": rows,
             "all_roles": list(Role),
             "all_teams": list(Team),
-            "may_change_teams": can_in_all(request.user, Environment, Role.ADMIN),
             "keys": DeviceKey.objects.filter(environment=environment),
+            "tokens": ApiToken.objects.filter(environment__in=("", environment)).select_related("created_by"),
+            "all_scopes": list(Scope),
+            "token_days": TOKEN_LIFETIME.days,
+            "token_days_most": TOKEN_LIFETIME_MOST.days,
             "may_change": can(request.user, environment, Role.ADMIN),
+            "may_change_everywhere": can_in_all(request.user, Environment, Role.ADMIN),
             "shown_key": request.session.pop("shown_key", None),
             "shown_link": request.session.pop("shown_link", None),
         },
@@ -209,3 +219,44 @@ def key_revoke(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         request_id=_request_id(request),
     )
     return _done(request, environment, None, f"The key {key.name} is revoked in every gateway.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def token_add(request: HttpRequest, environment: str) -> HttpResponse:
+    """Create an API token for this environment, or for all by who administers all of them, and show it once."""
+    everywhere = request.POST.get("everywhere") == "1"
+    if everywhere:
+        must_everywhere(request.user, Role.ADMIN)
+    assert isinstance(request.user, User)
+    days = request.POST.get("days", "")
+    try:
+        token, secret = api_token_create(
+            environment="" if everywhere else environment,
+            name=request.POST.get("name", ""),
+            scopes=[scope for scope in Scope if scope.value in request.POST.getlist("scopes")],
+            lifetime=timedelta(days=int(days) if days.isdecimal() and len(days) < 5 else 0),
+            actor=Actor.person(request.user),
+            created_by=request.user,
+            request_id=_request_id(request),
+        )
+    except HawkOpsError as refusal:
+        return _done(request, environment, refusal)
+    request.session["shown_key"] = secret
+    return _done(request, environment, None, f"The token {token.name} is made.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def token_revoke(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Revoke an API token; one that counts in all environments by who administers all of them."""
+    token = get_object_or_404(ApiToken, pk=pk, environment__in=("", environment))
+    if not token.environment:
+        must_everywhere(request.user, Role.ADMIN)
+    api_token_revoke(
+        token=token,
+        actor=Actor.person(request.user),
+        reason=request.POST.get("reason", ""),
+        request_id=_request_id(request),
+    )
+    return _done(request, environment, None, f"The token {token.name} is revoked.")

@@ -1,4 +1,4 @@
-"""Roles, and the one way to ask whether somebody may do something. Where grants are kept is the accounts' business."""
+"""Roles, tokens' scopes, and the one way to ask who may do something. Where grants are kept is the accounts' business."""
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -20,6 +20,17 @@ class Role(StrEnum):
     APPROVER = "approver"
     AUDITOR = "auditor"
     ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What an API token may do where it counts. None implies another: a token that changes flags may not read them."""
+
+    READ = "read"
+    FLAGS_WRITE = "flags:write"
+    RELEASES_WRITE = "releases:write"
+    EVIDENCE_WRITE = "evidence:write"
+    SCRIPTS_RUN = "scripts:run"
+    KILL = "kill"
 
 
 class Person(Protocol):

@@ -1,4 +1,4 @@
-"""Who did it: a person, a device key, a rule that acted, or the system itself."""
+"""Who did it: a person, a device key, an API token, a rule that acted, or the system itself."""
 
 from __future__ import annotations
 
@@ -29,8 +29,13 @@ class Actor:
 
     @classmethod
     def key(cls, key: object) -> Actor:
-        """A device key or API token."""
+        """A device key."""
         return cls(f"key:{key.pk}", key.name)  # type: ignore[attr-defined]
+
+    @classmethod
+    def token(cls, token: object) -> Actor:
+        """An API token: a pipeline, say."""
+        return cls(f"token:{token.pk}", token.name)  # type: ignore[attr-defined]
 
     @classmethod
     def system(cls, name: str) -> Actor:

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from hawkops.scripts import api, views
+from hawkops.scripts import views
+from hawkops.scripts.api import sessions as api
 
 app_name = "scripts"
 urlpatterns = [

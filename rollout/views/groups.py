@@ -1,7 +1,5 @@
 """Pages of target groups: what they hold, members typed or from a CSV file, and the same out again."""
 
-import csv
-import io
 from collections.abc import Iterator
 
 from django.contrib import messages
@@ -10,20 +8,19 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
-from hawkops.core.errors import HawkOpsError, InvalidInput
+from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from rollout.members import FILE_BYTES, as_csv, from_csv
 from rollout.models import Proposal, TargetGroup
 from rollout.selectors import groups as selectors
 from rollout.services import groups as services
 from rollout.services.proposals import change_or_propose
 
 MAY_CHANGE = (Role.RELEASER,)
-FILE_BYTES = 25_000_000
 # more members than this are changed by a file, not in a text field
 TYPED_MOST = 1_000
-HEADINGS = ("targeting_key", "targetingkey", "device", "device_id", "key")
 
 
 @require_safe
@@ -88,7 +85,7 @@ def members(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     text = request.POST.get("members", "")
     upload = request.FILES.get("file")
     try:
-        wanted = list(_typed(text)) if upload is None else list(_from_csv(upload.read(FILE_BYTES + 1)))
+        wanted = list(_typed(text)) if upload is None else list(from_csv(upload.read(FILE_BYTES + 1)))
         number = request.POST.get("revision", "")
         made = change_or_propose(
             kind="group.members",
@@ -141,15 +138,7 @@ def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 def export(request: HttpRequest, environment: str, key: str) -> StreamingHttpResponse:
     """A group's devices as CSV, as the upload takes them."""
     found = _found(environment, key)
-
-    def rows() -> Iterator[str]:
-        yield "targeting_key\r\n"
-        for member in selectors.members(found):
-            line = io.StringIO()
-            csv.writer(line).writerow([member])
-            yield line.getvalue()
-
-    response = StreamingHttpResponse(rows(), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(as_csv(selectors.members(found)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{key}.csv"'
     return response
 
@@ -163,23 +152,6 @@ def _found(environment: str, key: str) -> TargetGroup:
 
 def _typed(text: str) -> Iterator[str]:
     yield from filter(None, map(str.strip, text.splitlines()))
-
-
-def _from_csv(data: bytes) -> Iterator[str]:
-    """Give the first column of a CSV file, without its heading. Raises InvalidInput for a file that is none."""
-    if len(data) > FILE_BYTES:
-        raise InvalidInput(f"The file has more than {FILE_BYTES // 1_000_000} MB.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InvalidInput("The file is not UTF-8; save it as CSV in UTF-8.") from None
-    try:
-        for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True)):
-            key = row[0].strip() if row else ""
-            if key and not (number == 0 and key.lower() in HEADINGS):
-                yield key
-    except csv.Error as error:
-        raise InvalidInput(f"The file is no CSV: {error}.") from None
 
 
 def _to(name: str, environment: str, **more: str) -> HttpResponse:

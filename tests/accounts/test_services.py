@@ -1,11 +1,18 @@
 """People, roles, links and keys: each change an entry, each secret a hash."""
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.test import Client
 
-from hawkops.accounts.models import DeviceKey, LoginLink, RoleGrant, User
+from hawkops.accounts.models import ApiToken, DeviceKey, LoginLink, RoleGrant, User
 from hawkops.accounts.services import (
+    api_token_create,
+    api_token_find,
+    api_token_revoke,
     device_key_create,
     device_key_revoke,
     login_link_create,
@@ -15,7 +22,8 @@ from hawkops.accounts.services import (
     roles_set,
     teams_set,
 )
-from hawkops.core.access import Role, can
+from hawkops.core import clock
+from hawkops.core.access import Role, Scope, can
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
@@ -90,3 +98,82 @@ def test_teams_set__replaced__counts_everywhere_and_is_one_entry(chief: User) ->
     assert person.teams() == {Team.SECURITY, Team.DEVOPS}
     entries = HistoryEntry.objects.filter(verb="person.teams_changed").order_by("seq")
     assert [entry.after for entry in entries] == [{"teams": ["devops"]}, {"teams": ["devops", "security"]}]
+
+
+def test_api_token__created__keeps_only_a_hash_and_is_found_until_revoked() -> None:
+    token, secret = api_token_create(environment="demo", name="pipeline", scopes=[Scope.READ], actor=SYSTEM)
+    assert secret.startswith(token.prefix)
+    assert token.prefix.startswith("hkt_demo_")
+    assert secret not in str(ApiToken.objects.filter(pk=token.pk).values().get())
+    assert secret not in (HistoryEntry.objects.get(verb="token.created").after_text or "")
+
+    found = api_token_find(secret=secret)
+    assert found == token
+    assert ApiToken.objects.get().last_used_at is not None
+    assert Actor.token(token) != Actor.key(token)
+    assert api_token_find(secret=secret + "x") is None
+    api_token_revoke(token=token, actor=SYSTEM)
+    api_token_revoke(token=token, actor=SYSTEM)
+    assert api_token_find(secret=secret) is None
+    assert HistoryEntry.objects.filter(verb="token.revoked").count() == 1
+
+
+def test_api_token__expired__is_found_no_more() -> None:
+    _, secret = api_token_create(environment="", name="x", scopes=[Scope.READ], actor=SYSTEM)
+    ApiToken.objects.update(expires_at=clock.now())
+    assert api_token_find(secret=secret) is None
+
+
+def test_api_token__two_of_a_name_live_at_once__the_third_waits() -> None:
+    def make() -> ApiToken:
+        return api_token_create(environment="demo", name="pipeline", scopes=[Scope.KILL], actor=SYSTEM)[0]
+
+    first = make()
+    make()
+    with pytest.raises(Conflict, match="revoke one"):
+        make()
+    api_token_revoke(token=first, actor=SYSTEM)
+    make()
+    api_token_create(environment="staging", name="pipeline", scopes=[Scope.KILL], actor=SYSTEM)
+
+
+@pytest.mark.parametrize(
+    "unfit", [{"name": " "}, {"scopes": []}, {"lifetime": timedelta(0)}, {"lifetime": timedelta(days=366)}]
+)
+def test_api_token__unfit__is_refused_and_changes_nothing(unfit: dict[str, Any]) -> None:
+    seq = Head.objects.get().seq
+    with pytest.raises(InvalidInput):
+        api_token_create(**{"environment": "demo", "name": "x", "scopes": [Scope.READ], "actor": SYSTEM, **unfit})
+    assert not ApiToken.objects.exists()
+    assert Head.objects.get().seq == seq
+
+
+def test_api_token__scope_and_environment__count_together() -> None:
+    here, _ = api_token_create(environment="demo", name="x", scopes=[Scope.READ, Scope.KILL], actor=SYSTEM)
+    everywhere, _ = api_token_create(environment="", name="x", scopes=[Scope.READ], actor=SYSTEM)
+    assert (here.may("demo", Scope.KILL), here.may("production", Scope.KILL)) == (True, False)
+    assert (everywhere.may("production", Scope.READ), everywhere.may("demo", Scope.KILL)) == (True, False)
+
+
+def test_people__token_made_and_revoked__is_shown_once_and_everywhere_takes_every_administrator(
+    chief: User, client_as: Callable[[object], Client]
+) -> None:
+    client = client_as(chief)
+    made = client.post(
+        "/demo/tokens/add",
+        {"name": "pipeline", "scopes": ["read", "kill"], "days": "30", "everywhere": "1"},
+        follow=True,
+    ).content.decode()
+    token = ApiToken.objects.get()
+    assert (token.environment, token.scopes, token.created_by) == ("", ["kill", "read"], chief)
+    secret = re.search(r"hkt_all_[\w-]{32}", made)
+    assert secret is not None
+    assert api_token_find(secret=secret[0]) == token
+    assert secret[0] not in client.get("/demo/people").content.decode()
+
+    local = person_create(username="local", actor=SYSTEM, roles=[Role.ADMIN], environment="demo")
+    theirs = client_as(local)
+    assert theirs.post("/demo/tokens/add", {"name": "x", "scopes": "read", "everywhere": "1"}).status_code == 403
+    assert theirs.post(f"/demo/tokens/{token.pk}/revoke").status_code == 403
+    client.post(f"/demo/tokens/{token.pk}/revoke")
+    assert "revoked" in client.get("/demo/people").content.decode()

@@ -1,4 +1,4 @@
-"""Scripts for other programs: list them, start a run, read it, its output and its result. JSON in, JSON out.
+"""The older addresses, `/ENVIRONMENT/api/…`: list scripts, start a run, read it, its output and its result. JSON in and out.
 
 Whoever asks is signed in as on the pages; a stranger gets 401, not the sign-in page. What writes needs the form token too.
 """
@@ -13,16 +13,21 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can
-from hawkops.core.errors import HawkOpsError, InvalidInput, NotAllowed, NotFound
+from hawkops.core.errors import HawkOpsError, InvalidInput, NotAllowed
 from hawkops.history.actors import Actor
 from hawkops.scripts import selectors, services
-from hawkops.scripts.catalogue import Script
+from hawkops.scripts.api.documents import (
+    RUNS_MOST,
+    as_arguments,
+    output_document,
+    run_found,
+    script_document,
+    series_found,
+)
 from hawkops.scripts.exports import run_document, series_document
-from hawkops.scripts.models import Run
 from hawkops.scripts.own import catalogue
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
-RUNS_MOST, LINES_MOST = 100, 2_000
 P = ParamSpec("P")
 
 
@@ -65,7 +70,7 @@ def _refusal(message: str, status: int) -> JsonResponse:
 def scripts(request: HttpRequest, environment: str) -> JsonResponse:
     """Every script with its arguments and its newest run."""
     latest = selectors.runs_latest(environment)
-    return JsonResponse({"scripts": [_script(entry, latest.get(entry.name)) for entry in catalogue().values()]})
+    return JsonResponse({"scripts": [script_document(entry, latest.get(entry.name)) for entry in catalogue().values()]})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -98,38 +103,25 @@ def runs(request: HttpRequest, environment: str) -> JsonResponse:
 @_answers()
 def run(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
     """One run with its result."""
-    return JsonResponse(run_document(_run(environment, pk)))
+    return JsonResponse(run_document(run_found(environment, pk)))
 
 
 @require_safe
 @_answers()
 def series(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
     """What the runs of a series say together: how many passed, and how their measurements scatter."""
-    runs = selectors.series_runs(environment, pk)
-    if not runs:
-        raise NotFound(f"There is no series {pk} in {environment}.")
-    return JsonResponse(series_document(runs))
+    return JsonResponse(series_document(series_found(environment, pk)))
 
 
 @require_safe
 @_answers()
 def output(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
     """Lines after the line number `after`; ask again with `last` while `is_open`."""
-    found = _run(environment, pk)
+    found = run_found(environment, pk)
     asked = request.GET.get("after", "0")
     if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
         raise InvalidInput(f"after={asked[:40]!r} is no line number.")
-    lines = selectors.output(found, after=int(asked), limit=LINES_MOST)
-    return JsonResponse(
-        {
-            "lines": [
-                {"number": line.number, "at": line.at.isoformat(), "stream": line.stream, "text": line.text}
-                for line in lines
-            ],
-            "last": lines[-1].number if lines else int(asked),
-            "is_open": found.is_open,
-        }
-    )
+    return JsonResponse(output_document(found, after=int(asked)))
 
 
 @require_POST
@@ -137,18 +129,11 @@ def output(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
 def cancel(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
     """Ask a run to end; one that has ended stays as it is."""
     services.run_cancel(
-        run=_run(environment, pk),
+        run=run_found(environment, pk),
         actor=Actor.person(request.user),
         request_id=str(getattr(request, "request_id", "")),
     )
-    return JsonResponse(run_document(_run(environment, pk)), status=202)
-
-
-def _run(environment: str, pk: int) -> Run:
-    found = Run.objects.filter(pk=pk, environment=environment).first()
-    if found is None:
-        raise NotFound(f"There is no run {pk} in {environment}.")
-    return found
+    return JsonResponse(run_document(run_found(environment, pk)), status=202)
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:
@@ -171,36 +156,10 @@ def _body(request: HttpRequest) -> dict[str, Any]:
     given = body.get("arguments", {})
     if not isinstance(given, dict) or not all(isinstance(value, str | bool) for value in given.values()):
         raise InvalidInput("arguments must be an object of texts, and true or false for switches.")
-    switches = {True: "on", False: "off"}
-    arguments = {name: switches[value] if isinstance(value, bool) else value for name, value in given.items()}
     return {
         "script": body["script"],
         "dry_run": body.get("dry_run", False),
-        "arguments": arguments,
+        "arguments": as_arguments(given),
         "times": times,
         "needs": needs,
-    }
-
-
-def _script(entry: Script, latest: Run | None) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "title": entry.title,
-        "means": entry.means,
-        "group": entry.group,
-        "changes_anything": entry.changes_anything,
-        "timeout_seconds": entry.timeout_seconds,
-        "arguments": [
-            {
-                "name": argument.name,
-                "help": argument.help,
-                "choices": list(argument.choices),
-                "switch": argument.switch,
-                "required": argument.required,
-                "many": argument.many,
-            }
-            for argument in entry.arguments
-        ],
-        "measurements": [{"name": kind.name, "title": kind.title} for kind in entry.measurements],
-        "newest_run": run_document(latest) if latest else None,
     }

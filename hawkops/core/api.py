@@ -1,0 +1,106 @@
+"""What every endpoint of the REST API shares: strict bounded bodies, and refusals as `{"error": sentence}`."""
+
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import RawPostDataException
+from ninja import NinjaAPI, Schema
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.parser import Parser
+from pydantic import ConfigDict
+
+from hawkops.core.bounded import Malformed, json_loads
+from hawkops.core.errors import HawkOpsError
+
+WHOLE_MOST = 2**63 - 1
+SIGN_IN = "Send Authorization: Bearer hkt_… with a token that still lives, or sign in."
+REFUSALS = {
+    401: "Nobody is signed in, and there is no live token.",
+    403: "The token or person may not do this here.",
+    404: "There is no such thing here.",
+    409: "It was changed meanwhile, or it needs something first.",
+    422: "The body or a parameter is not what this operation takes.",
+}
+
+
+class Body(Schema):
+    """A request's body: of the said types and without a member that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def fit(value: Any) -> Any:
+    """Return a parsed value that the database can hold. Raises Malformed for texts that PostgreSQL refuses."""
+    if isinstance(value, str):
+        if "\x00" in value or (not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value)):
+            raise Malformed("A text holds a NUL or half a character.")
+    elif isinstance(value, list):
+        for one in value:
+            fit(one)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            fit(name)
+            fit(one)
+    return value
+
+
+class StrictParser(Parser):
+    """Reads bodies as every door does: strict JSON of bounded depth; its size is bounded by Django."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Parse the body. Raises Malformed."""
+        return fit(json_loads(request.body))
+
+
+def refusal(message: str, status: int) -> HttpResponse:
+    """Answer with a sentence."""
+    response = JsonResponse({"error": message}, status=status)
+    if status == 401:
+        response["WWW-Authenticate"] = 'Bearer realm="HawkOps"'
+    return response
+
+
+def refuse_in_sentences(api: NinjaAPI) -> None:
+    """Let every refusal answer with its own status and sentence; what is unexpected goes on to Django."""
+    api.add_exception_handler(HawkOpsError, _refused)
+    api.add_exception_handler(ValidationError, _unfit)
+    api.add_exception_handler(AuthenticationError, lambda *_: refusal(SIGN_IN, 401))
+    api.add_exception_handler(HttpError, _http_error)
+    api.add_exception_handler(RawPostDataException, lambda *_: refusal("The body must be JSON, not a form.", 415))
+    api.add_exception_handler(RequestDataTooBig, lambda *_: refusal("The body is larger than this door takes.", 413))
+
+
+def documented(scope: str, *roles: str) -> dict[str, Any]:
+    """Return what the OpenAPI document says of an operation's rights and refusals."""
+    schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+    return {
+        "x-scope": scope,
+        "x-roles": list(roles),
+        "responses": {
+            status: {"description": meaning, "content": {"application/json": {"schema": schema}}}
+            for status, meaning in REFUSALS.items()
+        },
+    }
+
+
+def _refused(_: HttpRequest, error: HawkOpsError | type[HawkOpsError]) -> HttpResponse:
+    assert isinstance(error, HawkOpsError)
+    return refusal(error.message, error.status)
+
+
+def _http_error(request: HttpRequest, error: HttpError | type[HttpError]) -> HttpResponse:
+    assert isinstance(error, HttpError)
+    # the framework hides why a body could not be read
+    if isinstance(error.__cause__, HawkOpsError):
+        return _refused(request, error.__cause__)
+    return refusal(error.message, error.status_code)
+
+
+def _unfit(_: HttpRequest, error: ValidationError | type[ValidationError]) -> HttpResponse:
+    """Say the first thing that is wrong and where; `loc` begins with where it came from and the parameter's name."""
+    assert isinstance(error, ValidationError)
+    first = error.errors[0]
+    where = [str(part) for part in first["loc"]]
+    inside = ".".join(where[2:] if where[0] == "body" else where[1:])
+    return refusal(f"{inside or 'The body'}: {str(first['msg'])[:200]}.", 422)

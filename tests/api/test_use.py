@@ -1,0 +1,235 @@
+"""The API in use: a pipeline with a token walks a release, changes flags and groups, stops everything, and reads why."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from hawkops.accounts.services import api_token_create
+from hawkops.core import clock
+from hawkops.core.access import Role, Scope
+from hawkops.core.verdicts import Verdict
+from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
+from hawkops.scripts.models import Run
+from monitoring.services.criteria import criteria_seed
+from rollout.models import CensusDevice, Release
+from rollout.services.flags import flags_seed
+from rollout.services.groups import groups_seed
+from rollout.services.releases import runbook_import
+
+pytestmark = pytest.mark.django_db
+
+SYSTEM = Actor.system("test")
+RELEASE = {
+    "name": "HazardHawk",
+    "app_version": "2.4.0",
+    "version_code": 2407,
+    "model_name": "gemma3-1b",
+    "model_digest": "sha256:" + "ab" * 32,
+    "backends": ["cpu", "gpu"],
+}
+
+
+class Pipeline:
+    """A program with a token for everything in `demo`."""
+
+    def __init__(self) -> None:
+        flags_seed(actor=SYSTEM)
+        groups_seed(actor=SYSTEM)
+        runbook_import(actor=SYSTEM)
+        self.token, self.secret = api_token_create(
+            environment="demo", name="pipeline", scopes=list(Scope), actor=SYSTEM
+        )
+
+    def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200, raw: str = "") -> Any:
+        """Call and give the answer's document; the status must be as said."""
+        content = raw.encode() if raw else b"" if body is None else json.dumps(body).encode()
+        answer = Client().generic(
+            method,
+            f"/api/v1/{path}",
+            content,
+            "text/csv" if raw else "application/json",
+            headers={"Authorization": f"Bearer {self.secret}"},
+        )
+        said = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+        assert answer.status_code == status, said
+        return said.decode() if answer["Content-Type"].startswith("text/csv") else json.loads(said)
+
+    @property
+    def last(self) -> HistoryEntry:
+        """The newest entry."""
+        return HistoryEntry.objects.select_related("personal").order_by("-seq")[0]
+
+
+@pytest.fixture
+def api() -> Pipeline:
+    return Pipeline()
+
+
+def device(key: str, **more: Any) -> None:
+    """An active device."""
+    now = clock.now()
+    CensusDevice.objects.create(environment="demo", device_id=key, first_seen_at=now, last_seen_at=now, **more)
+
+
+def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(api: Pipeline) -> None:
+    made = api("POST", "demo/releases", RELEASE, status=201)
+    assert (made["running"], made["created_by"], made["version_code"]) == (True, "pipeline", 2407)
+    entry = api.last
+    assert (entry.verb, entry.actor, entry.actor_label) == ("release.created", f"token:{api.token.pk}", "pipeline")
+    assert entry.request_id
+    place = f"demo/releases/{made['release']}"
+    assert api("GET", place) == made
+    assert [one["release"] for one in api("GET", "demo/releases")["releases"]] == [made["release"]]
+    assert "under way" in api("POST", "demo/releases", RELEASE, status=409)["error"]
+    other = api("POST", "demo/releases", {**RELEASE, "app_version": "2.4.1", "supersede": True}, status=201)
+    assert Release.objects.get(running=True).pk == other["release"]
+
+    found = api("GET", f"{place}/checklist")
+    boxes = {box["check"]: box for group in found["groups"] for box in group["boxes"]}
+    assert (found["boxes_total"], len(boxes), found["verdict"]) == (22, 22, Verdict.NO_DATA)
+    by_hand = next(box for box in boxes.values() if not box["automatic"])
+    by_itself = next(box for box in boxes.values() if box["automatic"] and box["scripts"])
+    ticked = api("PUT", f"{place}/checklist/{by_hand['check']}", {"ticked": True, "note": "job 7 was green"})
+    assert (ticked["changed"], ticked["box"]["verdict"]) == (True, Verdict.PASS)
+    assert "pipeline" in ticked["box"]["sentence"]
+    body = {"ticked": True, "note": "x"}
+    assert "ticks itself" in api("PUT", f"{place}/checklist/{by_itself['check']}", body, status=400)["error"]
+    run = api("POST", f"{place}/checklist/{by_itself['check']}/run", status=201)
+    assert Run.objects.get(pk=run["run"]).subject["release"] == made["release"]
+    assert api("POST", f"{place}/evidence/refresh", status=202)["asked"] is True
+    api("GET", "demo/releases/999", status=404)
+
+
+def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
+    device("dev-1", attributes={"device.gpu.driver": "500"}, served_on=["litert_enabled"])
+    flag = api("GET", "demo/flags/litert_gpu_backend")
+    changed = api("PUT", "demo/flags/litert_gpu_backend/percentage", {"percent": 5, "reason": "Phase 2"})
+    assert changed == {"changed": True, "entry": api.last.seq, "revision": api("GET", "demo/flags")["revision"]}
+    assert changed["revision"] > flag["revision"]
+    stale = {"percent": 6, "reason": "x", "revision": flag["revision"]}
+    assert "changed meanwhile" in api("PUT", "demo/flags/litert_gpu_backend/percentage", stale, status=409)["error"]
+    same = api("PUT", "demo/flags/litert_gpu_backend/percentage", {"percent": 5, "reason": "again"})
+    assert (same["changed"], same["entry"]) == (False, None)
+
+    driver = {"attribute": "device.gpu.driver", "operator": "is below", "values": ["512"]}
+    rule = {"percent": 50, "group": "beta_testers", "where": [driver]}
+    body = {"rules": [rule], "pinned": {"dev-9": "on"}, "revision": changed["revision"], "reason": "Beta"}
+    api("PUT", "demo/flags/litert_gpu_backend/rules", body)
+    stands = api("GET", "demo/flags/litert_gpu_backend")
+    assert stands["rules"][0]["where"] == [driver]
+    assert (stands["rules"][0]["percent"], stands["pinned"]) == (50, {"dev-9": "on"})
+
+    forced = {"variant": "off", "where": [driver], "reason": "Old drivers crash"}
+    api("POST", "demo/flags/litert_gpu_backend/overrides", forced, status=201)
+    why = api("GET", "demo/flags/litert_gpu_backend/evaluate?device=dev-1")
+    assert (why["variant"], why["attributes"]) == ("off", {"device.gpu.driver": "500"})
+    assert "Old drivers crash" in why["why"]
+    (scoped,) = api("GET", "demo/flags/litert_gpu_backend")["scoped_overrides"]
+    assert scoped["by"] == "pipeline"
+    api("POST", f"demo/flags/litert_gpu_backend/overrides/{scoped['number']}/lift", {"reason": "Fixed"})
+
+    api("PUT", "demo/flags/litert_gpu_backend/override", {"variant": "on", "reason": "Drill"})
+    assert api("GET", "demo/flags")["flags"][1]["override"]["variant"] == "on"
+    assert api("PUT", "demo/flags/litert_gpu_backend/override", {"variant": "on", "reason": " "}, status=400)
+    api("POST", "demo/flags/litert_gpu_backend/override/lift", {"reason": "Done"})
+    assert api("GET", "demo/flags/litert_gpu_backend")["override"] is None
+    assert api("GET", "demo/flags/litert_enabled")["devices_on"] == 1
+
+
+def test_kill__without_a_body__is_one_change_and_re_enabled_deliberately(api: Pipeline) -> None:
+    killed = api("POST", "demo/kill")
+    assert (api.last.verb, api.last.reason, api.last.seq) == ("flag.killed", "Production incident", killed["entry"])
+    assert api("POST", "demo/kill", {"reason": "again"})["changed"] is False
+    assert api("POST", "demo/backends/gpu/disable", {"reason": "Driver"})["changed"] is True
+    assert "no backend" in api("POST", "demo/backends/tpu/disable", status=400)["error"]
+    api("POST", "demo/reenable", {"flags": ["litert_enabled"], "reason": ""}, status=400)
+    keys = ["litert_enabled", "ai_fallback_to_cloud", "litert_gpu_backend"]
+    assert api("POST", "demo/reenable", {"flags": keys, "reason": "Fixed in 2.4.1"})["changed"] is True
+    assert not any(flag["override"] for flag in api("GET", "demo/flags")["flags"])
+
+
+def test_group__filled_by_json_and_csv__and_out_again(api: Pipeline) -> None:
+    made = api("POST", "demo/groups", {"key": "crew", "title": "Crew", "reason": "Pilot"}, status=201)
+    body = {"members": ["dev-1", "dev-2"], "revision": made["revision"], "reason": "Pilot"}
+    first = api("PUT", "demo/groups/crew/members", body)
+    assert "changed meanwhile" in api("PUT", "demo/groups/crew/members", body, status=409)["error"]
+    query = f"revision={first['revision']}&reason=Grown"
+    api("PUT", f"demo/groups/crew/members.csv?{query}", raw='targeting_key\r\n"dev,3"\r\ndev-1\r\n')
+    assert api("GET", "demo/groups/crew/members")["members"] == ["dev,3", "dev-1"]
+    assert api("GET", "demo/groups/crew/members.csv") == 'targeting_key\r\n"dev,3"\r\ndev-1\r\n'
+    assert {one["key"]: one["members"] for one in api("GET", "demo/groups")["groups"]}["crew"] == 2
+    api("DELETE", "demo/groups/crew?reason=Over")
+    api("GET", "demo/groups/crew", status=404)
+
+
+def test_run__started_and_cancelled(api: Pipeline) -> None:
+    name = "scripts/test-cpu-performance.sh"
+    assert name in {one["name"] for one in api("GET", "demo/scripts")["scripts"]}
+    run = api("POST", "demo/runs", {"script": name}, status=201)
+    assert api("GET", f"demo/runs/{run['run']}/output") == {"lines": [], "last": 0, "is_open": True}
+    assert api("POST", f"demo/runs/{run['run']}/cancel", status=202)["state"] == "cancelled"
+    assert api("GET", f"demo/runs?script={name}")["runs"][0]["requested_by"] == "pipeline"
+    assert "dry run" in api("POST", "demo/runs", {"script": "scripts/clear-model-cache.sh"}, status=409)["error"]
+
+
+def test_history__read_page_by_page__brings_every_entry_once(api: Pipeline) -> None:
+    for percent in (1, 2, 3):
+        api("PUT", "demo/flags/litert_npu_backend/percentage", {"percent": percent, "reason": f"step {percent}"})
+    pages, older = [], ""
+    while True:
+        page = api("GET", f"demo/history?verb=flag.percentage&limit=2{older}")
+        pages += [one["reason"] for one in page["entries"]]
+        if page["older_than"] is None:
+            break
+        older = f"&before={page['older_than']}"
+    assert pages == ["step 3", "step 2", "step 1"]
+    newest = api("GET", f"demo/history?actor=token:{api.token.pk}&limit=1")["entries"][0]
+    assert newest["after"]["percentage"] == 3
+    assert api("GET", f"demo/history/{newest['entry']}") == newest
+    since = (clock.now() + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert api("GET", f"demo/history?since={since}")["entries"] == []
+
+
+def test_history__of_another_environment__is_not_told(api: Pipeline) -> None:
+    theirs = HistoryEntry.objects.filter(environment="production")[0]
+    api("GET", f"demo/history/{theirs.seq}", status=404)
+    assert theirs.seq not in {one["entry"] for one in api("GET", "demo/history?limit=500")["entries"]}
+
+
+def test_census_and_criteria__are_read(api: Pipeline) -> None:
+    criteria_seed(actor=SYSTEM)
+    device("dev-1", obeyed_revision=10, device_class="SM8650")
+    device("dev-2", simulated=True)
+    census = api("GET", "demo/census?revision=10")
+    assert {name: census[name] for name in ("active", "obeyed", "pending", "simulated")} == {
+        "active": 2,
+        "obeyed": 1,
+        "pending": 1,
+        "simulated": 1,
+    }
+    one = api("GET", "demo/criteria/alert-latency")
+    assert (one["verdict"], one["value"], one["purpose"]) == (Verdict.NO_DATA, None, "alert")
+    assert one in api("GET", "demo/criteria?purpose=alert")["criteria"]
+    assert "no purpose" in api("GET", "demo/criteria?purpose=x", status=400)["error"]
+
+
+def test_environments__are_those_that_the_caller_may_read(
+    api: Pipeline, person: Callable[..., Any], client_as: Callable[..., Client]
+) -> None:
+    assert [one["environment"] for one in api("GET", "environments")["environments"]] == ["demo"]
+    client = client_as(person("somebody", Role.VIEWER))
+    assert len(client.get("/api/v1/environments").json()["environments"]) == 3
+
+
+def test_session__with_the_forms_token__changes_in_the_persons_name(api: Pipeline, operator: Any) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(operator)
+    client.get("/demo/emergency")
+    token = client.cookies["hawkops_csrf"].value
+    assert client.generic("POST", "/api/v1/demo/kill", headers={"X-CSRFToken": token}).status_code == 200
+    assert api.last.actor == f"person:{operator.pk}"
