@@ -3,7 +3,8 @@
 from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
-from rollout.models.release import Attestation, Evidence, Release, RunbookVersion
+from rollout.models.release import Attestation, Evidence, Release
+from rollout.models.runbook import RunbookApproval, RunbookVersion
 
 __all__ = [
     "Attestation",
@@ -13,6 +14,7 @@ __all__ = [
     "Flag",
     "GroupMember",
     "Release",
+    "RunbookApproval",
     "RunbookVersion",
     "TargetGroup",
 ]
