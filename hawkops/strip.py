@@ -26,6 +26,7 @@ NAV = (
     ("release", "rollout:checklist"),
     ("proposals", "rollout:proposal"),
     ("release", "rollout:phase"),
+    ("runbook", "rollout:runbook"),
     ("flags", "rollout:flag"),
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),

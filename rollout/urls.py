@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rollout.views import flags, groups, proposals, releases, walk
+from rollout.views import flags, groups, proposals, releases, runbooks, walk
 
 app_name = "rollout"
 urlpatterns = [
@@ -18,6 +18,13 @@ urlpatterns = [
     path("groups/<slug:key>.csv", groups.export, name="group_csv"),
     path("groups/<slug:key>/members", groups.members, name="group_members"),
     path("groups/<slug:key>/delete", groups.delete, name="group_delete"),
+    path("runbook", runbooks.versions, name="runbooks"),
+    path("runbook/import", runbooks.take, name="runbook_import"),
+    path("runbook/<str:version>.yaml", runbooks.export, name="runbook_yaml"),
+    path("runbook/<str:version>", runbooks.version, name="runbook"),
+    path("runbook/<str:version>/approve", runbooks.approve, name="runbook_approve"),
+    path("runbook/<str:before>/diff", runbooks.choose, name="runbook_choose"),
+    path("runbook/<str:before>/diff/<str:after>", runbooks.compare, name="runbook_diff"),
     path("releases", releases.releases, name="releases"),
     path("releases/create", releases.create, name="release_create"),
     path("releases/<int:pk>", walk.release, name="release"),

@@ -47,6 +47,8 @@ def read(text: bytes, *, name: str) -> Document:
         raise InvalidInput(f"{name}, line {line}: {error.problem or 'is not YAML'}.") from error
     except yaml.YAMLError as error:
         raise InvalidInput(f"{name} is not YAML: {error}.") from error
+    except RecursionError as error:  # before the depth of what was read can be looked at
+        raise InvalidInput(f"{name} is nested too much.") from error
     lines: dict[Path, int] = {(): 1}
     data = _plain(node, (), lines, name) if node is not None else {}
     return Document(name, data, lines)

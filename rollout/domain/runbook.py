@@ -179,6 +179,7 @@ ENVIRONMENTS = ("production", "staging", "demo")
 STRATEGIES = ("TARGET_GROUPS", "HASH_BASED", "CAPABILITY_BASED", "GRADUAL")
 KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 SPAN = re.compile(r"([1-9]\d{0,3})([smhd])")
+MOST = 1e15
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -220,7 +221,8 @@ class _Reader:
         value, path = self.take(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        # neither infinity nor NaN, which JSON lacks, nor a whole number that no float holds
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
             raise Unfit(path, f"{name} must be a number, 0 or more")
         return float(value)
 

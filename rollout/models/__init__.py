@@ -4,7 +4,8 @@ from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
-from rollout.models.release import Attestation, Evidence, Release, RunbookVersion
+from rollout.models.release import Attestation, Evidence, Release
+from rollout.models.runbook import RunbookApproval, RunbookVersion
 
 __all__ = [
     "Approval",
@@ -19,6 +20,7 @@ __all__ = [
     "Proposal",
     "Release",
     "ReleaseComment",
+    "RunbookApproval",
     "RunbookVersion",
     "TargetGroup",
     "Waiver",

@@ -1,21 +1,10 @@
-"""Releases on their walk through the runbook: versions, evidence, and people's words."""
+"""Releases on their walk through the runbook: evidence, and people's words."""
 
 from django.db import models
 
 from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
-
-
-class RunbookVersion(models.Model):
-    """A version of the runbook, as data. A release keeps the version it began with."""
-
-    version = models.CharField(max_length=20, unique=True)
-    document = models.JSONField()
-    digest = models.CharField(max_length=64, blank=True)
-    imported_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"runbook {self.version}"
+from rollout.models.runbook import RunbookVersion
 
 
 class Release(models.Model):

@@ -1,6 +1,7 @@
 """Reading a runbook file: YAML to plain data, then to the runbook; every error names the file and its line."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ from rollout.domain import runbook as domain
 
 FOLDER = Path(__file__).parent
 CURRENT = FOLDER / "runbook-1.0.0.yaml"
+# it is part of an address, and of a file's name
+VERSION = re.compile(r"(?=.{1,20}$)\d{1,6}(\.\d{1,6}){1,3}(-[a-z0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A runbook with the plain data it came from and the SHA-256 of its text."""
+    """A runbook with the plain data it came from, its text byte for byte, and the text's SHA-256."""
 
     runbook: domain.Runbook
     document: dict[str, Any]
+    text: bytes
     digest: str
 
 
@@ -38,4 +42,7 @@ def loads(text: bytes, *, name: str) -> Loaded:
         found = domain.runbook(document.data)
     except domain.Unfit as unfit:
         raise document.refusal(unfit.path, unfit.message) from unfit
-    return Loaded(found, document.data, hashlib.sha256(text).hexdigest())
+    if not VERSION.fullmatch(found.version):
+        wrong = f"{found.version!r} is not a version; write 1.0.2, at most 20 characters"
+        raise document.refusal(("runbook", "version"), wrong)
+    return Loaded(found, document.data, text, hashlib.sha256(text).hexdigest())

@@ -18,6 +18,7 @@ from hawkops.scripts.models import Run
 from hawkops.scripts.uses import Use
 from rollout.domain import gates
 from rollout.domain import runbook as domain
+from rollout.domain.adoption import State
 from rollout.domain.gates import Standing
 from rollout.domain.phases import spoken
 from rollout.models import Attestation, Evidence, PhaseRun, Release, RunbookVersion, Waiver
@@ -185,7 +186,7 @@ def runbook_of(version: RunbookVersion) -> domain.Runbook:
     return _read(version.pk, version.digest)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _read(pk: int, _digest: str) -> domain.Runbook:
     return domain.runbook(RunbookVersion.objects.values_list("document", flat=True).get(pk=pk))
 
@@ -259,22 +260,28 @@ def _chip(kept: Evidence | None, box: domain.Box, release: Release) -> str:
 
 def release_running(environment: str) -> Release | None:
     """Return the release that is under way, or None."""
-    return Release.objects.select_related("runbook").filter(environment=environment, running=True).first()
+    return (
+        Release.objects.select_related("runbook")
+        .defer("runbook__text")
+        .filter(environment=environment, running=True)
+        .first()
+    )
 
 
 def releases_running() -> list[Release]:
     """Return every release that is under way, of all environments."""
-    return list(Release.objects.select_related("runbook").filter(running=True))
+    return list(Release.objects.select_related("runbook").defer("runbook__text").filter(running=True))
 
 
 def releases(environment: str) -> list[Release]:
     """Return all releases, newest first."""
-    return list(Release.objects.select_related("runbook").filter(environment=environment))
+    return list(Release.objects.select_related("runbook").defer("runbook__text").filter(environment=environment))
 
 
 def runbook_latest() -> RunbookVersion | None:
-    """Return the newest runbook, which the next release will pin."""
-    return RunbookVersion.objects.order_by("-pk").first()
+    """Return the runbook that was adopted last, which the next release will pin."""
+    adopted = RunbookVersion.objects.filter(state=State.ADOPTED.value)
+    return adopted.order_by("-adopted_at", "-pk").defer("text", "document").first()
 
 
 def evidence_checked_at(release: Release) -> datetime | None:

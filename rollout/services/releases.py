@@ -16,10 +16,11 @@ from hawkops.history.services import Change, change
 from hawkops.scripts.models import Run
 from hawkops.scripts.services import run_request
 from rollout.domain import gates
+from rollout.domain.adoption import State
 from rollout.domain.runbook import Box
 from rollout.models import Attestation, Evidence, PhaseRun, Release, ReleaseComment, RunbookVersion
 from rollout.runbook.loading import load
-from rollout.selectors.releases import measured_in, runbook
+from rollout.selectors.releases import measured_in, runbook, runbook_latest
 
 EVIDENCE_REFRESH = Job("rollout.evidence_refresh", "critical")
 CHECKER = Actor.rule("evidence")
@@ -30,7 +31,11 @@ BY_ITSELF = "“{}” ticks itself from evidence, so it can't be ticked by hand.
 
 
 def runbook_import(*, actor: Actor) -> RunbookVersion:
-    """Import the bundled runbook; a text that was corrected since is taken over with an entry of its own."""
+    """Import the bundled runbook; a text that was corrected since is taken over with an entry of its own.
+
+    It is adopted at installation only: where people have versions of their own, another bundled one begins as a draft,
+    and a version that people wrote is left alone.
+    """
     loaded = load()
     counts = {
         "boxes": len(list(loaded.runbook.boxes())),
@@ -40,16 +45,20 @@ def runbook_import(*, actor: Actor) -> RunbookVersion:
     with change(actor=actor, reason="Installation") as this:
         version = loaded.runbook.version
         found = RunbookVersion.objects.select_for_update(no_key=True).filter(version=version).first()
-        if found is not None and found.digest == loaded.digest:
+        if found is not None and ((found.digest == loaded.digest and found.text) or found.makers):
             return found
         verb, before = "runbook.imported", None
         if found is None:
-            found = RunbookVersion(version=version)
+            found = RunbookVersion(version=version, made_by=actor.label)
+            if not RunbookVersion.objects.exists():
+                found.state, found.adopted_at = State.ADOPTED.value, clock.now()
         else:
             verb, before = "runbook.corrected", {"digest": found.digest}
-        found.document, found.digest, found.imported_at = loaded.document, loaded.digest, clock.now()
+            found.approvals.all().delete()  # they spoke of another text
+        found.document, found.text, found.digest = loaded.document, loaded.text, loaded.digest
+        found.imported_at = clock.now()
         found.save()
-        this.record(verb, subject=f"runbook:{version}", before=before, after=counts)
+        this.record(verb, subject=f"runbook:{version}", before=before, after={**counts, "state": found.state})
     return found
 
 
@@ -84,7 +93,7 @@ def release_create(
     reason: str = "",
     request_id: str = "",
 ) -> Release:
-    """Begin a release's walk; it pins the newest runbook.
+    """Begin a release's walk; it pins the newest adopted runbook.
 
     One release walks in an environment at a time: another one is ended only by the explicit act `supersede`.
     """
@@ -99,9 +108,9 @@ def release_create(
     declared = [backend for backend in BACKENDS if backend in backends]
     if not declared or len(declared) != len(set(backends)):
         raise InvalidInput("Declare the backends the release uses: cpu, gpu, npu.")
-    pinned = RunbookVersion.objects.order_by("-pk").first()
+    pinned = runbook_latest()
     if pinned is None:
-        raise NotFound("No runbook is imported yet. Run `manage.py seed`.")
+        raise NotFound("No runbook is adopted yet. Run `manage.py seed`, which imports the first.")
     with change(actor=actor, environment=environment, reason=reason, request_id=request_id) as this:
         running = Release.objects.select_for_update(no_key=True).filter(environment=environment, running=True).first()
         if running is not None:

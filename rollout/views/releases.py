@@ -6,7 +6,6 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page
@@ -14,6 +13,7 @@ from hawkops.history.actors import Actor
 from rollout.domain import gates
 from rollout.models import Release
 from rollout.selectors import releases as selectors
+from rollout.selectors.runbooks import overdue_since
 from rollout.services import releases as services
 
 MAY_TICK = (Role.RELEASER,)
@@ -60,7 +60,7 @@ def _list(request: HttpRequest, environment: str, refusal: HawkOpsError | None =
         "backends": services.BACKENDS,
         "may_change": can(request.user, environment, Role.RELEASER),
         "runbook": document,
-        "overdue": document is not None and document.next_review < clock.now().date(),
+        "overdue": overdue_since(document) if document else None,
         "refusal": refusal.message if refusal else "",
         "given": request.POST,
         "given_backends": request.POST.getlist("backends") if refusal else ["cpu"],
@@ -83,7 +83,7 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "headline": gates.headline(summary.counts),
         "digest": gates.short(release.model_digest),
         "runbook": document,
-        "overdue": document.next_review < clock.now().date(),
+        "overdue": overdue_since(document),
         "checked_at": selectors.evidence_checked_at(release),
         "may_tick": can(request.user, environment, *MAY_TICK),
         "may_run": can(request.user, environment, *MAY_RUN),

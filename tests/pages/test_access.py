@@ -35,7 +35,7 @@ SYSTEM = Actor.system("test")
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
 PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "api_nothing"} | API
 
-COMES_BACK = {"releases/create", "flags/litert_enabled/rules", "groups/internal_testers/members"}
+COMES_BACK = {"runbook/import", "releases/create", "flags/litert_enabled/rules", "groups/internal_testers/members"}
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
     "emergency/kill": {Role.OPERATOR},
@@ -48,6 +48,8 @@ PRESSES = {
     "groups/create": {Role.RELEASER},
     "groups/internal_testers/members": {Role.RELEASER},
     "groups/internal_testers/delete": {Role.RELEASER},
+    "runbook/import": {Role.RELEASER, Role.APPROVER},
+    "runbook/1.0.0/approve": {Role.APPROVER},
     "releases/create": {Role.RELEASER},
     "releases/{release}/phases/start": {Role.RELEASER},
     "releases/{release}/phases/pause": {Role.RELEASER, Role.OPERATOR},
@@ -92,6 +94,10 @@ PAGES = (
     "groups",
     "groups/internal_testers",
     "groups/internal_testers.csv",
+    "runbook",
+    "runbook/1.0.0",
+    "runbook/1.0.0.yaml",
+    "runbook/1.0.0/diff/1.0.0",
     "releases",
     "releases/{release}",
     "releases/{release}/checklist",
