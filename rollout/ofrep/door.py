@@ -24,7 +24,7 @@ from rollout.domain.evaluation import KeyMissing, UnknownFlag, safe
 from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
 from rollout.ofrep.answers import Answers, item
 from rollout.ofrep.census import CensusRecorder
-from rollout.ofrep.store import LEASE_SECONDS, KeyInfo, SnapshotStore
+from rollout.ofrep.store import KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
 
 PREFIX = "/ofrep/v1/"
@@ -154,8 +154,7 @@ class OfrepDoor:
     ) -> None:
         seen = _seen(context)
         targeting_key, revision = seen.targeting_key, answers.snapshot.revision
-        spent = self._store.spent_seconds
-        lease = max(0, LEASE_SECONDS - spent)
+        lease, spent = self._store.lease_seconds(), self._store.spent_seconds
         bulk = answers.bulk(seen) if lease else answers.safe
         plain = headers.get(b"user-agent", b"")[:11].lower() == b"ktor-client"
         stream = "" if plain else f"{scope.get('root_path', '')}{STREAM}?token={info.stream_token}"
