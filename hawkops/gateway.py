@@ -17,7 +17,7 @@ from hawkops.core.asgi import answer, answer_json
 from monitoring.otlp.door import TelemetryDoor
 from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.door import OfrepDoor
-from rollout.ofrep.store import SnapshotStore
+from rollout.ofrep.store import LEASE_SECONDS, SnapshotStore
 from rollout.ofrep.streams import Streams
 
 PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -26,9 +26,9 @@ PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
 class Gateway:
     """Flags under `/ofrep/v1/`, telemetry under `/v1/`, and nothing else."""
 
-    def __init__(self, dsn: str, *, secret: str) -> None:
+    def __init__(self, dsn: str, *, secret: str, lease_seconds: int = LEASE_SECONDS) -> None:
         self.streams = Streams()
-        self.store = SnapshotStore(dsn, secret=secret, on_change=self.streams.push)
+        self.store = SnapshotStore(dsn, secret=secret, on_change=self.streams.push, lease_seconds=lease_seconds)
         self.census = CensusRecorder(dsn)
         self.flags = OfrepDoor(self.store, self.census, self.streams)
         self.metrics = TelemetryDoor(dsn=dsn, authenticate=self.store.key, on_report=self._on_report)

@@ -1,16 +1,22 @@
 """Bare loops to compare with: the same work on the same server without anything of ours around it.
 
-`python -m uvicorn hawkops.bench.reference:evaluate` parses a JSON context, hashes ten buckets and encodes ten answers;
-`…:walk` parses an OTLP payload with the stock parser and reads every point, and keeps nothing.
+`python -m uvicorn hawkops.bench.reference:evaluate` parses a JSON context, hashes a bucket for each flag that divides
+devices, and encodes what the gateway answers (the answer to imitate stands in HAWKOPS_BENCH_ANSWER): no keys, rules,
+leases, entity tags or census. `…:walk` parses an OTLP payload with the stock parser and reads every point, and keeps
+nothing.
 """
 
+import os
 from typing import Any
 
 import mmh3
 import orjson
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-FLAGS = [f"flag-{number}" for number in range(10)]
+ANSWER = orjson.loads(os.environ.get("HAWKOPS_BENCH_ANSWER", '{"flags": []}'))
+FLAGS = [(flag["key"], (flag["value"], flag["variant"]), (True, "on"), flag["reason"]) for flag in ANSWER["flags"]]
+REST = {name: value for name, value in ANSWER.items() if name != "flags"}
+REVISION = ANSWER.get("metadata", {}).get("revision", 0)
 
 
 async def _body(receive: Any) -> bytes:
@@ -29,16 +35,19 @@ async def _answer(send: Any, body: bytes, content_type: bytes) -> None:
 
 
 async def evaluate(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer ten flags for the context in the body."""
+    """Answer every flag for the context in the body."""
     if scope["type"] != "http":
         return
     context = orjson.loads(await _body(receive))["context"]
     key = context["targetingKey"]
     flags = []
-    for name in FLAGS:
-        bucket = (mmh3.hash(f"{name}:{key}", signed=False) * 100_000) >> 32
-        flags.append({"key": name, "value": bucket < 50_000, "variant": "on", "reason": "SPLIT"})
-    await _answer(send, orjson.dumps({"flags": flags}), b"application/json")
+    for name, one, other, reason in FLAGS:
+        value, variant = one
+        if reason == "SPLIT" and (mmh3.hash(f"{name}:{key}", signed=False) * 100_000) >> 32 < 50_000:
+            value, variant = other
+        metadata = {"revision": REVISION, "lease_seconds": 900}
+        flags.append({"key": name, "value": value, "variant": variant, "reason": reason, "metadata": metadata})
+    await _answer(send, orjson.dumps({"flags": flags, **REST}), b"application/json")
 
 
 def _value(value: Any) -> Any:

@@ -155,9 +155,8 @@ class Context:
 def kept(context: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the census keeps of a context: the attributes that rules know, short, and nothing else."""
     found: dict[str, Any] = {}
-    for key in ATTRIBUTES:
-        value = context.get(key)
-        if value is None:
+    for key, value in context.items():
+        if key not in ATTRIBUTES:
             continue
         if isinstance(value, str):
             found[key] = value.replace("\x00", "")[:VALUE_CHARACTERS_MOST]

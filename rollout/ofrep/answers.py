@@ -1,12 +1,13 @@
 """A snapshot's answers as bytes: each is encoded once, and a request only puts them together."""
 
 import hashlib
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import orjson
 
-from hawkops.core.asgi import CORS, Headers
+from hawkops.core.asgi import CORS, JSON, Headers
 from rollout.domain.compiled import SAFE, Compiled
 from rollout.domain.evaluation import Evaluation
 from rollout.domain.flags import ON, Snapshot
@@ -15,6 +16,19 @@ from rollout.domain.targeting import Context
 # Fleets get few different answers in bulk; one that gets more has them encoded anew.
 BULKS_MOST = 4_096
 TAGS_MOST = 64
+EVENT_STREAM_IDLE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Written:
+    """A bulk answer as it is sent, as long as so much of every lease is spent."""
+
+    spent_seconds: int
+    reader: str
+    tag: str
+    unchanged_headers: Headers
+    headers: Headers
+    body: bytes
 
 
 class Bulk:
@@ -22,29 +36,43 @@ class Bulk:
 
     def __init__(self, found: list[tuple[Evaluation, int]], revision: int) -> None:
         self.served_on = tuple(answer.key for answer, _ in found if answer.variant == ON)
+        self._revision = revision
         self._essences = [[one.key, one.variant, one.value, one.reason] for one, _ in found]
-        self._heads = [(item_head(answer, revision), lease_seconds) for answer, lease_seconds in found]
+        self._heads = [(_head(answer, revision), lease_seconds) for answer, lease_seconds in found]
         self._tags: dict[str, str] = {}
-        self._written = (-1, b"")
+        # the last one only: most devices of an environment share a key
+        self._written: Written | None = None
 
-    def tag(self, streams: list[dict[str, Any]], known_as: str) -> str:
-        """Return the entity tag; it covers the answers and the streams, not revision and lease."""
-        found = self._tags.get(known_as)
+    def written(self, headers: Headers, lease_seconds: int, spent_seconds: int, stream: str) -> Written:
+        """Return the whole answer for readers of one event stream; empty for those that must be told of none."""
+        found = self._written
+        if found is None or found.spent_seconds != spent_seconds or found.reader != stream:
+            found = self._written = self._write(headers, lease_seconds, spent_seconds, stream)
+        return found
+
+    def _write(self, headers: Headers, lease_seconds: int, spent_seconds: int, stream: str) -> Written:
+        streams = [_event_stream(stream)] if stream else []
+        parts = [b"%b%d}}" % (head, max(0, lease - spent_seconds)) for head, lease in self._heads]
+        body = b'{"flags":[' + b",".join(parts) + b"]"
+        # Android's client decodes strictly and knows neither member: leave out what it would choke on.
+        if stream:
+            metadata = {"revision": self._revision, "lease_seconds": lease_seconds}
+            body += b"," + orjson.dumps({"metadata": metadata, "eventStreams": streams})[1:]
+        else:
+            body += b"}"
+        tag = self._tag(streams, stream)
+        told = [*headers, (b"etag", tag.encode())]
+        return Written(spent_seconds, stream, tag, told, [JSON, *told, (b"content-length", b"%d" % len(body))], body)
+
+    def _tag(self, streams: list[dict[str, Any]], stream: str) -> str:
+        """Return the entity tag; it covers the answers and the streams, not revision and lease beside them."""
+        found = self._tags.get(stream)
         if found is None:
             if len(self._tags) >= TAGS_MOST:
                 self._tags.clear()
             essence = orjson.dumps([self._essences, streams])
-            found = self._tags[known_as] = '"' + hashlib.sha256(essence).hexdigest()[:32] + '"'
+            found = self._tags[stream] = '"' + hashlib.sha256(essence).hexdigest()[:32] + '"'
         return found
-
-    def flags(self, spent_seconds: int) -> bytes:
-        """Return the array of flags, when so much of every lease is spent."""
-        at, written = self._written
-        if at != spent_seconds:
-            parts = [b"%b%d}}" % (head, max(0, lease - spent_seconds)) for head, lease in self._heads]
-            written = b'{"flags":[' + b",".join(parts) + b"]"
-            self._written = (spent_seconds, written)
-        return written
 
 
 class Answers:
@@ -107,6 +135,10 @@ def item(answer: Evaluation, revision: int, lease_seconds: int, **more: Any) -> 
     }
 
 
-def item_head(answer: Evaluation, revision: int) -> bytes:
+def _event_stream(path: str) -> dict[str, Any]:
+    return {"type": "sse", "endpoint": {"requestUri": path}, "inactivityDelaySec": EVENT_STREAM_IDLE_SECONDS}
+
+
+def _head(answer: Evaluation, revision: int) -> bytes:
     """Return an answer up to its lease, which is left to be written."""
     return orjson.dumps(item(answer, revision, 0)).removesuffix(b"0}}")

@@ -63,8 +63,11 @@ class _Group:
 class SnapshotStore:
     """The gateway's memory of flags and keys, and when it last confirmed them."""
 
-    def __init__(self, dsn: str, *, secret: str, on_change: Callable[[Snapshot], None]) -> None:
+    def __init__(
+        self, dsn: str, *, secret: str, on_change: Callable[[Snapshot], None], lease_seconds: int = LEASE_SECONDS
+    ) -> None:
         self._dsn = dsn
+        self._lease_seconds = lease_seconds
         self._secret = secret.encode()
         self._on_change = on_change
         self._answers: dict[str, Answers] = {}
@@ -126,9 +129,9 @@ class SnapshotStore:
         """Whole seconds that are gone from every lease."""
         return math.ceil(self.unconfirmed_seconds)
 
-    def lease_seconds(self, flag_lease: int = LEASE_SECONDS) -> int:
-        """Return what is left of the lease, counted from the last confirmed read."""
-        return max(0, flag_lease - self.spent_seconds)
+    def lease_seconds(self, flag_lease: int | None = None) -> int:
+        """Return what is left of the gateway's lease, or of a flag's, counted from the last confirmed read."""
+        return max(0, (self._lease_seconds if flag_lease is None else flag_lease) - self.spent_seconds)
 
     def _valid(self, key: KeyInfo | None) -> KeyInfo | None:
         if key is None or (key.expires_at is not None and key.expires_at <= clock.now()):

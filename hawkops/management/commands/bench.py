@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hawkops.accounts.models import User
 from hawkops.bench import measures
+from hawkops.bench.changes import changes_measure, streams_measure
 from hawkops.bench.queries import queries_measure
 from hawkops.core.access import Role
 from hawkops.core.errors import HawkOpsError
@@ -20,6 +21,8 @@ from hawkops.core.errors import HawkOpsError
 MEASURES: dict[str, Callable[[measures.Target, Callable[[str], None]], None]] = {
     "kill": measures.kill_measure,
     "flags": measures.flags_measure,
+    "changes": changes_measure,
+    "streams": streams_measure,
     "telemetry": measures.telemetry_measure,
     "pages": measures.pages_measure,
     "queries": lambda _target, say: queries_measure(say),
@@ -29,7 +32,7 @@ MEASURES: dict[str, Callable[[measures.Target, Callable[[str], None]], None]] = 
 class Command(BaseCommand):
     """Print one line a figure."""
 
-    help = "Measure a running `manage.py up`: kill, flags, telemetry, pages, queries."
+    help = "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which measures; all by default."""
