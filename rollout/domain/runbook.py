@@ -101,7 +101,7 @@ class PhaseCriterion:
     """A success criterion of a phase, and the keys of the criteria that judge it."""
 
     title: str
-    by: tuple[str, ...]
+    judged_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ def _phase_criterion(value: Any, path: Path) -> PhaseCriterion:
     reader = _Reader(value, path)
     found = PhaseCriterion(reader.text("title"), reader.texts("by"))
     reader.end()
-    if not found.by:
+    if not found.judged_by:
         raise Unfit(path, "a success criterion names the criteria that judge it: by: [phase-…]")
     return found
 

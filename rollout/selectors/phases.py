@@ -58,11 +58,11 @@ def plan_rules(release: Release, phase: Phase, percent: float) -> tuple[Rule, ..
 
 def criteria_rows(release: Release, phase: Phase, *, now: datetime | None = None) -> list[Judged]:
     """Return a phase's success criteria as they read now, in the runbook's order."""
-    wanted = {key for one in phase.criteria for key in one.by}
+    wanted = {key for one in phase.criteria for key in one.judged_by}
     chosen = criteria(purposes=[Purpose.PHASE], keys=wanted)
     lines = judged(release.environment, chosen, now=now or clock.now()).lines if chosen else []
     found = {line.criterion.key: _row(line) for line in lines}
-    return [domain.together(one.title, [found[key] for key in one.by if key in found]) for one in phase.criteria]
+    return [domain.together(one.title, [found[key] for key in one.judged_by if key in found]) for one in phase.criteria]
 
 
 def _row(line: Evaluated) -> Judged:
