@@ -103,6 +103,8 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     assert Run.objects.get(pk=run["run"]).subject["release"] == made["release"]
     assert api("POST", f"{place}/evidence/refresh", status=202)["asked"] is True
     api("GET", "demo/releases/999", status=404)
+    advance = api("GET", "demo/may-advance")
+    assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 22)
 
 
 def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
