@@ -57,6 +57,8 @@ class Pipeline:
         )
         said = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
         assert answer.status_code == status, said
+        assert "no-store" in answer["Cache-Control"]
+        assert not answer.cookies
         return said.decode() if answer["Content-Type"].startswith("text/csv") else json.loads(said)
 
     @property
