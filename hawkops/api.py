@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, URLPattern, URLResolver, path
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from django.views.defaults import page_not_found
@@ -147,7 +148,7 @@ def _routes() -> tuple[list[URLPattern], str, str]:
             continue  # `nothing` says more
         assert pattern.callback is not None
         # they refuse strangers themselves, with 401 instead of the sign-in page
-        pattern.callback = login_not_required(pattern.callback)
+        pattern.callback = login_not_required(never_cache(pattern.callback))
         found.append(pattern)
     return found, app, namespace
 

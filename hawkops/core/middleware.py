@@ -36,7 +36,8 @@ class EnvironmentMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         environment = getattr(request, "environment", None)
-        if environment and request.COOKIES.get(ENVIRONMENT_COOKIE) != environment:
+        looked_at = environment and not request.path.startswith("/api/")  # a program looks at no page
+        if looked_at and request.COOKIES.get(ENVIRONMENT_COOKIE) != environment:
             response.set_cookie(ENVIRONMENT_COOKIE, str(environment), max_age=31_536_000, samesite="Lax", httponly=True)
         return response
 

@@ -195,6 +195,11 @@ class ChangedOut(Schema):
 @router.get("/{environment}/flags", response=FlagsOut, **asks(Scope.READ))
 def flags(request: HttpRequest, environment: str) -> FlagsOut:
     """Every flag in the runbook's order."""
+    return flags_out(environment)
+
+
+def flags_out(environment: str) -> FlagsOut:
+    """Return the flags as the API and the command say them."""
     found = selectors.flags(environment)
     reaches = census_selectors.reaches(environment, [flag.key for flag in found]) if found else {}
     return FlagsOut(

@@ -12,6 +12,7 @@ from ninja import Schema
 from hawkops.accounts.models import ApiToken
 from hawkops.accounts.services import api_token_create, api_token_revoke
 from hawkops.api import document, operations
+from hawkops.asgi import EMERGENCY
 from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
@@ -260,3 +261,9 @@ def test_docs__our_own_page__shows_every_operation_and_asks_no_other_host(
     assert "https://" not in page
     assert client_as(viewer).get("/api/v1/openapi.json").json()["openapi"].startswith("3.")
     assert Client().get("/api/v1/openapi.json").status_code == 401
+
+
+def test_emergency_operations__have_the_emergency_pages_threads() -> None:
+    for operation in operations():
+        path = address(operation, {"run": "1", "series": "1", "release": "1"})
+        assert (EMERGENCY.match(path) is not None) is (operation["scope"] == Scope.KILL), path

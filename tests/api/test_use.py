@@ -57,6 +57,8 @@ class Pipeline:
         )
         said = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
         assert answer.status_code == status, said
+        assert "no-store" in answer["Cache-Control"]
+        assert not answer.cookies
         return said.decode() if answer["Content-Type"].startswith("text/csv") else json.loads(said)
 
     @property
@@ -103,6 +105,8 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     assert Run.objects.get(pk=run["run"]).subject["release"] == made["release"]
     assert api("POST", f"{place}/evidence/refresh", status=202)["asked"] is True
     api("GET", "demo/releases/999", status=404)
+    advance = api("GET", "demo/may-advance")
+    assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 22)
 
 
 def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:

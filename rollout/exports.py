@@ -1,0 +1,34 @@
+"""What a pipeline reads of a rollout: JUnit for whatever shows test results."""
+
+from xml.etree import ElementTree as xml
+
+from hawkops.core.verdicts import Verdict
+from hawkops.scripts.exports import UNFIT
+from rollout.selectors.advance import Advance
+
+
+def advance_junit(found: Advance) -> str:
+    """Return one test case for each line. Whatever does not pass fails (our own breakage is an error): it all blocks."""
+    errors = [line for line in found.lines if line.verdict is Verdict.ERROR]
+    suite = xml.Element(
+        "testsuite",
+        name=f"may_advance {found.release.environment}",
+        tests=str(len(found.lines)),
+        failures=str(len(found.blocking) - len(errors)),
+        errors=str(len(errors)),
+        skipped="0",
+    )
+    for line in found.lines:
+        case = xml.SubElement(suite, "testcase", classname=_fit(line.group), name=_fit(line.title))
+        if line.blocks:
+            tag = "error" if line.verdict is Verdict.ERROR else "failure"
+            said = xml.SubElement(case, tag, message=_fit(line.sentence), type=line.verdict.value)
+            said.text = _fit(f"{line.verdict.label}: {line.sentence}")
+    root = xml.Element("testsuites")
+    root.append(suite)
+    xml.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.tostring(root, encoding="unicode")}\n'
+
+
+def _fit(text: str) -> str:
+    return UNFIT.sub("\ufffd", text)
