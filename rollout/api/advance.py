@@ -19,6 +19,7 @@ class LineOut(Schema):
     title: str
     verdict: Verdict
     blocks: bool
+    waived: bool
     sentence: str
 
 
@@ -58,6 +59,7 @@ def advance_out(found: Advance) -> AdvanceOut:
                 title=line.title,
                 verdict=line.verdict,
                 blocks=line.blocks,
+                waived=line.waived,
                 sentence=line.sentence,
             )
             for line in found.lines

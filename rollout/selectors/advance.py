@@ -1,6 +1,6 @@
 """May the running release go on? One list of lines for page, API, command line and scheduler; every line must pass.
 
-What else must hold (time, sample, criteria, approval) joins as another source in `SOURCES`.
+The boxes of the checklist, then what the policy asks of the next phase: order, time, sample, criteria, people.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from hawkops.core.errors import NotFound
 from hawkops.core.verdicts import Verdict, worst
-from rollout.models import Release
+from rollout.models import PhaseRun, Release
+from rollout.selectors.phases import next_of
+from rollout.selectors.policy import BEFORE_START
 from rollout.selectors.releases import checklist, release_running
 
 
@@ -21,11 +23,12 @@ class Line:
     title: str
     verdict: Verdict
     sentence: str
+    waived: bool = False
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps the release where it is."""
-        return self.verdict is not Verdict.PASS
+        """Whether it keeps the release where it is: it does not pass, and is not waived."""
+        return self.verdict is not Verdict.PASS and not self.waived
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Advance:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the lines; only PASS lets the release go on."""
-        return worst([line.verdict for line in self.lines])
+        """The worst of the lines that are not waived; only PASS lets the release go on."""
+        return worst([line.verdict for line in self.lines if not line.waived])
 
     @property
     def blocking(self) -> tuple[Line, ...]:
@@ -50,7 +53,10 @@ class Advance:
         """One sentence."""
         name = f"{self.release.name} {self.release.app_version} in {self.release.environment}"
         if not self.blocking:
-            return f"{name} may go on: all {len(self.lines)} lines pass."
+            waived = sum(line.waived for line in self.lines)
+            return f"{name} may go on: all {len(self.lines)} lines pass" + (
+                f" or are waived ({waived})." if waived else "."
+            )
         return f"{name} may not go on: {len(self.blocking)} of {len(self.lines)} lines do not pass."
 
 
@@ -63,9 +69,28 @@ def may_advance(environment: str) -> Advance:
 
 
 def _boxes(release: Release) -> Iterator[Line]:
+    begun = PhaseRun.objects.filter(release=release).exists()
     for group in checklist(release):
         for row in group.rows:
-            yield Line(group.title, row.box.key, row.box.title, row.standing.verdict, row.standing.sentence)
+            if begun and row.box.by == BEFORE_START:
+                continue
+            said = row.standing
+            waived = f" Waived until {row.waiver.expires_at:%d %b}: {row.waiver.reason}." if row.waiver else ""
+            yield Line(
+                group.title, row.box.key, row.box.title, said.verdict, f"{said.sentence}{waived}", bool(row.waiver)
+            )
 
 
-SOURCES: tuple[Callable[[Release], Iterator[Line]], ...] = (_boxes,)
+def _policy(release: Release) -> Iterator[Line]:
+    """What the policy asks besides the gates. What only time or people bring is too little yet, not a failure."""
+    coming = next_of(release)
+    if coming is None:
+        return
+    title = f"Phase {coming.phase.number}: {coming.phase.title}" if coming.phase else "The end of the walk"
+    for need in coming.decision.needs:
+        if need.key != "gates":
+            waits = Verdict.INSUFFICIENT if need.key in ("time", "steps", "sample", "approval") else Verdict.FAIL
+            yield Line(title, need.key, need.title, Verdict.PASS if need.met else waits, need.sentence)
+
+
+SOURCES: tuple[Callable[[Release], Iterator[Line]], ...] = (_boxes, _policy)

@@ -1,8 +1,10 @@
 """Reading a release's phases: what is under way, how its criteria stand, and what is missing for the next one."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from django.conf import settings
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
@@ -14,7 +16,7 @@ from rollout.domain.phases import Audience, Judged, Progress
 from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_need, decide, gates_need
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
-from rollout.models import PhaseRun, Release
+from rollout.models import PhaseRun, Proposal, Release
 from rollout.selectors import census, flags, policy, releases, targeting
 
 UNDER_WAY = ("running", "paused")
@@ -100,6 +102,34 @@ def start_decision(release: Release, number: int, change: Raise, *, jump: bool =
     if asked.each_team:
         needs.append(approval_need(asked))
     return Decision(tuple(needs))
+
+
+@dataclass(frozen=True)
+class Next:
+    """What comes next on a walk: the phase (None for the walk's end), what it needs, and the proposal that waits."""
+
+    phase: Phase | None
+    decision: Decision
+    waiting: Proposal | None = None
+
+
+def next_of(release: Release) -> Next | None:
+    """Return what comes next, with everybody's yes so far; None when nothing does."""
+    if not release.running:
+        return None
+    phase = following(release)
+    if phase is None:
+        return Next(None, end_decision(release)) if run_under_way(release) else None
+    waiting = policy.proposed(release, phase.number)
+    asked = Raise(
+        release.environment,
+        frozenset(waiting.makers if waiting else ()),
+        policy.approvers(waiting) if waiting else (),
+        one_person=settings.ONE_PERSON_INSTALLATION,
+        freeze=policy.freeze(release.environment),
+    )
+    jump = bool(waiting and waiting.payload.get("jump"))
+    return Next(phase, start_decision(release, phase.number, asked, jump=jump), waiting)
 
 
 def end_decision(release: Release) -> Decision:

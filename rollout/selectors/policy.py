@@ -1,9 +1,10 @@
 """What the policy needs to know: freeze windows, plans that hold flags, and the gates that are open."""
 
 from hawkops.core import clock
+from hawkops.core.teams import Team
 from rollout.domain import gates
-from rollout.domain.policy import Freeze, Gate
-from rollout.models import FreezeWindow, PhaseRun, Release
+from rollout.domain.policy import Approver, Freeze, Gate
+from rollout.models import FreezeWindow, PhaseRun, Proposal, Release
 from rollout.selectors import releases
 
 # It speaks before the first phase only: a plan under way has raised a flag.
@@ -51,6 +52,19 @@ def gates_open(release: Release) -> tuple[Gate, ...]:
         for row in group.rows
         if row.blocks and not (begun and row.box.by == BEFORE_START)
     )
+
+
+def proposed(release: Release, number: int) -> Proposal | None:
+    """Return the open proposal to start a phase; None without one."""
+    return Proposal.objects.filter(
+        environment=release.environment, subject=f"phase:{release.pk}:{number}", state="open"
+    ).first()
+
+
+def approvers(proposal: Proposal) -> tuple[Approver, ...]:
+    """Return everybody whose yes to this edition of a proposal stands."""
+    standing = proposal.approvals.filter(edition=proposal.edition, fell_at=None)
+    return tuple(Approver(one.reference, one.by, frozenset(map(Team, one.teams))) for one in standing)
 
 
 def frozen_evidence(release: Release | None) -> dict[str, object]:

@@ -11,7 +11,7 @@ from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from rollout.domain.policy import Decision, Raise, approval_need, decide
-from rollout.domain.targeting import constraints, rule
+from rollout.domain.targeting import constraints, pinned_checked, rule, rules_checked, targeting_key_checked
 from rollout.models import Proposal, Release
 from rollout.selectors import phases as phase_selectors
 from rollout.services import flags, groups, phases, waivers
@@ -45,12 +45,35 @@ class Act:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of change: its title and subject in words, how it is carried out, and the lines it needs."""
+    """One kind of change: its title and subject in words, how it is carried out, and the lines it needs.
+
+    `takes` are the members of its payload with their types; a boolean is no number here.
+    """
 
     title: Callable[[str, Payload], str]
     subject: Callable[[str, Payload], str]
     carry_out: Callable[[Act, Payload], HistoryEntry | None]
     decision: Callable[[str, Payload, Authority], Decision]
+    takes: Mapping[str, type | tuple[type, ...]]
+    fit: Callable[[Payload], object] = lambda payload: None
+
+    def checked(self, payload: Payload) -> dict[str, Any]:
+        """Return a payload that can be carried out. Raises InvalidInput."""
+        if unknown := sorted(set(payload) - set(self.takes)):
+            raise InvalidInput(f"{unknown[0]!r} is not known here; it takes {', '.join(self.takes)}.")
+        for name, kinds in self.takes.items():
+            value = payload.get(name)
+            numeric = kinds is int or kinds is NUMBER
+            if not isinstance(value, kinds) or (numeric and isinstance(value, bool)):
+                raise InvalidInput(f"{name!r} is missing or is not what it should be.")
+        try:
+            self.fit(payload)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(f"The change can't be read: {error}.") from error
+        return dict(payload)
+
+
+NUMBER = (int, float)
 
 
 def _percentage(act: Act, payload: Payload) -> HistoryEntry | None:
@@ -182,60 +205,126 @@ def _phase_title(environment: str, payload: Payload) -> str:
     return f"{word} phase {phase.number}, {phase.title.lower()}, of {release.name} {release.app_version}"
 
 
+def _fit_rules(payload: Payload) -> None:
+    rules_checked(
+        tuple(rule(document) for document in payload["rules"]),
+        groups=frozenset(document["group"] for document in payload["rules"]),
+    )
+    pinned_checked(payload["pinned"])
+
+
+def _fit_variant(payload: Payload) -> None:
+    if payload["variant"] not in ("on", "off"):
+        raise InvalidInput("An override is on or off.")
+    constraints(payload.get("constraints", []))
+
+
+def _fit_keys(payload: Payload) -> None:
+    if not payload["keys"] or not all(isinstance(key, str) for key in payload["keys"]):
+        raise InvalidInput("Choose at least one override to lift.")
+
+
+def _fit_members(payload: Payload) -> None:
+    for member in payload["members"]:
+        targeting_key_checked(member if isinstance(member, str) else "")
+
+
+def _fit_percent(payload: Payload) -> None:
+    if not 0 <= payload["percent"] <= 100:
+        raise InvalidInput(f"{payload['percent']:g} % is not a percentage; use 0 to 100.")
+
+
+def _fit_waiver(payload: Payload) -> None:
+    waivers.owner_checked(payload["owner"])
+    at = datetime.fromisoformat(payload["expires_at"])
+    if at.tzinfo is None:
+        raise InvalidInput("Say the time with its zone: 2026-01-31T14:00:00+00:00.")
+    waivers.expiry_checked(at)
+
+
 KINDS: dict[str, Kind] = {
     "flag.percentage": Kind(
         lambda _environment, payload: f"{payload['key']} to {payload['percent']:g} %",
         _of_flag,
         _percentage,
         _of_flags(),
+        {"key": str, "percent": NUMBER, "expected_revision": int},
+        _fit_percent,
     ),
-    "flag.rules": Kind(lambda _environment, payload: f"New rules for {payload['key']}", _of_flag, _rules, _of_flags()),
+    "flag.rules": Kind(
+        lambda _environment, payload: f"New rules for {payload['key']}",
+        _of_flag,
+        _rules,
+        _of_flags(),
+        {"key": str, "rules": list, "pinned": dict, "expected_revision": int},
+        _fit_rules,
+    ),
     "flag.salt": Kind(
-        lambda _environment, payload: f"Salt {payload['key']} anew: {payload['salt']}", _of_flag, _salt, _of_flags()
+        lambda _environment, payload: f"Salt {payload['key']} anew: {payload['salt']}",
+        _of_flag,
+        _salt,
+        _of_flags(),
+        {"key": str, "salt": str, "expected_revision": int},
     ),
     "flag.override": Kind(
-        lambda _environment, payload: f"Force {payload['key']} {payload['variant']}", _of_flag, _override, _of_flags()
+        lambda _environment, payload: f"Force {payload['key']} {payload['variant']}",
+        _of_flag,
+        _override,
+        _of_flags(),
+        {"key": str, "variant": str},
+        _fit_variant,
     ),
     "flag.override_clear": Kind(
         lambda _environment, payload: f"Lift the override of {payload['key']}",
         _of_flag,
         _override_cleared,
         _of_flags(restores=True),
+        {"key": str},
     ),
     "flag.scoped_override": Kind(
         lambda _environment, payload: f"Force {payload['key']} {payload['variant']} for some devices",
         _of_flag,
         _scoped,
         _of_flags(),
+        {"key": str, "variant": str, "constraints": list},
+        _fit_variant,
     ),
     "flag.scoped_override_clear": Kind(
         lambda _environment, payload: f"Lift override {payload['number']} of {payload['key']}",
         _of_flag,
         _scoped_cleared,
         _of_flags(restores=True),
+        {"key": str, "number": int},
     ),
     "flag.reenable": Kind(
         lambda _environment, payload: f"Lift the overrides of {', '.join(payload['keys'])}",
         lambda _environment, payload: f"flag:{payload['keys'][0]}",
         _reenabled,
         _of_flags(restores=True),
+        {"keys": list},
+        _fit_keys,
     ),
     "group.members": Kind(
         lambda _environment, payload: f"{len(payload['members'])} devices in {payload['key']}",
         lambda _environment, payload: f"group:{payload['key']}",
         _members,
         _of_group,
+        {"key": str, "members": list, "expected_revision": int},
+        _fit_members,
     ),
     "phase.start": Kind(
         _phase_title,
         lambda _environment, payload: f"phase:{payload['release']}:{payload['number']}",
         _phase,
         _of_phase,
+        {"release": int, "number": int, "jump": bool},
     ),
     "waiver": Kind(
         lambda environment, payload: waivers.title(_release(environment, payload), payload["box"]),
         lambda _environment, payload: f"check:{payload['release']}:{payload['box']}",
         _waiver,
         _of_waiver,
+        {"release": int, "box": str, "owner": str, "expires_at": str},
+        _fit_waiver,
     ),
 }

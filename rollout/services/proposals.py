@@ -16,7 +16,7 @@ from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
-from rollout.domain.policy import Approver, Decision
+from rollout.domain.policy import Decision
 from rollout.models import Approval, Proposal
 from rollout.selectors import policy, releases
 from rollout.services.groups import digest
@@ -57,6 +57,7 @@ def proposal_make(
 ) -> Proposal:
     """Propose a change. Raises InvalidInput for what could never be carried out."""
     found = _kind(kind)
+    payload = found.checked(payload)
     title = found.title(environment, payload)
     _schedule_checked(scheduled_at)
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
@@ -98,8 +99,8 @@ def proposal_edit(
             raise Conflict("Somebody edited this proposal meanwhile. Look again: nothing is saved.")
         before = _state(locked)
         if payload is not None:
+            locked.payload = _kind(locked.kind).checked(payload)
             locked.title = _kind(locked.kind).title(locked.environment, payload)[:200]
-            locked.payload = dict(payload)
         locked.reason, locked.scheduled_at, locked.refusal = reason, scheduled_at, ""
         if _state(locked) == before:
             return locked
@@ -217,9 +218,7 @@ def proposal_withdraw(*, proposal: Proposal, actor: Actor, reason: str, request_
 
 def authority_of(proposal: Proposal) -> Authority:
     """Return by what right a proposal may be carried out: its makers and everybody's yes to this edition."""
-    standing = proposal.approvals.filter(edition=proposal.edition, fell_at=None)
-    approvers = tuple(Approver(one.reference, one.by, frozenset(map(Team, one.teams))) for one in standing)
-    return Authority(frozenset(proposal.makers), approvers)
+    return Authority(frozenset(proposal.makers), policy.approvers(proposal))
 
 
 def decision_of(proposal: Proposal) -> Decision:

@@ -19,7 +19,6 @@ from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
 from rollout.domain import gates
 from rollout.domain import phases as domain
-from rollout.domain.policy import Raise
 from rollout.domain.runbook import Phase
 from rollout.models import PhaseRun, Proposal, Release, ReleaseComment
 from rollout.selectors import census, policy, targeting
@@ -82,7 +81,6 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "overdue": release_selectors.runbook(found).next_review < now.date(),
         "comments": list(ReleaseComment.objects.filter(release=found)[:20]),
         "entries": release_selectors.walked(found)[:14],
-        "proposals": list(Proposal.objects.filter(environment=environment, state="open")),
         "freeze": policy.freeze(environment),
         "may_walk": can(request.user, environment, *MAY_WALK),
         "may_stop": can(request.user, environment, *MAY_STOP),
@@ -94,20 +92,9 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     }
     if run is not None:
         context |= _under_way(run, now)
-    if found.running and following is not None:
-        asked = Raise(environment, frozenset(), one_person=settings.ONE_PERSON_INSTALLATION, freeze=context["freeze"])
-        waiting = next((one for one in context["proposals"] if _starts(one, found, following.number)), None)
-        if waiting is not None:
-            context |= {"waiting": waiting, "decision": proposal_services.decision_of(waiting)}
-        else:
-            context["decision"] = selectors.start_decision(found, following.number, asked)
-    elif found.running and run is not None:
-        context["decision"] = selectors.end_decision(found)
+    if (coming := selectors.next_of(found)) is not None:
+        context |= {"waiting": coming.waiting, "decision": coming.decision}
     return render_page(request, "rollout/release.html", context)
-
-
-def _starts(proposal: Proposal, release: Release, number: int) -> bool:
-    return proposal.subject == f"phase:{release.pk}:{number}"
 
 
 def _under_way(run: PhaseRun, now: datetime) -> dict[str, Any]:

@@ -37,12 +37,12 @@ RELEASE = {
 class Pipeline:
     """A program with a token for everything in `demo`."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: str = "demo") -> None:
         flags_seed(actor=SYSTEM)
         groups_seed(actor=SYSTEM)
         runbook_import(actor=SYSTEM)
         self.token, self.secret = api_token_create(
-            environment="demo", name="pipeline", scopes=list(Scope), actor=SYSTEM
+            environment=environment, name="pipeline", scopes=list(Scope), actor=SYSTEM
         )
 
     def __call__(self, method: str, path: str, body: Any = None, *, status: int = 200, raw: str = "") -> Any:
@@ -106,7 +106,7 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     assert api("POST", f"{place}/evidence/refresh", status=202)["asked"] is True
     api("GET", "demo/releases/999", status=404)
     advance = api("GET", "demo/may-advance")
-    assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 22)
+    assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 28)
 
 
 def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
@@ -237,3 +237,54 @@ def test_session__with_the_forms_token__changes_in_the_persons_name(api: Pipelin
     token = client.cookies["hawkops_csrf"].value
     assert client.generic("POST", "/api/v1/demo/kill", headers={"X-CSRFToken": token}).status_code == 200
     assert api.last.actor == f"person:{operator.pk}"
+
+
+def test_walk__a_token_proposes_and_carries_out__but_never_says_yes(
+    person: Callable[..., Any], client_as: Callable[..., Client]
+) -> None:
+    api = Pipeline(environment="production")
+    made = api("POST", "production/releases", RELEASE, status=201)
+    place = f"production/releases/{made['release']}"
+    walk = api("GET", f"{place}/phases")
+    assert (walk["next_phase"], walk["phases"]) == (1, [])
+    assert {need["key"] for need in walk["needs"] if not need["met"]} == {"gates", "audience", "approval"}
+    refused = api("POST", f"{place}/phases", {"phase": 1, "reason": "Go"}, status=409)
+    assert "22 open" in refused["error"]
+
+    body = {"kind": "phase.start", "payload": {"release": made["release"], "number": 1, "jump": False}, "reason": "Go"}
+    proposal = api("POST", "production/proposals", body, status=201)
+    where = f"production/proposals/{proposal['proposal']}"
+    assert "Only a person" in api("POST", f"{where}/approve", {"edition": 1}, status=403)["error"]
+    signer = client_as(person("ana", Role.APPROVER))
+    said = signer.post(f"/api/v1/{where}/approve", {"edition": 1}, content_type="application/json").json()
+    assert [one["by"] for one in said["approvals"]] == ["ana"]
+    assert "Gates" in api("POST", f"{where}/apply", status=409)["error"]
+    assert api("GET", where)["refusal"]
+    assert api("POST", f"{where}/withdraw", {"reason": "Not yet"})["state"] == "withdrawn"
+    assert api("GET", "production/proposals")["proposals"][0]["state"] == "withdrawn"
+    raised = api("PUT", "production/flags/litert_enabled/percentage", {"percent": 1, "reason": "x"}, status=409)
+    assert "Gates: 22 open" in raised["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("moon", {}),
+        ("flag.percentage", {"key": "litert_enabled"}),
+        ("flag.percentage", {"key": "litert_enabled", "percent": True, "expected_revision": 1}),
+        ("flag.percentage", {"key": "litert_enabled", "percent": 101, "expected_revision": 1}),
+        ("flag.rules", {"key": "litert_enabled", "rules": [{}], "pinned": {}, "expected_revision": 1}),
+        ("flag.override", {"key": "litert_enabled", "variant": "maybe"}),
+        ("flag.override", {"key": "litert_enabled", "variant": "on", "more": 1}),
+        ("flag.reenable", {"keys": []}),
+        ("group.members", {"key": "internal_testers", "members": [1], "expected_revision": 1}),
+        ("waiver", {"release": 1, "box": "security_scan", "owner": "M", "expires_at": "2026-01-01"}),
+    ],
+)
+def test_proposal__unfit__is_refused_in_a_sentence_and_kept_nowhere(
+    api: Pipeline, kind: str, payload: dict[str, Any]
+) -> None:
+    seq = api.last.seq
+    said = api("POST", "demo/proposals", {"kind": kind, "payload": payload, "reason": "x"}, status=400)
+    assert said["error"]
+    assert api.last.seq == seq

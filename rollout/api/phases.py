@@ -1,0 +1,198 @@
+"""`/api/v1/ENVIRONMENT/releases/ID/phases`: where the walk stands, and its presses. The policy is the pages' own."""
+
+from datetime import datetime
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Schema
+
+from hawkops.accounts.api import asks, who
+from hawkops.core.access import Role, Scope
+from hawkops.core.api import Body
+from hawkops.core.verdicts import Verdict
+from rollout.api.releases import release_found
+from rollout.domain.policy import Decision
+from rollout.models import PhaseRun, Proposal, Release
+from rollout.selectors import phases as selectors
+from rollout.selectors import releases
+from rollout.services import phases as services
+from rollout.services.proposals import change_or_propose, proposal_make
+
+MAY_WALK = (Role.RELEASER,)
+MAY_STOP = (Role.RELEASER, Role.OPERATOR)
+
+router = Router(tags=["Phases"])
+
+
+class StartBody(Body):
+    """Which phase to start. A jump leaves out time, sample and criteria, and takes the yes of each team."""
+
+    phase: int
+    reason: str
+    jump: bool = False
+
+
+class WhyBody(Body):
+    """Why."""
+
+    reason: str
+
+
+class NeedOut(Schema):
+    """A line of what must be true, and what is missing when it isn't."""
+
+    key: str
+    title: str
+    met: bool
+    sentence: str
+
+
+class CriterionOut(Schema):
+    """A success criterion of the phase under way as it reads now."""
+
+    title: str
+    verdict: Verdict
+    in_scope: bool
+    sentence: str
+    criteria: list[str]
+
+
+class PhaseOut(Schema):
+    """A phase that was begun. `percents` are its steps, of its audience; `held` says why a step that is due waits."""
+
+    phase: int
+    state: str
+    percents: list[float]
+    steps_done: int
+    started_at: datetime
+    started_by: str
+    next_at: datetime | None
+    reached_at: datetime | None
+    ended_at: datetime | None
+    held: str
+
+
+class WalkOut(Schema):
+    """The walk of a release: phases begun, criteria of the one under way, and what the next one needs."""
+
+    release: int
+    phases: list[PhaseOut]
+    criteria: list[CriterionOut]
+    next_phase: int | None
+    proposal: int | None
+    needs: list[NeedOut]
+
+
+class StartedOut(Schema):
+    """Whether the phase has started, or the proposal that waits for people."""
+
+    started: bool
+    proposal: int | None
+
+
+@router.get("/{environment}/releases/{int:pk}/phases", response=WalkOut, **asks(Scope.READ))
+def phases(request: HttpRequest, environment: str, pk: int) -> WalkOut:
+    """Where the walk stands, and what the next phase needs."""
+    return _walk(release_found(environment, pk))
+
+
+@router.post(
+    "/{environment}/releases/{int:pk}/phases",
+    response={200: StartedOut, 202: StartedOut},
+    **asks(Scope.RELEASES_WRITE, *MAY_WALK),
+)
+def phase_start(
+    request: HttpRequest, response: HttpResponse, environment: str, pk: int, body: StartBody
+) -> tuple[int, StartedOut]:
+    """Start a phase. Where people must say yes first it is proposed, and the answer is 202 with the proposal."""
+    found = release_found(environment, pk)
+    payload = {"release": found.pk, "number": body.phase, "jump": body.jump}
+    if body.jump:
+        made = proposal_make(
+            kind="phase.start", environment=environment, payload=payload, reason=body.reason, **who(request)
+        )
+    else:
+        done = change_or_propose(
+            kind="phase.start", environment=environment, payload=payload, reason=body.reason, **who(request)
+        )
+        if not isinstance(done, Proposal):
+            return 200, StartedOut(started=True, proposal=None)
+        made = done
+    response["Location"] = f"/api/v1/{environment}/proposals/{made.pk}"
+    return 202, StartedOut(started=False, proposal=made.pk)
+
+
+@router.post("/{environment}/releases/{int:pk}/phases/pause", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_STOP))
+def phase_pause(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+    """Pause the phase under way: its next step waits and its time stands still."""
+    found = release_found(environment, pk)
+    services.phase_pause(release=found, reason=body.reason, **who(request))
+    return _walk(found)
+
+
+@router.post(
+    "/{environment}/releases/{int:pk}/phases/resume", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_WALK)
+)
+def phase_resume(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+    """Go on with the approved plan."""
+    found = release_found(environment, pk)
+    services.phase_resume(release=found, reason=body.reason, **who(request))
+    return _walk(found)
+
+
+@router.post("/{environment}/releases/{int:pk}/phases/abort", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_STOP))
+def phase_abort(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+    """End the walk: the phase's flag serves nobody, and the next start is phase 1."""
+    found = release_found(environment, pk)
+    services.phase_abort(release=found, reason=body.reason, **who(request))
+    return _walk(found)
+
+
+@router.post("/{environment}/releases/{int:pk}/complete", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_WALK))
+def release_complete(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+    """Say that the last phase has passed."""
+    found = release_found(environment, pk)
+    services.release_complete(release=found, reason=body.reason, **who(request))
+    return _walk(found)
+
+
+def needs_out(decision: Decision) -> list[NeedOut]:
+    """Return the lines of a decision."""
+    return [NeedOut(key=one.key, title=one.title, met=one.met, sentence=one.sentence) for one in decision.needs]
+
+
+def _walk(found: Release) -> WalkOut:
+    run, coming = selectors.run_under_way(found), selectors.next_of(found)
+    under_way = next((phase for phase in releases.runbook(found).phases if run and phase.number == run.number), None)
+    rows = selectors.criteria_rows(found, under_way) if under_way else []
+    return WalkOut(
+        release=found.pk,
+        phases=[_phase(one) for one in PhaseRun.objects.filter(release=found)],
+        criteria=[
+            CriterionOut(
+                title=row.title,
+                verdict=row.verdict,
+                in_scope=row.in_scope,
+                sentence=row.sentence,
+                criteria=list(row.links),
+            )
+            for row in rows
+        ],
+        next_phase=coming.phase.number if coming and coming.phase else None,
+        proposal=coming.waiting.pk if coming and coming.waiting else None,
+        needs=needs_out(coming.decision) if coming else [],
+    )
+
+
+def _phase(run: PhaseRun) -> PhaseOut:
+    return PhaseOut(
+        phase=run.number,
+        state=run.state,
+        percents=run.percents,
+        steps_done=run.step,
+        started_at=run.started_at,
+        started_by=run.started_by,
+        next_at=run.next_at,
+        reached_at=run.reached_at,
+        ended_at=run.ended_at,
+        held=run.held,
+    )
