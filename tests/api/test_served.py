@@ -54,7 +54,7 @@ def test_console__upload_larger_than_a_form_and_kill__over_http(console: str) ->
     file = "".join(f"device-{number:09d}-{'x' * 180}\n" for number in range(15_000))
     assert len(file) > 2_700_000
 
-    query = {"revision": group.revision, "reason": "Pilot"}
+    query: dict[str, str | int] = {"revision": group.revision, "reason": "Pilot"}
     assert client.put("/groups/crew/members.csv", params=query, content=file).status_code == 401
     client.headers["Authorization"] = f"Bearer {secret}"
     answer = client.put("/groups/crew/members.csv", params=query, content=file)

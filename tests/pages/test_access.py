@@ -66,6 +66,7 @@ PRESSES = {
 }
 PAGES = (
     "",
+    "api",
     "strip",
     "emergency",
     "flags",
