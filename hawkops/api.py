@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect
 from django.urls import Resolver404, URLPattern, URLResolver, path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -15,8 +15,11 @@ from ninja import NinjaAPI, Schema
 from ninja.operation import Operation
 
 from hawkops.accounts.api import asks, caller
-from hawkops.core.access import Scope
+from hawkops.core.access import Scope, requires
 from hawkops.core.api import StrictParser, refusal, refuse_in_sentences
+from hawkops.core.environments import Environment
+from hawkops.core.htmx import render_page
+from hawkops.core.middleware import ENVIRONMENT_COOKIE
 from hawkops.history.api import router as history
 from hawkops.scripts.api.routes import router as scripts
 from monitoring.api import router as monitoring
@@ -94,11 +97,19 @@ def document() -> dict[str, Any]:
 
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
+    """Go to the page in the environment looked at last."""
+    last = request.COOKIES.get(ENVIRONMENT_COOKIE, "")
+    return redirect("api_page", environment=last if last in list(Environment) else Environment.DEMO.value)
+
+
+@require_safe
+@requires()
+def page(request: HttpRequest, environment: str) -> HttpResponse:
     """Every operation on a plain page of our own: the usual viewers need scripts and styles that our policy refuses."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for operation in operations():
         groups.setdefault(operation["tags"][0], []).append(operation)
-    return render(request, "api.html", {"groups": groups, "description": DESCRIPTION})
+    return render_page(request, "api.html", {"groups": groups})
 
 
 def operations() -> Iterator[dict[str, Any]]:
@@ -111,8 +122,10 @@ def operations() -> Iterator[dict[str, Any]]:
                 **operation,
                 "method": method.upper(),
                 "path": address,
+                "short": address.removeprefix("/api/v1"),
                 "scope": operation["x-scope"],
                 "roles": operation["x-roles"],
+                "asked": [one for one in operation["parameters"] if one["in"] == "query"],
                 "body": schemas.get(_named(content.get("schema", {})), {}),
             }
 

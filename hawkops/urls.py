@@ -13,6 +13,7 @@ urlpatterns = [
     path("api/v1/", include(api.urlpatterns)),
     path("", include("hawkops.accounts.urls")),
     path("<str:environment>/", views.overview, name="overview"),
+    path("<str:environment>/api", api.page, name="api_page"),
     path("<str:environment>/strip", views.strip, name="strip"),
     path("<str:environment>/", include("hawkops.history.urls")),
     path("<str:environment>/", include("hawkops.scripts.urls")),

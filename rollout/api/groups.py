@@ -18,6 +18,8 @@ from rollout.selectors import groups as selectors
 from rollout.services import groups as services
 
 MAY_CHANGE = (Role.RELEASER,)
+UPLOAD = asks(Scope.FLAGS_WRITE, *MAY_CHANGE)
+UPLOAD["openapi_extra"]["requestBody"] = {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}
 
 router = Router(tags=["Target groups"])
 
@@ -119,7 +121,7 @@ def members_csv(request: HttpRequest, environment: str, key: str) -> StreamingHt
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
 
 
-@router.put("/{environment}/groups/{key}/members.csv", response=ChangedOut, **asks(Scope.FLAGS_WRITE, *MAY_CHANGE))
+@router.put("/{environment}/groups/{key}/members.csv", response=ChangedOut, **UPLOAD)
 def members_csv_set(
     request: HttpRequest, environment: str, key: str, reason: str, revision: Annotated[int, Query(ge=0, le=WHOLE_MOST)]
 ) -> ChangedOut:

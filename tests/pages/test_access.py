@@ -86,6 +86,7 @@ PRESSES = {
 }
 PAGES = (
     "",
+    "api",
     "strip",
     "emergency",
     "flags",
