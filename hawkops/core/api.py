@@ -30,6 +30,12 @@ class Body(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class ReasonBody(Body):
+    """Why."""
+
+    reason: str
+
+
 def fit(value: Any) -> Any:
     """Return a parsed value that the database can hold. Raises Malformed for texts that PostgreSQL refuses."""
     if isinstance(value, str):

@@ -64,6 +64,7 @@ VERB_GROUPS = (
     ("check.", "Checks and ticks"),
     ("evidence.", "Evidence"),
     ("release.", "Releases"),
+    ("runbook.", "Runbook"),
     ("key.", "Keys"),
     ("role.", "Roles"),
     ("person.", "People"),

@@ -8,7 +8,7 @@ from ninja import Query, Router, Schema
 
 from hawkops.accounts.api import asks, who
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body
+from hawkops.core.api import Body, ReasonBody
 from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.history.models import HistoryEntry
 from rollout.domain.evaluation import explain
@@ -84,12 +84,6 @@ class ScopedOverrideBody(OverrideBody):
     """One variant for the devices that meet every condition."""
 
     where: list[Where]
-
-
-class ReasonBody(Body):
-    """Why."""
-
-    reason: str
 
 
 class StopBody(Body):

@@ -7,7 +7,7 @@ from ninja import Router, Schema
 
 from hawkops.accounts.api import asks, who
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body
+from hawkops.core.api import Body, ReasonBody
 from hawkops.core.verdicts import Verdict
 from rollout.api.releases import release_found
 from rollout.domain.policy import Decision
@@ -31,12 +31,6 @@ class StartBody(Body):
     jump: bool = False
 
 
-class WhyBody(Body):
-    """Why."""
-
-    reason: str
-
-
 class NeedOut(Schema):
     """A line of what must be true, and what is missing when it isn't."""
 
@@ -46,7 +40,7 @@ class NeedOut(Schema):
     sentence: str
 
 
-class CriterionOut(Schema):
+class PhaseCriterionOut(Schema):
     """A success criterion of the phase under way as it reads now."""
 
     title: str
@@ -76,7 +70,7 @@ class WalkOut(Schema):
 
     release: int
     phases: list[PhaseOut]
-    criteria: list[CriterionOut]
+    criteria: list[PhaseCriterionOut]
     next_phase: int | None
     proposal: int | None
     needs: list[NeedOut]
@@ -122,7 +116,7 @@ def phase_start(
 
 
 @router.post("/{environment}/releases/{int:pk}/phases/pause", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_STOP))
-def phase_pause(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+def phase_pause(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> WalkOut:
     """Pause the phase under way: its next step waits and its time stands still."""
     found = release_found(environment, pk)
     services.phase_pause(release=found, reason=body.reason, **who(request))
@@ -132,7 +126,7 @@ def phase_pause(request: HttpRequest, environment: str, pk: int, body: WhyBody) 
 @router.post(
     "/{environment}/releases/{int:pk}/phases/resume", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_WALK)
 )
-def phase_resume(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+def phase_resume(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> WalkOut:
     """Go on with the approved plan."""
     found = release_found(environment, pk)
     services.phase_resume(release=found, reason=body.reason, **who(request))
@@ -140,7 +134,7 @@ def phase_resume(request: HttpRequest, environment: str, pk: int, body: WhyBody)
 
 
 @router.post("/{environment}/releases/{int:pk}/phases/abort", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_STOP))
-def phase_abort(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+def phase_abort(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> WalkOut:
     """End the walk: the phase's flag serves nobody, and the next start is phase 1."""
     found = release_found(environment, pk)
     services.phase_abort(release=found, reason=body.reason, **who(request))
@@ -148,7 +142,7 @@ def phase_abort(request: HttpRequest, environment: str, pk: int, body: WhyBody) 
 
 
 @router.post("/{environment}/releases/{int:pk}/complete", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_WALK))
-def release_complete(request: HttpRequest, environment: str, pk: int, body: WhyBody) -> WalkOut:
+def release_complete(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> WalkOut:
     """Say that the last phase has passed."""
     found = release_found(environment, pk)
     services.release_complete(release=found, reason=body.reason, **who(request))
@@ -168,7 +162,7 @@ def _walk(found: Release) -> WalkOut:
         release=found.pk,
         phases=[_phase(one) for one in PhaseRun.objects.filter(release=found)],
         criteria=[
-            CriterionOut(
+            PhaseCriterionOut(
                 title=row.title,
                 verdict=row.verdict,
                 in_scope=row.in_scope,

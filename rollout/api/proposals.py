@@ -9,7 +9,7 @@ from ninja import Router, Schema
 from hawkops.accounts.api import asks, who
 from hawkops.accounts.models import User
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body
+from hawkops.core.api import Body, ReasonBody
 from hawkops.core.errors import NotAllowed, NotFound
 from rollout.api.phases import NeedOut, needs_out
 from rollout.models import Proposal
@@ -30,16 +30,10 @@ class ProposalBody(Body):
     scheduled_at: datetime | None = None
 
 
-class YesBody(Body):
+class ApproveBody(Body):
     """The edition that was read, so that nobody says yes to what he has not seen."""
 
     edition: int
-
-
-class WithdrawBody(Body):
-    """Why."""
-
-    reason: str
 
 
 class ApprovalOut(Schema):
@@ -108,7 +102,7 @@ def proposal_make(
 @router.post(
     "/{environment}/proposals/{int:pk}/approve", response=ProposalOut, **asks(Scope.RELEASES_WRITE, Role.APPROVER)
 )
-def proposal_approve(request: HttpRequest, environment: str, pk: int, body: YesBody) -> ProposalOut:
+def proposal_approve(request: HttpRequest, environment: str, pk: int, body: ApproveBody) -> ProposalOut:
     """Say yes. A token is nobody: only a signed-in person may."""
     found = _found(environment, pk)
     if not isinstance(request.user, User):
@@ -128,7 +122,7 @@ def proposal_apply(request: HttpRequest, environment: str, pk: int) -> ProposalO
 @router.post(
     "/{environment}/proposals/{int:pk}/withdraw", response=ProposalOut, **asks(Scope.RELEASES_WRITE, *MAY_PROPOSE)
 )
-def proposal_withdraw(request: HttpRequest, environment: str, pk: int, body: WithdrawBody) -> ProposalOut:
+def proposal_withdraw(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> ProposalOut:
     """Take a proposal back."""
     found = _found(environment, pk)
     return _out(services.proposal_withdraw(proposal=found, reason=body.reason, **who(request)))

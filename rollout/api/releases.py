@@ -7,9 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
 
 from hawkops.accounts.api import asks, who
+from hawkops.accounts.models import User
 from hawkops.core.access import Role, Scope
 from hawkops.core.api import Body
-from hawkops.core.errors import NotFound
+from hawkops.core.errors import NotAllowed, NotFound
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.scripts.exports import run_document
 from rollout.domain import gates
@@ -179,6 +180,8 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> ChecklistOut:
 def check_tick(request: HttpRequest, environment: str, pk: int, check: str, body: TickBody) -> TickedOut:
     """Tick or untick a box by hand; one that ticks itself from evidence refuses."""
     found = release_found(environment, pk)
+    if not isinstance(request.user, User):
+        raise NotAllowed("A tick is a person's word: sign in. A program uploads evidence or runs the check.")
     moved = services.check_tick(
         release=found, box=check, ticked=body.ticked, note=body.note, link=body.link, **who(request)
     )

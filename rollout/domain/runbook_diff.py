@@ -72,12 +72,14 @@ def diff(before: Runbook, after: Runbook) -> tuple[Section, ...]:
     """Return the sections in which the versions differ, in the runbook's order; none when they say the same."""
     document: list[Line] = []
     sections = []
+    # a group keeps the name it had: a new title for it is no move of its boxes
+    names = {group.key: group.title for group in (*after.checklist, *before.checklist)}
     for field in fields(Runbook):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if field.name == "checklist":
             sections += [
                 Section("Groups of the checklist", tuple(_things([*map(_Heading.of, old)], [*map(_Heading.of, new)]))),
-                Section("Boxes and gates", tuple(_things(_placed(before), _placed(after)))),
+                Section("Boxes and gates", tuple(_things(_placed(before, names), _placed(after, names)))),
             ]
         elif _many(old) or _many(new):
             sections.append(Section(SECTIONS.get(field.name, _word(field.name).capitalize()), tuple(_things(old, new))))
@@ -124,8 +126,8 @@ class _Placed:
         return self.box.title
 
 
-def _placed(runbook: Runbook) -> list[_Placed]:
-    return [_Placed(group.title, box) for group, box in runbook.boxes()]
+def _placed(runbook: Runbook, names: dict[str, str]) -> list[_Placed]:
+    return [_Placed(names[group.key], box) for group, box in runbook.boxes()]
 
 
 def _many(value: Any) -> bool:
@@ -191,8 +193,11 @@ def _lines(name: str, old: Any, new: Any, prefix: str) -> Iterator[Line]:
         were, are = _named(old or ()), _named(new or ())
         for identity in [*are, *(one for one in were if one not in are)]:
             was, now = were.get(identity), are.get(identity)
-            inner = f"{label}, {_title(identity, now if now is not None else was)}: "
-            yield from _fields(was, now, inner)
+            inner = f"{label}, {_title(identity, now if now is not None else was)}"
+            if was is None or now is None:  # whole, it is one line
+                yield Line(inner, _whole(was), _whole(now))
+            else:
+                yield from _fields(was, now, f"{inner}: ")
         if moved := _order(were, are):
             yield Line(f"{label}, order", moved.before, moved.after)
     elif isinstance(old, tuple) or isinstance(new, tuple):
@@ -213,6 +218,14 @@ def _listed(label: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[
         yield Line(f"{label}, order", ", ".join(map(str, old)), ", ".join(map(str, new)))
     for index in range(max(len(gone), len(come))):
         yield Line(label, gone[index] if index < len(gone) else "", come[index] if index < len(come) else "")
+
+
+def _whole(item: Any) -> str:
+    """Say all that an item inside another one holds; its title when it holds nothing else."""
+    if item is None:
+        return ""
+    said = [line.after for line in _fields(None, item, "") if line.label not in ("key", "title")]
+    return ", ".join(said) or str(getattr(item, "title", "")) or "yes"
 
 
 def _word(name: str) -> str:

@@ -151,6 +151,7 @@ def _page(
     found = shown.version
     subject = f"runbook:{found.version}"
     signs, objection = _choices(request, shown)
+    listed = selectors.versions(environment)
     context = {
         "shown": shown,
         "runbook": shown.runbook,
@@ -165,7 +166,8 @@ def _page(
             for group in shown.runbook.checklist
         ],
         "boxes": len(list(shown.runbook.boxes())),
-        "others": [one.version for one in selectors.versions(environment) if one.version.pk != found.pk],
+        "others": [one.version for one in listed if one.version.pk != found.pk],
+        "in_force": next((one.version for one in listed if one.newest), None),
         "text": given if given is not None else bytes(found.text).decode("utf-8", errors="replace"),
         "digest": request.POST.get("digest", found.digest) if refusal else found.digest,
         "signs_for": signs,

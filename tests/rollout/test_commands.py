@@ -16,10 +16,11 @@ from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
 from rollout.domain.gates import Finding
-from rollout.models import CensusDevice, Release
+from rollout.models import CensusDevice, GroupMember, Release, TargetGroup
 from rollout.selectors.advance import may_advance
 from rollout.selectors.releases import runbook
 from rollout.services.flags import flags_seed
+from rollout.services.groups import groups_seed
 from rollout.services.releases import check_tick, evidence_record, release_seed, runbook_import
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +130,7 @@ def test_release_create__from_a_pipeline__pins_the_files_digest_and_refuses_a_se
 
 def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_path: Path) -> None:
     flags_seed(actor=SYSTEM)
+    groups_seed(actor=SYSTEM)
     runbook_import(actor=SYSTEM)
     none = typed("may_advance", "demo")
     assert (none.returncode, none.stdout) == (2, "")
@@ -143,11 +145,12 @@ def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_pa
     blocked = typed("may_advance", "demo", "--json", "--junit", str(file))
     assert blocked.returncode == 1, blocked.stderr
     said = json.loads(blocked.stdout)
-    assert (said["verdict"], said["may_advance"], len(said["lines"])) == ("FAIL", False, len(boxes))
+    total = len(boxes) + len({"order", "audience", "flag", "freeze"})
+    assert (said["verdict"], said["may_advance"], len(said["lines"])) == ("FAIL", False, total)
     suite = xml.parse(file).getroot()[0]
-    assert len(suite.findall("testcase")) == int(suite.get("tests", "0")) == len(boxes)
-    assert int(suite.get("failures", "0")) + int(suite.get("errors", "0")) == len(boxes)
-    reasons = {case.get("name"): case[0] for case in suite.findall("testcase")}
+    assert len(suite.findall("testcase")) == int(suite.get("tests", "0")) == total
+    assert int(suite.get("failures", "0")) + int(suite.get("errors", "0")) == len(boxes) + 1, "and nobody in the audience"
+    reasons = {case.get("name"): case[0] for case in suite.findall("testcase") if len(case)}
     assert (reasons[failed.title].get("type"), reasons[failed.title].get("message")) == ("FAIL", "3 of 5 ran <slow>.")
     assert {one.get("type") for one in reasons.values()} == {"FAIL", "NO_DATA"}
 
@@ -156,9 +159,15 @@ def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_pa
             evidence_record(release=release, box=box, finding=Finding(Verdict.PASS, "Seen."))
         else:
             check_tick(release=release, box=box.key, ticked=True, note="Seen.", link="", actor=SYSTEM)
+    key = "internal-1"
+    now = clock.now()
+    CensusDevice.objects.create(environment="demo", device_id=key, first_seen_at=now, last_seen_at=now)
+    GroupMember.objects.create(
+        group=TargetGroup.objects.get(environment="demo", key="internal_testers"), targeting_key=key
+    )
     assert may_advance("demo").verdict is Verdict.PASS
     green = typed("may_advance", "demo")
     assert green.returncode == 0, green.stderr
-    assert green.stdout.strip().endswith(f"may go on: all {len(boxes)} lines pass.")
+    assert green.stdout.strip().endswith(f"may go on: all {total} lines pass.")
     alone = typed("may_advance", "demo", "--junit", "-")
     assert xml.fromstring(alone.stdout)[0].get("failures") == "0"

@@ -59,6 +59,12 @@ def _below(*values: int) -> tuple[str, ...]:
     return tuple("below " + f"{value:,}".replace(",", "\u202f") for value in values)
 
 
+def test_diff__expectation_of_a_gate_gone__is_one_line() -> None:
+    fallback = "          - {key: fallback, title: Cloud fallback, metric: litert.fallback.duration, below: 2}\n"
+    _, lines = found(changed((fallback, "")), "Boxes and gates")["Performance tests"]
+    assert lines == (Line("expects, Cloud fallback", "litert.fallback.duration, below 2", ""),)
+
+
 def test_diff__box_added_removed_and_moved_to_another_group() -> None:
     box = TEXT[TEXT.index("      - key: compliance") : TEXT.index("  - key: infrastructure")]
     moved = TEXT.replace(box, "\n").replace("  - key: flags\n", f"{box}  - key: flags\n".replace("\n\n", "\n"), 1)
@@ -74,6 +80,13 @@ def test_diff__box_added_removed_and_moved_to_another_group() -> None:
     (section,) = diff(gone, BEFORE)
     assert [change.kind for change in section.changes] == [Kind.ADDED]
     assert Line("valid for", "", "30 d") in section.changes[0].lines
+
+
+def test_diff__group_renamed__is_one_change_and_no_move_of_its_boxes() -> None:
+    after = changed(("    title: Code quality gates", "    title: Quality"))
+    (section,) = diff(BEFORE, after)
+    assert section.title == "Groups of the checklist"
+    assert section.changes[0].lines == (Line("title", "Code quality gates", "Quality"),)
 
 
 def test_diff__phase__percentages_spans_and_criteria() -> None:

@@ -1,14 +1,18 @@
 """Versions of the runbook: imported as drafts, approved by three teams, adopted, exported; and the commands for it."""
 
+import importlib
 import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 
 from hawkops.accounts.models import User
@@ -119,6 +123,14 @@ def test_runbook_import__installed_before_texts_were_kept__takes_the_text_along(
     RunbookVersion.objects.update(text=b"")
     releases.runbook_import(actor=SYSTEM)
     assert selectors.text_of(selectors.version_row("1.0.0")) == CURRENT.read_bytes()
+
+
+def test_migration__versions_that_are_there__are_adopted_since_their_import(bundled: RunbookVersion) -> None:
+    RunbookVersion.objects.update(state="draft", adopted_at=None)
+    migration = importlib.import_module("rollout.migrations.0012_runbook_versions")
+    migration.adopt(apps, SimpleNamespace(connection=connection))
+    found = RunbookVersion.objects.get()
+    assert (found.state, found.adopted_at) == ("adopted", found.imported_at)
 
 
 def test_version_import__new__is_a_draft_that_no_release_pins(draft: RunbookVersion, author: User) -> None:
