@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hawkops.bench import changes, measures
+from rollout.models import Flag
 from rollout.selectors.flags import revision
 from tests.rollout.conftest import Gateway
 
@@ -27,6 +28,6 @@ def test_measures__small__say_their_figures_and_leave_no_override(
     changes.streams_measure(target, said.append, many=100, presses=1)
     assert said[3].startswith("100 idle event streams: ")
     assert "raw asyncio" in said[5]
-    assert not changes.Flag.objects.exclude(override_variant="").exists()
+    assert not Flag.objects.exclude(override_variant="").exists()
     # two kills answered, one told by the gateway and one by the raw loop, each lifted again
     assert revision("demo") == 1 + 2 * 4
