@@ -63,9 +63,9 @@ async def read_body(scope: dict[str, Any], receive: Any, *, limit_bytes: int) ->
         total += len(part)
         if total > limit_bytes:
             raise TooLarge(f"The body has more than {limit_bytes} bytes.")
-        parts.append(part)
         if not message.get("more_body"):
-            return b"".join(parts)
+            return b"".join((*parts, part)) if parts else bytes(part)
+        parts.append(part)
 
 
 class PatientReader:

@@ -12,7 +12,8 @@ PROBE_PREFIX = "hawkops.probe/"
 
 def bucket(salt: str, targeting_key: str) -> int:
     """Return the device's bucket, 0 to 99 999 (thousandths of a percent)."""
-    return (mmh3.hash(f"{salt}:{targeting_key}".encode(), seed=0, signed=False) * BUCKETS) >> 32
+    # seed 0, unsigned; it reads text as UTF-8
+    return (mmh3.hash(f"{salt}:{targeting_key}", 0, False) * BUCKETS) >> 32
 
 
 def included(salt: str, targeting_key: str, thousandths: int) -> bool:

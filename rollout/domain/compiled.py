@@ -76,17 +76,17 @@ class Compiled:
             for index in range(len(self.answers))
         ]
 
-    def places(self, context: Context) -> list[int]:
-        """Return the place of every flag's answer; without a key NOT_ELIGIBLE where one is needed."""
+    def places(self, key: str, said: Mapping[str, Any]) -> list[int]:
+        """Return the place of every flag's answer; without a targeting key NOT_ELIGIBLE where one is needed."""
         found = self._always.copy()
-        key, said = context.targeting_key, context.attributes
         for index, choose in self._chosen:
             found[index] = choose(key, said, found)
         return found
 
     def evaluate_all(self, context: Context) -> list[Evaluation]:
         """Evaluate every flag, as `evaluation.evaluate_all` does."""
-        return [answers.all[place] for answers, place in zip(self.answers, self.places(context), strict=True)]
+        places = self.places(context.targeting_key, context.attributes)
+        return [answers.all[place] for answers, place in zip(self.answers, places, strict=True)]
 
     def evaluate(self, key: str, context: Context) -> Evaluation:
         """Evaluate one flag, as `evaluation.evaluate` does. Raises UnknownFlag and KeyMissing as that."""

@@ -1,6 +1,7 @@
 """A snapshot's answers as bytes: each is encoded once, and a request only puts them together."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,6 @@ from hawkops.core.asgi import CORS, JSON, Headers
 from rollout.domain.compiled import SAFE, Compiled
 from rollout.domain.evaluation import Evaluation
 from rollout.domain.flags import ON, Snapshot
-from rollout.domain.targeting import Context
 
 # Fleets get few different answers in bulk; one that gets more has them encoded anew.
 BULKS_MOST = 4_096
@@ -95,9 +95,9 @@ class Answers:
         """The safe values, for a gateway that was cut off."""
         return self._made([SAFE] * len(self._leases))
 
-    def bulk(self, context: Context) -> Bulk:
+    def bulk(self, targeting_key: str, said: Mapping[str, Any]) -> Bulk:
         """Return what a device gets for all flags."""
-        places = self.compiled.places(context)
+        places = self.compiled.places(targeting_key, said)
         which = tuple([places[index] for index in self.compiled.depending])
         found = self._bulks.get(which)
         if found is None:

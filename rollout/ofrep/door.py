@@ -152,10 +152,9 @@ class OfrepDoor:
         context: dict[str, Any],
         _key: str,
     ) -> None:
-        seen = _seen(context)
-        targeting_key, revision = seen.targeting_key, answers.snapshot.revision
+        targeting_key, revision = context.get("targetingKey") or "", answers.snapshot.revision
         lease, spent = self._store.lease_seconds(), self._store.spent_seconds
-        bulk = answers.bulk(seen) if lease else answers.safe
+        bulk = answers.bulk(targeting_key, context) if lease else answers.safe
         plain = headers.get(b"user-agent", b"")[:11].lower() == b"ktor-client"
         stream = "" if plain else f"{scope.get('root_path', '')}{STREAM}?token={info.stream_token}"
         written = bulk.written(answers.headers(lease), lease, spent, stream)

@@ -34,7 +34,7 @@ def runbook_import(*, actor: Actor) -> RunbookVersion:
     """Import the bundled runbook; a text that was corrected since is taken over with an entry of its own.
 
     It is adopted at installation only: where people have versions of their own, another bundled one begins as a draft,
-    and a version that people wrote is left alone.
+    and a version that people wrote or adopted is left alone.
     """
     loaded = load()
     counts = {
@@ -45,8 +45,10 @@ def runbook_import(*, actor: Actor) -> RunbookVersion:
     with change(actor=actor, reason="Installation") as this:
         version = loaded.runbook.version
         found = RunbookVersion.objects.select_for_update(no_key=True).filter(version=version).first()
-        if found is not None and ((found.digest == loaded.digest and found.text) or found.makers):
-            return found
+        if found is not None:
+            peoples = bool(found.makers) or (found.adopted and found.approvals.exists())
+            if peoples or (found.digest == loaded.digest and found.text):
+                return found
         verb, before = "runbook.imported", None
         if found is None:
             found = RunbookVersion(version=version, made_by=actor.label)

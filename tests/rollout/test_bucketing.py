@@ -1,9 +1,14 @@
 """Buckets: published vectors, nested percentages, and an even spread."""
 
+import json
+from pathlib import Path
+
+import mmh3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout import domain
 from rollout.domain.bucketing import BUCKETS, bucket, included
 
 # bucket = (murmur3_x86_32(utf8(salt + ":" + key), 0) * 100000) >> 32, cross-checked with a second implementation below
@@ -44,6 +49,27 @@ def test_bucket__published_vector__equals_the_formula(salt: str, key: str) -> No
     assert bucket(salt, key) == murmur3(f"{salt}:{key}".encode()) * 100_000 >> 32
 
 
+def test_bucket__vectors_for_device_authors__equal_the_formula() -> None:
+    published = json.loads(Path(domain.__file__).with_name("bucket-vectors.json").read_text())
+    assert len(published["vectors"]) >= 10
+    for key, expected in published["vectors"]:
+        said = f"{published['salt']}:{key}".encode()
+        assert bucket(published["salt"], key) == (murmur3(said) * 100_000) >> 32 == expected
+
+
+@pytest.mark.parametrize(
+    "text,expected",
+    [
+        ("", 0),
+        ("test", 0xBA6BD213),
+        ("Hello, world!", 0xC0363E43),
+        ("The quick brown fox jumps over the lazy dog", 0x2E4FF723),
+    ],
+)
+def test_murmur3__vectors_published_for_seed_0__are_what_the_library_gives(text: str, expected: int) -> None:
+    assert mmh3.hash(text.encode(), seed=0, signed=False) == murmur3(text.encode()) == expected
+
+
 @pytest.mark.parametrize(
     "text,expected", [("ejOoVL", 0), ("bY9fO-", 1), ("SI7p-", 2**31 - 1), ("6LvT0", 2**31), ("ceQdGm", 2**32 - 1)]
 )
@@ -70,9 +96,10 @@ def test_included__everybody_and_nobody() -> None:
     assert not any(included("s", key, 0) for key in keys)
 
 
-def test_bucket__many_devices__spreads_evenly() -> None:
+@pytest.mark.parametrize("salt", ["even", "litert_enabled-1", "ü"])
+def test_bucket__many_devices__spreads_evenly(salt: str) -> None:
     counts = [0] * 100
     for number in range(100_000):
-        counts[bucket("even", f"device-{number}") // 1_000] += 1
+        counts[bucket(salt, f"device-{number}") // 1_000] += 1
     chi_square = sum((count - 1_000) ** 2 / 1_000 for count in counts)
     assert chi_square < 149.4  # 99.9 % of the distribution with 99 degrees of freedom

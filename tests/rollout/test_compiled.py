@@ -109,7 +109,7 @@ def test_compiled__any_flags_and_devices__answers_what_evaluation_answers(
 def test_compiled__single_and_bulk__agree(snapshot: Snapshot, context: Context) -> None:
     compiled = Compiled(snapshot)
     in_bulk = dict(zip(KEYS, compiled.evaluate_all(context), strict=True))
-    for key, place in zip(KEYS, compiled.places(context), strict=True):
+    for key, place in zip(KEYS, compiled.places(context.targeting_key, context.attributes), strict=True):
         if place != NOT_ELIGIBLE:
             assert compiled.evaluate(key, context) == in_bulk[key]
         else:
@@ -124,8 +124,28 @@ def test_compiled__what_does_not_depend_on_the_device__is_the_same_for_two(
     snapshot: Snapshot, one: Context, other: Context
 ) -> None:
     compiled = Compiled(snapshot)
-    first, second = compiled.places(one), compiled.places(other)
+    first, second = (compiled.places(each.targeting_key, each.attributes) for each in (one, other))
     assert all(first[i] == second[i] for i in range(len(first)) if i not in compiled.depending)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, BUCKETS), st.integers(0, BUCKETS), st.text("abc123", max_size=8))
+def test_compiled__raised_and_lowered__keeps_its_devices_and_returns_the_same(one: int, other: int, salt: str) -> None:
+    low, high = sorted((one, other))
+    fleet = [f"device-{number}" for number in range(200)]
+
+    def served(by_rule: bool, share: int) -> set[str]:
+        rule = (Rule("on", share),) if by_rule else ()
+        flag = Flag("f", FlagType.BOOLEAN, True, False, "off", 0 if by_rule else share, salt, rules=rule)
+        compiled = Compiled(Snapshot("demo", 1, {"f": flag}))
+        return {device for device in fleet if compiled.evaluate("f", Context(device)).variant == "on"}
+
+    for by_rule in (False, True):
+        before, raised = served(by_rule, low), served(by_rule, high)
+        assert before <= raised
+        assert served(by_rule, low) == before
+        assert served(by_rule, high) == raised
+    assert served(True, high) == served(False, high)
 
 
 def test_compiled__flags_that_require_each_other__fail_when_asked_and_leave_the_rest_alone() -> None:

@@ -119,6 +119,21 @@ def test_runbook_import__beside_versions_of_people__begins_as_a_draft(bundled: R
     assert release_selectors.runbook_latest() == bundled
 
 
+def test_runbook_import__text_that_people_wrote_or_adopted__is_left_alone(
+    bundled: RunbookVersion, signers: dict[Team, User]
+) -> None:
+    RunbookVersion.objects.update(version="0.9.0")
+    brought = releases.runbook_import(actor=SYSTEM)
+    for team, user in signers.items():
+        sign(brought, user, team)
+    RunbookVersion.objects.filter(pk=brought.pk).update(digest="what they signed")
+    assert releases.runbook_import(actor=SYSTEM).digest == "what they signed"
+    RunbookApproval.objects.all().delete()
+    assert releases.runbook_import(actor=SYSTEM).digest == brought.digest, "nobody stands for it: corrected"
+    RunbookVersion.objects.filter(pk=brought.pk).update(digest="theirs", makers=["person:1"])
+    assert releases.runbook_import(actor=SYSTEM).digest == "theirs"
+
+
 def test_runbook_import__installed_before_texts_were_kept__takes_the_text_along(bundled: RunbookVersion) -> None:
     RunbookVersion.objects.update(text=b"")
     releases.runbook_import(actor=SYSTEM)
