@@ -149,7 +149,9 @@ def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_pa
     assert (said["verdict"], said["may_advance"], len(said["lines"])) == ("FAIL", False, total)
     suite = xml.parse(file).getroot()[0]
     assert len(suite.findall("testcase")) == int(suite.get("tests", "0")) == total
-    assert int(suite.get("failures", "0")) + int(suite.get("errors", "0")) == len(boxes) + 1, "and nobody in the audience"
+    assert int(suite.get("failures", "0")) + int(suite.get("errors", "0")) == len(boxes) + 1, (
+        "and nobody in the audience"
+    )
     reasons = {case.get("name"): case[0] for case in suite.findall("testcase") if len(case)}
     assert (reasons[failed.title].get("type"), reasons[failed.title].get("message")) == ("FAIL", "3 of 5 ran <slow>.")
     assert {one.get("type") for one in reasons.values()} == {"FAIL", "NO_DATA"}
