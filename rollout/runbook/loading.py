@@ -8,6 +8,7 @@ from typing import Any
 from hawkops.core import located
 from hawkops.core.errors import InvalidInput
 from rollout.domain import runbook as domain
+from rollout.domain.reading import Unfit
 
 FOLDER = Path(__file__).parent
 CURRENT = FOLDER / "runbook-1.0.0.yaml"
@@ -36,6 +37,6 @@ def loads(text: bytes, *, name: str) -> Loaded:
     document = located.read(text, name=name)
     try:
         found = domain.runbook(document.data)
-    except domain.Unfit as unfit:
+    except Unfit as unfit:
         raise document.refusal(unfit.path, unfit.message) from unfit
     return Loaded(found, document.data, hashlib.sha256(text).hexdigest())
