@@ -24,6 +24,7 @@ HEARTBEAT_LATE = timedelta(seconds=60)
 NAV = (
     ("release", "rollout:release"),
     ("release", "rollout:checklist"),
+    ("release", "rollout:procedure"),
     ("flags", "rollout:flag"),
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rollout.views import flags, groups, releases
+from rollout.views import flags, groups, procedure, releases
 
 app_name = "rollout"
 urlpatterns = [
@@ -19,6 +19,13 @@ urlpatterns = [
     path("groups/<slug:key>/delete", groups.delete, name="group_delete"),
     path("releases", releases.releases, name="releases"),
     path("releases/create", releases.create, name="release_create"),
+    path("releases/<int:pk>/procedure", procedure.procedure, name="procedure"),
+    path("releases/<int:pk>/procedure/<str:step>/start", procedure.start, name="procedure_start"),
+    path("releases/<int:pk>/procedure/<str:step>/attest", procedure.attest, name="procedure_attest"),
+    path("releases/<int:pk>/procedure/<str:step>/flags", procedure.flags, name="procedure_flags"),
+    path("releases/<int:pk>/procedure/<str:step>/drill", procedure.drill, name="procedure_drill"),
+    path("releases/<int:pk>/procedure/<str:step>/skip", procedure.skip, name="procedure_skip"),
+    path("releases/<int:pk>/procedure/<str:step>/skip/approve", procedure.approve, name="procedure_approve"),
     path("releases/<int:pk>/checklist", releases.checklist, name="checklist"),
     path("releases/<int:pk>/checklist/refresh", releases.refresh, name="evidence_refresh"),
     path("releases/<int:pk>/checklist/<str:check>", releases.tick, name="tick"),

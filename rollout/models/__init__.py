@@ -3,6 +3,7 @@
 from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
+from rollout.models.procedure import ReleaseStep
 from rollout.models.release import Attestation, Evidence, Release, RunbookVersion
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Flag",
     "GroupMember",
     "Release",
+    "ReleaseStep",
     "RunbookVersion",
     "TargetGroup",
 ]
