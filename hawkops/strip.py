@@ -27,6 +27,7 @@ NAV = (
     ("proposals", "rollout:proposal"),
     ("release", "rollout:phase"),
     ("runbook", "rollout:runbook"),
+    ("release", "rollout:procedure"),
     ("flags", "rollout:flag"),
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),

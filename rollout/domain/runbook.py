@@ -1,28 +1,18 @@
-"""The runbook's shape: checklist, gates, phases. Read from plain data; what is wrong with it is said with its place."""
+"""The runbook's shape: checklist, deployment, phases. Read from plain data; what is wrong is said with its place."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from hawkops.core.errors import InvalidInput
+from rollout.domain import procedure
+from rollout.domain.procedure import ProcedurePhase, Step
+from rollout.domain.reading import Path, Reader, Unfit
 from rollout.domain.targeting import Constraint, constraint
-
-Path = tuple[str | int, ...]
-T = TypeVar("T")
-
-
-class Unfit(Exception):
-    """Something in the runbook can't be used as it is; `path` says where."""
-
-    def __init__(self, path: Path, message: str) -> None:
-        super().__init__(message)
-        self.path = path
-        self.message = message
 
 
 class Kind(StrEnum):
@@ -163,6 +153,7 @@ class Runbook:
     versions: tuple[Version, ...]
     checklist: tuple[Group, ...]
     phases: tuple[Phase, ...]
+    procedure: tuple[ProcedurePhase, ...] = ()
 
     def boxes(self) -> Iterator[tuple[Group, Box]]:
         """Go through all boxes in the runbook's order."""
@@ -174,123 +165,21 @@ class Runbook:
         """Find a box by its key."""
         return next(((group, box) for group, box in self.boxes() if box.key == key), None)
 
+    def steps(self) -> Iterator[Step]:
+        """Go through the steps of the deployment procedure in their order."""
+        for phase in self.procedure:
+            yield from phase.steps
+
 
 ENVIRONMENTS = ("production", "staging", "demo")
 STRATEGIES = ("TARGET_GROUPS", "HASH_BASED", "CAPABILITY_BASED", "GRADUAL")
-KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
-SPAN = re.compile(r"([1-9]\d{0,3})([smhd])")
-MOST = 1e15
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class _Reader:
-    """Takes members out of a mapping by type, and refuses what is left over: a misspelt name is never ignored."""
-
-    def __init__(self, value: Any, path: Path) -> None:
-        if not isinstance(value, Mapping):
-            raise Unfit(path, "must be a mapping")
-        self._value = value
-        self._path = path
-        self._left = set(value)
-
-    def take(self, name: str) -> tuple[Any, Path]:
-        self._left.discard(name)
-        return self._value.get(name), (*self._path, name)
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value, path = self.take(name)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, str) or not value.strip():
-            raise Unfit(path if name in self._value else self._path, f"needs {name}, a text")
-        return value
-
-    def key(self, name: str = "key") -> str:
-        value = self.text(name)
-        if not KEY.fullmatch(value):
-            raise Unfit((*self._path, name), f"{value!r} is not a key: small letters, digits and _")
-        return value
-
-    def one_of(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-        value = self.text(name, default)
-        if value and value not in allowed:
-            raise Unfit((*self._path, name), f"{value!r} is not one of {', '.join(allowed)}")
-        return value
-
-    def number(self, name: str) -> float | None:
-        value, path = self.take(name)
-        if value is None:
-            return None
-        # neither infinity nor NaN, which JSON lacks, nor a whole number that no float holds
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
-            raise Unfit(path, f"{name} must be a number, 0 or more")
-        return float(value)
-
-    def percent(self, name: str) -> float:
-        value = self.number(name)
-        if value is None or value > 100:
-            raise Unfit((*self._path, name) if name in self._value else self._path, f"needs {name}, from 0 to 100")
-        return value
-
-    def yes(self, name: str) -> bool:
-        value, path = self.take(name)
-        if value not in (None, True, False):
-            raise Unfit(path, f"{name} is true or false")
-        return bool(value)
-
-    def day(self, name: str) -> date:
-        value = self.text(name)
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise Unfit((*self._path, name), f"{value!r} is not a date; write 2025-01-09") from None
-
-    def span(self, name: str) -> timedelta:
-        value = self.text(name)
-        found = SPAN.fullmatch(value)
-        if found is None:
-            raise Unfit((*self._path, name), f"{value!r} is not a span; write 30m, 24h or 14d")
-        return timedelta(**{UNITS[found[2]]: int(found[1])})
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        value, path = self.take(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-            raise Unfit(path, f"{name} must be a list of texts")
-        return tuple(value)
-
-    def items(self, name: str, read: Callable[[Any, Path], T], *, needed: bool = True) -> tuple[T, ...]:
-        value, path = self.take(name)
-        if value is None and not needed:
-            return ()
-        if not isinstance(value, list) or (needed and not value):
-            raise Unfit(path if name in self._value else self._path, f"needs {name}, a list")
-        return tuple(read(one, (*path, index)) for index, one in enumerate(value))
-
-    def limit(self, name: str = "") -> Limit:
-        if not name:
-            return Limit(self.number("at_least"), self.number("below"))
-        value, path = self.take(name)
-        if value is None:
-            return Limit()
-        inner = _Reader(value, path)
-        found = inner.limit()
-        inner.end()
-        return found
-
-    def end(self) -> None:
-        """Refuse members that nobody took."""
-        if self._left:
-            name = min(str(one) for one in self._left)
-            raise Unfit((*self._path, name), f"{name!r} is not known here")
 
 
 def runbook(document: Any) -> Runbook:
     """Read a runbook from plain data. Raises Unfit with the path of the first thing that is wrong."""
-    whole = _Reader(document, ())
+    whole = Reader(document, ())
     value, path = whole.take("runbook")
-    about = _Reader(value, path)
+    about = Reader(value, path)
     found = Runbook(
         version=about.text("version"),
         title=about.text("title"),
@@ -305,6 +194,8 @@ def runbook(document: Any) -> Runbook:
         versions=whole.items("versions", _version),
         checklist=whole.items("checklist", _group),
         phases=whole.items("phases", _phase),
+        # a text from before the procedure has none
+        procedure=whole.items("procedure", procedure.phase, needed=False),
     )
     about.end()
     whole.end()
@@ -313,7 +204,7 @@ def runbook(document: Any) -> Runbook:
 
 
 def _version(value: Any, path: Path) -> Version:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     dated = reader.day("dated") if "dated" in value else None
     found = Version(reader.text("version"), dated, reader.text("author", ""), reader.text("changes"))
     reader.end()
@@ -321,7 +212,7 @@ def _version(value: Any, path: Path) -> Version:
 
 
 def _group(value: Any, path: Path) -> Group:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     found = Group(
         key=reader.key(),
         title=reader.text("title"),
@@ -334,7 +225,7 @@ def _group(value: Any, path: Path) -> Group:
 
 
 def _box(value: Any, path: Path) -> Box:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     found = Box(
         key=reader.key(),
         title=reader.text("title"),
@@ -347,7 +238,7 @@ def _box(value: Any, path: Path) -> Box:
         flags=reader.texts("flags"),
         metrics=reader.texts("metrics"),
         reason=reader.text("reason", ""),
-        limit=reader.limit("limits"),
+        limit=_limits(reader, "limits"),
         expects=reader.items("expects", _expectation, needed=False),
     )
     reader.end()
@@ -359,23 +250,37 @@ def _box(value: Any, path: Path) -> Box:
 
 
 def _expectation(value: Any, path: Path) -> Expectation:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     found = Expectation(
         key=reader.key(),
         title=reader.text("title"),
         metric=reader.text("metric", ""),
         backend=reader.one_of("backend", ("cpu", "gpu", "npu"), ""),
-        limit=reader.limit(),
+        limit=_limit(reader),
     )
     reader.end()
     return found
 
 
+def _limit(reader: Reader) -> Limit:
+    return Limit(reader.number("at_least"), reader.number("below"))
+
+
+def _limits(reader: Reader, name: str) -> Limit:
+    value, path = reader.take(name)
+    if value is None:
+        return Limit()
+    inner = Reader(value, path)
+    found = _limit(inner)
+    inner.end()
+    return found
+
+
 def _phase(value: Any, path: Path) -> Phase:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     number = reader.number("number")
     span_value, span_path = reader.take("lasts")
-    spans = _Reader(span_value, span_path)
+    spans = Reader(span_value, span_path)
     found = Phase(
         number=int(number or 0),
         title=reader.text("title"),
@@ -407,7 +312,7 @@ def _phase(value: Any, path: Path) -> Phase:
 
 
 def _phase_criterion(value: Any, path: Path) -> PhaseCriterion:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     found = PhaseCriterion(reader.text("title"), reader.texts("by"))
     reader.end()
     if not found.judged_by:
@@ -416,7 +321,7 @@ def _phase_criterion(value: Any, path: Path) -> PhaseCriterion:
 
 
 def _where(value: Any, path: Path) -> Constraint:
-    reader = _Reader(value, path)
+    reader = Reader(value, path)
     try:
         found = constraint(reader.text("attribute"), reader.text("is"), reader.text("value"))
     except InvalidInput as unfit:
@@ -437,3 +342,4 @@ def _distinct(found: Runbook) -> None:
     for index, phase in enumerate(found.phases[1:], start=1):
         if phase.from_percent != found.phases[index - 1].to_percent:
             raise Unfit(("phases", index, "from_percent"), "a phase begins where the one before it ended")
+    procedure.distinct(found.procedure)

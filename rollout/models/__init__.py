@@ -3,6 +3,7 @@
 from rollout.models.census import CensusDevice
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
+from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
 from rollout.models.runbook import RunbookApproval, RunbookVersion
@@ -20,6 +21,7 @@ __all__ = [
     "Proposal",
     "Release",
     "ReleaseComment",
+    "ReleaseStep",
     "RunbookApproval",
     "RunbookVersion",
     "TargetGroup",

@@ -9,6 +9,7 @@ from typing import Any
 from hawkops.core import located
 from hawkops.core.errors import InvalidInput
 from rollout.domain import runbook as domain
+from rollout.domain.reading import Unfit
 
 FOLDER = Path(__file__).parent
 CURRENT = FOLDER / "runbook-1.0.0.yaml"
@@ -40,7 +41,7 @@ def loads(text: bytes, *, name: str) -> Loaded:
     document = located.read(text, name=name)
     try:
         found = domain.runbook(document.data)
-    except domain.Unfit as unfit:
+    except Unfit as unfit:
         raise document.refusal(unfit.path, unfit.message) from unfit
     if not VERSION.fullmatch(found.version):
         wrong = f"{found.version!r} is not a version; write 1.0.2, at most 20 characters"

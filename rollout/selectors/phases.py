@@ -17,7 +17,7 @@ from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_ne
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
 from rollout.models import PhaseRun, Proposal, Release
-from rollout.selectors import census, flags, policy, releases, targeting
+from rollout.selectors import census, flags, policy, procedure, releases, targeting
 
 UNDER_WAY = ("running", "paused")
 
@@ -95,6 +95,8 @@ def start_decision(release: Release, number: int, change: Raise, *, jump: bool =
     if not jump:
         needs += _ending(run, now)
     needs.append(gates_need(policy.gates_open(release)))
+    if not reached:
+        needs.append(_procedure(release))
     needs += _audience(release, phase)
     needs += _clear(release, phase)
     asked = replace(change, each_team=jump or release.environment == PRODUCTION, gates=None, plan="")
@@ -161,6 +163,14 @@ def _ending(run: PhaseRun | None, now: datetime) -> Iterable[Need]:
         return (Need("paused", "Pause", False, f"Phase {run.number} is paused; resume it first."),)
     before = progress(run, now=now)
     return domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
+
+
+def _procedure(release: Release) -> Need:
+    found = procedure.procedure(release)
+    total, missing = found.summary.total, procedure.unmet(release)
+    more = f" And {len(missing) - 3} more." if len(missing) > 3 else ""
+    sentence = " ".join(missing[:3]) + more if missing else "Every deployment step is done or skipped."
+    return Need("procedure", "Deployment", not missing, sentence, f"{total - len(missing)} of {total} steps")
 
 
 def _audience(release: Release, phase: Phase) -> Iterable[Need]:

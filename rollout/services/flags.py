@@ -20,6 +20,8 @@ from rollout.services.raising import Authority
 
 LITERT = "litert_enabled"
 SCOPED_MOST = 10
+# the runbook's reason of a drill
+DRILL = "Pre-deployment test"
 FALLBACK = "ai_fallback_to_cloud"
 BACKENDS = {
     "gpu": "litert_gpu_backend",
@@ -424,6 +426,11 @@ def reenable(
     )
 
 
+def _only_a_drill(flag: Flag, reason: str) -> bool:
+    """Say whether what is in force is a drill that a press in earnest takes over, so that the drill's end leaves it alone."""
+    return flag.override_reason == DRILL != reason
+
+
 def _overrides_set(
     *,
     environment: str,
@@ -441,7 +448,11 @@ def _overrides_set(
     reason = reason.strip()[:300]
     with change(actor=actor, environment=environment, reason=reason, request_id=request_id, cause=cause) as this:
         state, flags = flags_locked(environment, wanted)
-        moving = [flag for key, flag in flags.items() if flag.override_variant != wanted[key]]
+        moving = [
+            flag
+            for key, flag in flags.items()
+            if flag.override_variant != wanted[key] or (wanted[key] and _only_a_drill(flag, reason))
+        ]
         if not moving:
             return None
         before = {flag.key: flag.state() for flag in moving}

@@ -21,7 +21,7 @@ from rollout.domain import gates
 from rollout.domain import phases as domain
 from rollout.domain.runbook import Phase
 from rollout.models import PhaseRun, Proposal, Release, ReleaseComment
-from rollout.selectors import census, policy, targeting
+from rollout.selectors import census, policy, procedure, targeting
 from rollout.selectors import phases as selectors
 from rollout.selectors import releases as release_selectors
 from rollout.services import phases as services
@@ -82,6 +82,7 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "comments": list(ReleaseComment.objects.filter(release=found)[:20]),
         "entries": release_selectors.walked(found)[:14],
         "freeze": policy.freeze(environment),
+        "procedure": procedure.procedure(found).summary,
         "may_walk": can(request.user, environment, *MAY_WALK),
         "may_stop": can(request.user, environment, *MAY_STOP),
         "one_person": settings.ONE_PERSON_INSTALLATION,

@@ -110,7 +110,7 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     assert api("POST", f"{place}/evidence/refresh", status=202)["asked"] is True
     api("GET", "demo/releases/999", status=404)
     advance = api("GET", "demo/may-advance")
-    assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 26)
+    assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 27)
 
 
 def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
@@ -251,7 +251,7 @@ def test_walk__a_token_proposes_and_carries_out__but_never_says_yes(
     place = f"production/releases/{made['release']}"
     walk = api("GET", f"{place}/phases")
     assert (walk["next_phase"], walk["phases"]) == (1, [])
-    assert {need["key"] for need in walk["needs"] if not need["met"]} == {"gates", "audience", "approval"}
+    assert {need["key"] for need in walk["needs"] if not need["met"]} == {"gates", "procedure", "audience", "approval"}
     refused = api("POST", f"{place}/phases", {"phase": 1, "reason": "Go"}, status=409)
     assert "22 open" in refused["error"]
 

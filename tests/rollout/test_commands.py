@@ -22,6 +22,7 @@ from rollout.selectors.releases import runbook
 from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import check_tick, evidence_record, release_seed, runbook_import
+from tests.rollout.walking import procedure_behind
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = Actor.system("test")
@@ -145,12 +146,12 @@ def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_pa
     blocked = typed("may_advance", "demo", "--json", "--junit", str(file))
     assert blocked.returncode == 1, blocked.stderr
     said = json.loads(blocked.stdout)
-    total = len(boxes) + len({"order", "audience", "flag", "freeze"})
+    total = len(boxes) + len({"order", "procedure", "audience", "flag", "freeze"})
     assert (said["verdict"], said["may_advance"], len(said["lines"])) == ("FAIL", False, total)
     suite = xml.parse(file).getroot()[0]
     assert len(suite.findall("testcase")) == int(suite.get("tests", "0")) == total
-    assert int(suite.get("failures", "0")) + int(suite.get("errors", "0")) == len(boxes) + 1, (
-        "and nobody in the audience"
+    assert int(suite.get("failures", "0")) + int(suite.get("errors", "0")) == len(boxes) + 2, (
+        "nobody in the audience, no step done"
     )
     reasons = {case.get("name"): case[0] for case in suite.findall("testcase") if len(case)}
     assert (reasons[failed.title].get("type"), reasons[failed.title].get("message")) == ("FAIL", "3 of 5 ran <slow>.")
@@ -161,6 +162,7 @@ def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_pa
             evidence_record(release=release, box=box, finding=Finding(Verdict.PASS, "Seen."))
         else:
             check_tick(release=release, box=box.key, ticked=True, note="Seen.", link="", actor=SYSTEM)
+    procedure_behind(release)
     key = "internal-1"
     now = clock.now()
     CensusDevice.objects.create(environment="demo", device_id=key, first_seen_at=now, last_seen_at=now)
