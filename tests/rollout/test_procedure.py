@@ -224,7 +224,7 @@ def test_step_start__that_changes_something__goes_by_its_dry_run_and_follows_its
 
 def test_step_skip__production__takes_a_second_person_who_did_not_ask(begin: Callable[..., Release]) -> None:
     release = begin()
-    asked = {"release": release, "step": "monitoring_deployed"}
+    asked: dict[str, Any] = {"release": release, "step": "monitoring_deployed"}
     seq = Head.objects.get().seq
     with pytest.raises(InvalidInput, match="Say why"):
         services.step_skip_ask(**asked, reason=" ", actor=ASKER)
