@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rollout.views import flags, groups, proposals, releases, runbooks, walk
+from rollout.views import flags, groups, procedure, proposals, releases, runbooks, walk
 
 app_name = "rollout"
 urlpatterns = [

@@ -427,7 +427,7 @@ def reenable(
 
 
 def _only_a_drill(flag: Flag, reason: str) -> bool:
-    """Say whether what is in force is a drill that a press in earnest takes over, so that the drill's end leaves it alone."""
+    """Say whether what is in force is a drill, which a press in earnest takes over: its end leaves that alone."""
     return flag.override_reason == DRILL != reason
 
 

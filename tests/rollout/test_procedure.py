@@ -28,7 +28,6 @@ from rollout.services.flags import (
     SWITCHES,
     flag_override_clear,
     flag_override_set,
-    flag_percentage_set,
     flags_seed,
     kill,
 )
@@ -39,6 +38,11 @@ TEXT = CURRENT.read_text(encoding="utf-8")
 
 
 # ---- the runbook's data ----
+
+
+def stands(key: str, **fields: Any) -> None:
+    """Let a flag of production be like this, as data that is there."""
+    Flag.objects.filter(environment="production", key=key).update(**fields)
 
 
 def test_load__procedure__is_the_runbooks_three_phases_in_its_order() -> None:
@@ -273,7 +277,7 @@ def test_step_attest__settings_changed_meanwhile__are_not_confirmed_and_open_it_
     services.step_attest(release=release, step=key, digest=now.digest, note="as in the sheet", actor=ASKER)
     assert verbs(seq) == ["step.attested"]
     assert row(release, key).state is StepState.DONE
-    flag_percentage_set(environment="production", key="litert_enabled", percent=5, actor=SYSTEM, reason="x")
+    stands("litert_enabled", thousandths=5_000)
     assert row(release, key).state is StepState.DONE, "percentages belong to the rollout"
     settings.CLOUD_AI_URL = "https://user:secret@cloud.example/v1"
     moved = row(release, key)
@@ -287,7 +291,7 @@ def test_step_attest__settings_changed_meanwhile__are_not_confirmed_and_open_it_
 def test_step_flags__sets_four_to_zero_in_one_change(begin: Callable[..., Release]) -> None:
     release = begin()
     for flag in LITERT_FLAGS[:2]:
-        flag_percentage_set(environment="production", key=flag, percent=5, actor=SYSTEM, reason="x")
+        stands(flag, thousandths=5_000)
     skipped_before(release, "flags_initialised")
     seq, before = Head.objects.get().seq, revision("production")
     services.step_flags(release=release, step="flags_initialised", actor=ASKER)
@@ -299,8 +303,8 @@ def test_step_flags__sets_four_to_zero_in_one_change(begin: Callable[..., Releas
 
 def test_step_flags__one_forced_on__is_refused_and_lowers_none(begin: Callable[..., Release]) -> None:
     release = begin()
-    flag_percentage_set(environment="production", key=LITERT_FLAGS[1], percent=5, actor=SYSTEM, reason="x")
-    flag_override_set(environment="production", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
+    stands(LITERT_FLAGS[1], thousandths=5_000)
+    stands("litert_enabled", override_variant="on")
     skipped_before(release, "flags_initialised")
     seq = Head.objects.get().seq
     with pytest.raises(Conflict, match="litert_enabled is forced on"):
