@@ -21,5 +21,11 @@ def last_line_id(environment: str = "") -> int:
     return _of(environment).order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
+def last_crash(environment: str, app_version: str) -> LogLine | None:
+    """Return the newest crash of a version of the app (empty: of any) that is still kept; None without one."""
+    found = LogLine.objects.filter(environment=environment, crash=True)
+    return (found.filter(app_version=app_version) if app_version else found).order_by("-pk").first()
+
+
 def _of(environment: str) -> QuerySet[LogLine]:
     return LogLine.objects.filter(environment=environment) if environment else LogLine.objects.all()

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rollout.evidence import assignment, chain, cloud, flags, runs, telemetry
+from rollout.evidence import assignment, chain, cloud, flags, logs, runs, targets, telemetry
 from rollout.evidence.shape import Check
 
 CHECKS: dict[str, Check] = {
@@ -14,6 +14,9 @@ CHECKS: dict[str, Check] = {
     "cloud_fallback": Check(cloud.cloud_fallback, every=timedelta(minutes=10)),
     "audit_logging": Check(chain.audit_logging),
     "metrics_collection": Check(telemetry.metrics_collection),
+    "log_aggregation": Check(logs.log_aggregation, every=timedelta(hours=1)),
+    "crash_reporting": Check(logs.crash_reporting),
+    "targets_validated": Check(targets.targets_validated),
     "flags_at_zero": Check(flags.flags_at_zero),
     "kill_switches": Check(flags.kill_switches),
     "hash_assignment": Check(assignment.hash_assignment, every=timedelta(minutes=10)),

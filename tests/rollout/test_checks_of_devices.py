@@ -1,0 +1,85 @@
+"""Checks that hear devices: marked log lines through the real door, crashes of a build, throughput targets."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hawkops.core import clock
+from hawkops.core.verdicts import Verdict
+from monitoring.models import LogLine
+from monitoring.services.criteria import criteria_seed
+from rollout.evidence import logs
+from rollout.models import Release
+from tests.monitoring.rows import seen, stored
+from tests.rollout.conftest import Gateway
+from tests.rollout.test_checks import SYSTEM, ask
+from tests.rollout.test_checks import begin as begin
+
+Begin = Callable[..., Release]
+
+
+def crash(version: str, *, environment: str = "staging", simulated: bool = False, days: int = 0) -> None:
+    """Keep a crash as the door would."""
+    at = clock.now() - timedelta(days=days)
+    LogLine.objects.create(
+        environment=environment,
+        at=at,
+        received_at=at,
+        app_version=version,
+        severity=21,
+        event_name="device.crash",
+        exception_type="java.lang.IllegalStateException",
+        crash=True,
+        simulated=simulated,
+    )
+
+
+@pytest.mark.fresh_database
+def test_log_aggregation__a_marked_line__is_found_again_behind_the_live_door(
+    gateway: Gateway, begin: Begin, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.GATEWAY_URL = gateway.url
+    release = begin("staging")
+    found = ask(release, "log_aggregation")
+    assert found.verdict is Verdict.PASS, found.sentence
+    assert LogLine.objects.get().body.startswith("hawkops probe ")
+    monkeypatch.setattr(logs, "FOUND_WITHIN_SECONDS", 0)
+    assert ask(release, "log_aggregation").verdict is Verdict.FAIL
+    settings.GATEWAY_URL = "http://127.0.0.1:9"
+    assert ask(release, "log_aggregation").verdict is Verdict.ERROR
+
+
+@pytest.mark.django_db
+def test_crash_reporting__of_this_build__passes_and_of_another_fails(begin: Begin) -> None:
+    release = begin("staging")
+    assert ask(release, "crash_reporting").verdict is Verdict.NO_DATA
+    crash("2.3.0")
+    other = ask(release, "crash_reporting")
+    assert (other.verdict, "2.3.0" in other.sentence) == (Verdict.FAIL, True)
+    crash("2.4.0", days=3)
+    found = ask(release, "crash_reporting")
+    assert found.verdict is Verdict.PASS
+    assert found.expires_at is not None
+    assert found.expires_at < clock.now() + timedelta(days=12)
+    crash("2.4.0", simulated=True)
+    assert ask(release, "crash_reporting").subject["simulated"] is True
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("speed", "verdict"), [(900.0, Verdict.PASS), (100.0, Verdict.FAIL)])
+def test_targets_validated__reference_devices__against_their_profile(
+    begin: Begin, speed: float, verdict: Verdict
+) -> None:
+    criteria_seed(actor=SYSTEM)
+    release = begin("staging", backends=["cpu", "gpu"])
+    assert ask(release, "targets_validated").verdict is Verdict.NO_DATA
+    at = clock.now() - timedelta(minutes=5)
+    for name in ("litert.prefill.throughput", "litert.inferences"):
+        outcome = "ok" if name == "litert.inferences" else ""
+        stored(name, [speed] * 80, at, environment="staging", device_class="snapdragon-8-gen3", outcome=outcome)
+    seen("ref-1", at, environment="staging", device_class="snapdragon-8-gen3")
+    found = ask(release, "targets_validated")
+    assert found.verdict is verdict, found
+    assert "1 not in scope" in found.sentence
