@@ -63,7 +63,11 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Box:
-    """One box of the checklist. `by` names the check that ticks it; without one a person does."""
+    """One box of the checklist. `by` names the check that ticks it; without one a person does.
+
+    `arguments` are what its scripts run with, by name; runs with others don't decide it. A box without
+    any hears every run.
+    """
 
     key: str
     title: str
@@ -73,6 +77,7 @@ class Box:
     comes_with: str
     valid_for: timedelta
     scripts: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     reason: str = ""
@@ -260,6 +265,18 @@ class _Reader:
             raise Unfit(path, f"{name} must be a list of texts")
         return tuple(value)
 
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        value, path = self.take(name)
+        if value is None:
+            return ()
+        if not isinstance(value, Mapping):
+            raise Unfit(path, f"{name} must be a mapping")
+        for key, text in value.items():
+            # `on` and `1` are no texts in YAML, and a script takes texts
+            if not isinstance(key, str) or not isinstance(text, str) or not text.strip():
+                raise Unfit((*path, key), f"{key!r} needs a text in quotation marks")
+        return tuple(value.items())
+
     def items(self, name: str, read: Callable[[Any, Path], T], *, needed: bool = True) -> tuple[T, ...]:
         value, path = self.take(name)
         if value is None and not needed:
@@ -344,6 +361,7 @@ def _box(value: Any, path: Path) -> Box:
         comes_with=reader.text("comes_with", ""),
         valid_for=reader.span("valid_for"),
         scripts=reader.texts("scripts"),
+        arguments=reader.pairs("arguments"),
         flags=reader.texts("flags"),
         metrics=reader.texts("metrics"),
         reason=reader.text("reason", ""),

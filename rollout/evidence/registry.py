@@ -11,6 +11,7 @@ CHECKS: dict[str, Check] = {
     "backend_switching": Check(runs.backend_switching),
     "performance_tests": Check(runs.performance_tests),
     "script_passed": Check(runs.script_passed),
+    "model_script_passed": Check(runs.model_script_passed),
     "cloud_fallback": Check(cloud.cloud_fallback, every=timedelta(minutes=10)),
     "audit_logging": Check(chain.audit_logging),
     "metrics_collection": Check(telemetry.metrics_collection),
