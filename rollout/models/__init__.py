@@ -6,6 +6,7 @@ from rollout.models.group import GroupMember, TargetGroup
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
 from rollout.models.runbook import RunbookApproval, RunbookVersion
+from rollout.models.scan import ScanUpload
 
 __all__ = [
     "Approval",
@@ -22,6 +23,7 @@ __all__ = [
     "ReleaseComment",
     "RunbookApproval",
     "RunbookVersion",
+    "ScanUpload",
     "TargetGroup",
     "Waiver",
 ]
