@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rollout.views import flags, groups, procedure, proposals, releases, runbooks, walk
+from rollout.views import flags, groups, procedure, proposals, releases, runbooks, scans, walk
 
 app_name = "rollout"
 urlpatterns = [
@@ -34,6 +34,7 @@ urlpatterns = [
     path("releases/<int:pk>/phases/abort", walk.phase_abort, name="phase_abort"),
     path("releases/<int:pk>/complete", walk.complete, name="release_complete"),
     path("releases/<int:pk>/comments", walk.comment, name="release_comment"),
+    path("releases/<int:pk>/scans", scans.upload, name="scan_upload"),
     path("proposals", proposals.proposals, name="proposals"),
     path("proposals/<int:pk>", proposals.proposal, name="proposal"),
     path("proposals/<int:pk>/approve", proposals.approve, name="proposal_approve"),

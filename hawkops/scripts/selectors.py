@@ -1,10 +1,17 @@
 """Reading runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from django.db.models import Q
+
+from hawkops.core.errors import InvalidInput
+from hawkops.scripts.catalogue import Script
 from hawkops.scripts.models import Run, RunOutput, Schedule, State
+from hawkops.scripts.own import script
 from hawkops.scripts.repeats import Flakiness
 
 ENDED = [state.value for state in State if state not in (State.QUEUED, State.RUNNING)]
@@ -19,17 +26,32 @@ def runs(environment: str, name: str = "", *, limit: int = 30) -> list[Run]:
     return list((found.filter(script=name) if name else found)[:limit])
 
 
-def runs_deciding(environment: str, name: str) -> list[Run]:
+def runs_deciding(environment: str, name: str, arguments: Mapping[str, str] | None = None) -> list[Run]:
     """Return the runs that speak for a script: the newest that has ended, with all others of its series, in their order.
 
-    Cancelled and dry runs are passed over; empty when there is none. A run of a series never speaks by itself, so some of
-    what is returned may be open still.
+    Cancelled and dry runs are passed over, and with `arguments` those that ran with others; empty when there is none. A
+    run of a series never speaks by itself, so some of what is returned may be open still.
     """
     ended = Run.objects.filter(environment=environment, script=name, state__in=ENDED, dry_run=False)
+    if arguments:
+        entry = script(name)
+        # few ways to write them are ever used, however many runs there are
+        written = ended.order_by().values_list("arguments", flat=True).distinct()
+        ended = ended.filter(
+            reduce(or_, (Q(arguments=one) for one in written if _same(entry, one, arguments)), Q(pk__in=[]))
+        )
     run = ended.exclude(state=State.CANCELLED.value).first()
     if run is None or run.series_id is None:
         return [run] if run else []
     return series_runs(environment, run.series_id)
+
+
+def _same(entry: Script, one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Say whether two ways to write arguments are one: `on` is `yes`, and several values have no order."""
+    try:
+        return set(entry.command_arguments(dict(one))) == set(entry.command_arguments(dict(other)))
+    except InvalidInput:
+        return False  # an option that the script no longer has
 
 
 def dry_run_passed(

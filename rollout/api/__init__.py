@@ -1,5 +1,14 @@
 """The rollout's part of the REST API: one router a noun. What stands in `ROUTERS` is mounted and tested by that."""
 
-from rollout.api import advance, census, flags, groups, phases, proposals, releases
+from rollout.api import advance, census, flags, groups, phases, proposals, releases, scans
 
-ROUTERS = (flags.router, groups.router, releases.router, advance.router, census.router, phases.router, proposals.router)
+ROUTERS = (
+    flags.router,
+    groups.router,
+    releases.router,
+    scans.router,
+    advance.router,
+    census.router,
+    phases.router,
+    proposals.router,
+)

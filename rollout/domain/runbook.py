@@ -53,7 +53,11 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Box:
-    """One box of the checklist. `by` names the check that ticks it; without one a person does."""
+    """One box of the checklist. `by` names the check that ticks it; without one a person does.
+
+    `arguments` are what its scripts run with, by name; runs with others don't decide it. A box without
+    any hears every run.
+    """
 
     key: str
     title: str
@@ -63,6 +67,7 @@ class Box:
     comes_with: str
     valid_for: timedelta
     scripts: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     reason: str = ""
@@ -235,6 +240,7 @@ def _box(value: Any, path: Path) -> Box:
         comes_with=reader.text("comes_with", ""),
         valid_for=reader.span("valid_for"),
         scripts=reader.texts("scripts"),
+        arguments=reader.pairs("arguments"),
         flags=reader.texts("flags"),
         metrics=reader.texts("metrics"),
         reason=reader.text("reason", ""),

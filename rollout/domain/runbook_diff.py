@@ -212,12 +212,17 @@ def _lines(name: str, old: Any, new: Any, prefix: str) -> Iterator[Line]:
 
 def _listed(label: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> Iterator[Line]:
     """Compare lists of texts: what went and what came stand in pairs, a mere change of order as one line."""
-    gone = [str(one) for one in old if one not in new]
-    come = [str(one) for one in new if one not in old]
+    gone = [_item(one) for one in old if one not in new]
+    come = [_item(one) for one in new if one not in old]
     if old and new and not gone and not come:
-        yield Line(f"{label}, order", ", ".join(map(str, old)), ", ".join(map(str, new)))
+        yield Line(f"{label}, order", ", ".join(map(_item, old)), ", ".join(map(_item, new)))
     for index in range(max(len(gone), len(come))):
         yield Line(label, gone[index] if index < len(gone) else "", come[index] if index < len(come) else "")
+
+
+def _item(one: Any) -> str:
+    """Say one of a list; an argument of a script is a pair."""
+    return f"--{one[0]}={one[1]}" if isinstance(one, tuple) else str(one)
 
 
 def _whole(item: Any) -> str:

@@ -49,9 +49,7 @@ def crash_reporting(asked: Question) -> Finding:
     if found is None:
         any_kind = logs.last_crash(where, "")
         if any_kind is None:
-            return Finding(
-                Verdict.NO_DATA, f"No crash has arrived in {where} yet; provoke one in this build."
-            )
+            return Finding(Verdict.NO_DATA, f"No crash has arrived in {where} yet; provoke one in this build.")
         other = any_kind.app_version or "a version that it does not say"
         sentence = f"The newest crash in {where} is of {other}, not of {release.app_version}."
         return Finding(Verdict.FAIL, sentence)

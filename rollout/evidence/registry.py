@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rollout.evidence import assignment, chain, cloud, flags, logs, runs, targets, telemetry
+from rollout.evidence import assignment, chain, cloud, flags, logs, runs, scans, targets, telemetry
 from rollout.evidence.shape import Check
 
 CHECKS: dict[str, Check] = {
@@ -11,6 +11,8 @@ CHECKS: dict[str, Check] = {
     "backend_switching": Check(runs.backend_switching),
     "performance_tests": Check(runs.performance_tests),
     "script_passed": Check(runs.script_passed),
+    "model_script_passed": Check(runs.model_script_passed),
+    "security_scan": Check(scans.security_scan),
     "cloud_fallback": Check(cloud.cloud_fallback, every=timedelta(minutes=10)),
     "audit_logging": Check(chain.audit_logging),
     "metrics_collection": Check(telemetry.metrics_collection),

@@ -1,7 +1,7 @@
 """Runs of the runbook's scripts: their newest measurements against the box's limits, for the backends declared."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -123,15 +123,15 @@ class Ran:
         )
 
 
-def _ran(environment: str, name: str) -> Ran | None:
-    found = scripts.runs_deciding(environment, name)
+def _ran(asked: Question, name: str) -> Ran | None:
+    found = scripts.runs_deciding(asked.environment, name, dict(asked.box.arguments))
     return Ran(tuple(found)) if found else None
 
 
 def performance_tests(asked: Question) -> Finding:
     """The six results of the newest benchmark, those of declared backends judged."""
     name = asked.box.scripts[0]
-    ran = _ran(asked.environment, name)
+    ran = _ran(asked, name)
     if ran is None:
         return Finding(Verdict.NO_DATA, f"{name} has not run in {asked.environment} yet.")
     if ran.verdict is None:
@@ -186,22 +186,38 @@ def backends_tested(asked: Question) -> Finding:
 def script_passed(asked: Question) -> Finding:
     """The newest run of the box's script passed, with every line that it judged.
 
-    For scripts that look at this installation: what looks at a model must say which one, and has a check of its own.
+    For scripts that look at this installation. Where a line names a model, the evidence is bound to it.
     """
     name = asked.box.scripts[0]
-    ran = _ran(asked.environment, name)
+    ran = _ran(asked, name)
     if ran is None:
-        return Finding(Verdict.NO_DATA, f"{name} has not run in {asked.environment} yet.")
+        return Finding(Verdict.NO_DATA, f"{_typed(asked)} has not run in {asked.environment} yet.")
     if ran.verdict is None:
         return ran.under_way()
-    results = [Result(run, data) for run in ran.runs[-1:] for data in run.results]
     if not ran.results():
         return _without_results(ran)
     lines = tuple(
-        Line(str(one.data.get("name")), OUTCOMES.get(str(one.data.get("outcome"))), str(one.data.get("note", "")))
-        for one in results
+        Line(str(data.get("name")), OUTCOMES.get(str(data.get("outcome"))), str(data.get("note", "")))
+        for data in ran.runs[-1].results
     )
-    return _finding(ran.verdict, f"{ran.name}: {ran.runs[-1].summary}", ran.results(), lines)
+    verdicts = [ran.verdict]
+    if ran.runs[0].series_id is None:
+        # in a series the last run's lines decide nothing by themselves
+        verdicts.append(together(lines))
+    return _finding(worst(verdicts), f"{ran.name}: {ran.runs[-1].summary}", ran.results(), lines)
+
+
+def model_script_passed(asked: Question) -> Finding:
+    """The same for scripts that look at a model: every run says which one, or it proves nothing of this release's."""
+    found = script_passed(asked)
+    if found.verdict is not Verdict.PASS or found.subject.get("model_digest"):
+        return found
+    return replace(found, verdict=Verdict.NO_DATA, sentence=f"It says of no model by its digest. {found.sentence}")
+
+
+def _typed(asked: Question) -> str:
+    """Name the box's script with its arguments, as people say it."""
+    return " ".join([asked.box.scripts[0], *(f"--{key}={value}" for key, value in asked.box.arguments)])
 
 
 def memory_limit(asked: Question) -> Finding:
@@ -217,7 +233,7 @@ def backend_switching(asked: Question) -> Finding:
 def _one(asked: Question, metric: str, title: str) -> Finding:
     ran = _newest(asked, metric)
     if ran is None:
-        ran = _ran(asked.environment, asked.box.scripts[0])
+        ran = _ran(asked, asked.box.scripts[0])
         if ran is not None:
             return ran.under_way() if ran.verdict is None else _without_results(ran)
         return Finding(Verdict.NO_DATA, f"{asked.box.scripts[0]} has not run in {asked.environment} yet.")
@@ -231,7 +247,7 @@ def _newest(asked: Question, metric: str, backend: str = "") -> Ran | None:
     """Return what measured the metric last among what counts of the box's scripts."""
     found: list[tuple[datetime, Ran]] = []
     for name in asked.box.scripts:
-        ran = _ran(asked.environment, name)
+        ran = _ran(asked, name)
         if ran is not None and (results := ran.results(metric, backend)):
             found.append((max(one.at for one in results), ran))
     return max(found, key=lambda one: one[0])[1] if found else None

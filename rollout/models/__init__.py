@@ -7,6 +7,7 @@ from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
 from rollout.models.runbook import RunbookApproval, RunbookVersion
+from rollout.models.scan import ScanUpload
 
 __all__ = [
     "Approval",
@@ -24,6 +25,7 @@ __all__ = [
     "ReleaseStep",
     "RunbookApproval",
     "RunbookVersion",
+    "ScanUpload",
     "TargetGroup",
     "Waiver",
 ]

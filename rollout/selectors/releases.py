@@ -253,6 +253,8 @@ def _chip(kept: Evidence | None, box: domain.Box, release: Release) -> str:
         return f"model {gates.short(str(digest))}"
     if revision := subject.get("flag_revision"):
         return f"revision {revision}"
+    if code := subject.get("version_code"):
+        return f"app {code}"
     if chain := subject.get("chain"):
         return f"chain {gates.grouped(chain)}"
     return ""

@@ -207,7 +207,7 @@ def check_run(*, release: Release, box: str, actor: Actor, request_id: str = "")
     return run_request(
         environment=measured_in(release, group),
         name=found.scripts[0],
-        arguments={},
+        arguments=dict(found.arguments),
         actor=actor,
         subject={"release": release.pk, **release.subject},
         request_id=request_id,

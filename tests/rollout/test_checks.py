@@ -286,6 +286,87 @@ def test_monitoring_operational__is_what_its_script_says__line_by_line(
     assert [one.sentence for one in found.lines] == (["last heartbeat 3 s ago"] if outcome else [])
 
 
+MODEL_BOXES = {
+    "models_signed": "scripts/validate-model-integrity.sh",
+    "security_validation": "verify_android_security.sh",
+    "integration_tests": "run_comprehensive_ai_tests.sh",
+}
+INSTALLATION_BOXES = {
+    "encryption": ("scripts/verify-encryption.sh", {"check-all-components": "on"}, {"check-all-components": "yes"}),
+    "compliance": ("scripts/run-compliance-checks.sh", {"standard": "SOC2,GDPR"}, {"standard": "GDPR SOC2"}),
+}
+
+
+def said(outcome: str, **more: Any) -> dict[str, Any]:
+    """One line of a script that measures nothing, as it stands in the result file."""
+    return {"name": "Model signature", "value": None, "outcome": outcome, "note": "signed by us", **more}
+
+
+def stored(release: Release, key: str) -> Verdict:
+    """Let the sweep ask, and say where the box stands then."""
+    refreshing.release_refresh(release=release, at_once=True)
+    rows = (row for group in selectors.checklist(release) for row in group.rows)
+    return next(row.standing.verdict for row in rows if row.box.key == key)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("key", MODEL_BOXES)
+def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
+    begin: Callable[..., Release], key: str
+) -> None:
+    release, script = begin(), MODEL_BOXES[key]
+    real = {"model": "gemma3-1b", "model_digest": DIGEST, "synthetic": False}
+    assert stored(release, key) is Verdict.NO_DATA
+    ran("production", script, said("pass", **real), said("pass"))
+    assert stored(release, key) is Verdict.PASS
+    kept = Evidence.objects.get(release=release, box=key)
+    assert kept.subject["model_digest"] == DIGEST
+    assert kept.lines[0] == {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"}
+    for results, state, verdict in (
+        ([said("pass", **real), said("fail")], State.FAILED, Verdict.FAIL),
+        ([said("pass", **real), said("fail")], State.PASSED, Verdict.FAIL),
+        ([said("pass", **real), said("no_data")], State.NO_DATA, Verdict.NO_DATA),
+        ([said("out_of_scope", **real)], State.PASSED, Verdict.NO_DATA),
+        ([said("pass")], State.PASSED, Verdict.NO_DATA),
+        ([], State.PASSED, Verdict.NO_DATA),
+        ([said("pass", **{**real, "model_digest": "sha256:" + "cd" * 32})], State.PASSED, Verdict.STALE),
+        ([said("pass", **{**real, "synthetic": True})], State.PASSED, Verdict.NO_DATA),
+        ([said("pass", **{**real, "target": "host"})], State.PASSED, Verdict.NO_DATA),
+        ([said("pass", **real)], State.PASSED, Verdict.PASS),
+    ):
+        ran("production", script, *results, state=state)
+        assert stored(release, key) is verdict, results
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("key", INSTALLATION_BOXES)
+def test_installation_boxes__hear_runs_with_their_arguments_only(begin: Callable[..., Release], key: str) -> None:
+    release = begin()
+    script, arguments, written = INSTALLATION_BOXES[key]
+    for others in ({}, {"standard": "SOC2"}, {"gone": "1"}):
+        run = ran("production", script, said("pass"))
+        Run.objects.filter(pk=run.pk).update(arguments=others)
+    assert stored(release, key) is Verdict.NO_DATA
+    assert " --" in Evidence.objects.get(release=release, box=key).sentence
+
+    asked = services.check_run(release=release, box=key, actor=SYSTEM)
+    assert asked.arguments == arguments
+    ended = {"state": State.PASSED.value, "finished_at": clock.now(), "results": [said("pass")]}
+    Run.objects.filter(pk=asked.pk).update(**ended)
+    ran("production", script, said("fail"), state=State.FAILED)
+    assert stored(release, key) is Verdict.PASS, "the newest run, without the arguments, decides nothing"
+    with time_machine.travel(clock.now() + timedelta(days=31), tick=False):
+        rows = (row for group in selectors.checklist(release) for row in group.rows)
+        assert next(row.standing.verdict for row in rows if row.box.key == key) is Verdict.STALE
+
+    run = ran("production", script, said("fail"), state=State.FAILED)
+    Run.objects.filter(pk=run.pk).update(arguments=written)
+    assert stored(release, key) is Verdict.FAIL
+    run = ran("production", script, said("pass", model_digest="sha256:" + "cd" * 32))
+    Run.objects.filter(pk=run.pk).update(arguments=written)
+    assert stored(release, key) is Verdict.STALE, "what names a model is bound to it"
+
+
 def repeated(script: str, *states: State, needs: int, values: tuple[float, ...] = ()) -> int:
     """Store a series, newest last; return its number."""
     series = ScriptSeries.objects.create(times=len(states), needs=needs)
@@ -577,7 +658,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 11
+    assert Evidence.objects.filter(release=release).count() == 17
 
 
 @pytest.mark.django_db
@@ -595,12 +676,12 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (11, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (17, 0)
     asked.clear()
     tasks.refresh()
     assert {"cloud_fallback", "hash_assignment"}.isdisjoint(asked)
-    assert len(asked) == 9
+    assert len(asked) == 15
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 11
+    assert len(asked) == 17
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)

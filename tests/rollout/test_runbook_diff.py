@@ -109,6 +109,12 @@ def test_diff__phase__percentages_spans_and_criteria() -> None:
     assert phases["3. Broader rollout"] == (Kind.CHANGED, (Line("from", "5\u202f%", "10\u202f%"),))
 
 
+def test_diff__arguments_of_a_script__as_they_are_typed() -> None:
+    after = changed(('{standard: "SOC2,GDPR"}', '{standard: "SOC2"}'))
+    kind, lines = found(after, "Boxes and gates")["Compliance requirements verified"]
+    assert (kind, lines) == (Kind.CHANGED, (Line("arguments", "--standard=SOC2,GDPR", "--standard=SOC2"),))
+
+
 def test_diff__boxes_in_another_order__is_one_change() -> None:
     text = TEXT[TEXT.index("      - key: models_signed") : TEXT.index("      - key: encryption")]
     swapped = TEXT.replace(text, "", 1).replace("      - key: audit_logging", f"{text}      - key: audit_logging", 1)
