@@ -240,7 +240,7 @@ def _box(value: Any, path: Path) -> Box:
         comes_with=reader.text("comes_with", ""),
         valid_for=reader.span("valid_for"),
         scripts=reader.texts("scripts"),
-        arguments=reader.pairs("arguments"),
+        arguments=tuple(reader.pairs("arguments").items()),
         flags=reader.texts("flags"),
         metrics=reader.texts("metrics"),
         reason=reader.text("reason", ""),

@@ -142,7 +142,7 @@ def test_runbook_import__installed_before_texts_were_kept__takes_the_text_along(
 
 def test_migration__versions_that_are_there__are_adopted_since_their_import(bundled: RunbookVersion) -> None:
     RunbookVersion.objects.update(state="draft", adopted_at=None)
-    migration = importlib.import_module("rollout.migrations.0012_runbook_versions")
+    migration = importlib.import_module("rollout.migrations.0006_runbook_versions")
     migration.adopt(apps, SimpleNamespace(connection=connection))
     found = RunbookVersion.objects.get()
     assert (found.state, found.adopted_at) == ("adopted", found.imported_at)

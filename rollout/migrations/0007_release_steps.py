@@ -7,7 +7,7 @@ MARKS = [("", ""), ("pressed", "pressed"), ("done", "done"), ("skipped", "skippe
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rollout", "0012_runbook_versions"), ("scripts", "0005_series")]
+    dependencies = [("rollout", "0006_runbook_versions"), ("scripts", "0005_series")]
 
     operations = [
         migrations.CreateModel(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("rollout", "0014_release_steps")]
+    dependencies = [("rollout", "0007_release_steps")]
 
     operations = [
         migrations.CreateModel(
