@@ -26,6 +26,8 @@ class Subject:
     environment: str
     model_digest: str
     flag_revision: int
+    # the scripts' programs as they are, by name: their SHA-256
+    programs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,9 @@ def _moved(covered: Mapping[str, Any], subject: Subject) -> str:
     revision = covered.get("flag_revision")
     if isinstance(revision, int) and revision != subject.flag_revision:
         return f"It covered flag revision {revision}, the flags are at {subject.flag_revision}"
+    for name, ran in (covered.get("programs") or {}).items():
+        if subject.programs.get(name, ran) != ran:
+            return f"{name} has been changed since it ran"
     return ""
 
 

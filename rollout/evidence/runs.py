@@ -281,6 +281,8 @@ def _finding(verdict: Verdict, sentence: str, used: list[Result], lines: tuple[L
         "host": hosts[0] if hosts else "",
         "runs": sorted({one.run.pk for one in used}),
     }
+    if programs := {one.run.script: one.run.program_sha256 for one in used if one.run.program_sha256}:
+        subject["programs"] = programs
     if any(one.get("simulated_cloud") for one in data):
         subject |= {"simulated": True, "simulated_what": "simulated cloud"}
     if any(one.get("emulated") for one in data):

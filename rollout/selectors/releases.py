@@ -1,18 +1,23 @@
 """Reading releases: the checklist as it stands, and its summary for other pages. Stored evidence only, never a probe."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
+from hawkops.core.errors import NotFound
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
+from hawkops.scripts import own
 from hawkops.scripts import selectors as scripts
 from hawkops.scripts.models import Run
 from hawkops.scripts.uses import Use
@@ -202,7 +207,12 @@ def checklist(release: Release) -> list[Group]:
     """Return the checklist as it stands, in the runbook's order. A handful of queries."""
     evidence = {one.box: one for one in Evidence.objects.filter(release=release)}
     words = {one.box: one for one in Attestation.objects.filter(release=release)}
-    subject = gates.Subject(release.environment, release.model_digest, flags.revision(release.environment))
+    subject = gates.Subject(
+        release.environment,
+        release.model_digest,
+        flags.revision(release.environment),
+        _programs(one.subject for one in evidence.values()),
+    )
     runs = {environment: scripts.runs_latest(environment) for environment in _environments(release)}
     now = clock.now()
     waived = {one.box: one for one in Waiver.objects.filter(release=release, expires_at__gt=now)}
@@ -233,6 +243,17 @@ def checklist(release: Release) -> list[Group]:
             )
         groups.append(found)
     return groups
+
+
+def _programs(subjects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the digests of the programs that evidence stands on, as they are now; a missing one is left out."""
+    found: dict[str, str] = {}
+    for name in {name for subject in subjects for name in subject.get("programs") or {}}:
+        entry = own.catalogue().get(name)
+        if entry is not None:
+            with suppress(NotFound):
+                found[name] = entry.program_digest()
+    return found
 
 
 def _environments(release: Release) -> set[str]:

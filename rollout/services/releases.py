@@ -27,7 +27,7 @@ CHECKER = Actor.rule("evidence")
 BACKENDS = ("cpu", "gpu", "npu")
 DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 VERSION_CODE_MOST = 2_100_000_000  # Google Play's own limit
-BY_ITSELF = "“{}” ticks itself from evidence, so it can't be ticked by hand. Waivers come with the rollout in full."
+BY_ITSELF = "“{}” ticks itself from evidence, so it can't be ticked by hand. Ask for a waiver, or for its check to run."
 
 
 def runbook_import(*, actor: Actor) -> RunbookVersion:

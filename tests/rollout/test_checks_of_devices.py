@@ -8,10 +8,14 @@ import pytest
 
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
+from hawkops.scripts import own
 from monitoring.models import LogLine
 from monitoring.services.criteria import criteria_seed
+from rollout.domain.gates import Finding
 from rollout.evidence import logs
 from rollout.models import Release
+from rollout.selectors import releases as selectors
+from rollout.services import releases as services
 from tests.monitoring.rows import seen, stored
 from tests.rollout.conftest import Gateway
 from tests.rollout.test_checks import SYSTEM, ask
@@ -83,3 +87,17 @@ def test_targets_validated__reference_devices__against_their_profile(
     found = ask(release, "targets_validated")
     assert found.verdict is verdict, found
     assert "1 not in scope" in found.sentence
+
+
+@pytest.mark.django_db
+def test_checklist__a_script_changed_since_it_ran__is_stale_at_once(begin: Begin) -> None:
+    release = begin("staging")
+    name = "scripts/test-memory-usage.sh"
+    box = selectors.runbook(release).box("memory_limit")
+    assert box is not None
+    now = own.catalogue()[name].program_digest()
+    for digest, verdict in ((now, Verdict.PASS), ("0" * 64, Verdict.STALE)):
+        subject = {"model_digest": release.model_digest, "programs": {name: digest}}
+        services.evidence_record(release=release, box=box[1], finding=Finding(Verdict.PASS, "Seen.", subject))
+        row = next(one for group in selectors.checklist(release) for one in group.rows if one.box.key == "memory_limit")
+        assert row.standing.verdict is verdict, row.standing.sentence

@@ -119,7 +119,7 @@ def test_checklist__fresh_release__has_no_data_anywhere_and_says_what_brings_it(
     groups = selectors.checklist(release)
     assert [group.total for group in groups] == [5, 5, 5, 4, 3]
     assert {one.standing.verdict for group in groups for one in group.rows} == {Verdict.NO_DATA}
-    assert row(release, "crash_reporting").standing.sentence.startswith("Comes with the log door")
+    assert row(release, "alert_endpoints").standing.sentence.startswith("Comes with notifications of incidents")
     assert groups[0].measured_in == "staging"
     summary = selectors.release_summary("production")
     assert summary.headline == "HazardHawk 2.4.0: 0 of 22 pass; 22 have no data."
@@ -132,15 +132,15 @@ def test_check_tick__by_hand__is_kept_with_who_when_note_and_one_entry_each(rele
     by = Actor.person(releaser)
     link = "https://ci.example/scan/12"
     assert services.check_tick(
-        release=release, box="crash_reporting", ticked=True, note="no finding", link=link, actor=by
+        release=release, box="alert_endpoints", ticked=True, note="no finding", link=link, actor=by
     )
-    found = row(release, "crash_reporting")
+    found = row(release, "alert_endpoints")
     assert (found.standing.verdict, found.standing.sentence) == (Verdict.PASS, "Attested by releaser: no finding")
     assert services.check_tick(
-        release=release, box="crash_reporting", ticked=False, note="wrong build", link="", actor=by
+        release=release, box="alert_endpoints", ticked=False, note="wrong build", link="", actor=by
     )
-    assert row(release, "crash_reporting").standing.verdict is Verdict.NO_DATA
-    assert not services.check_tick(release=release, box="crash_reporting", ticked=False, note="", link="", actor=by)
+    assert row(release, "alert_endpoints").standing.verdict is Verdict.NO_DATA
+    assert not services.check_tick(release=release, box="alert_endpoints", ticked=False, note="", link="", actor=by)
     assert verbs(seq) == ["check.ticked", "check.unticked"]
     last = HistoryEntry.objects.get(seq=seq + 2)
     assert (last.before["link"], last.after["ticked"], last.reason) == (link, False, "wrong build")
@@ -150,10 +150,10 @@ def test_check_tick__by_hand__is_kept_with_who_when_note_and_one_entry_each(rele
     "box,given,error,words",
     [
         ("flags_at_zero", {"note": "trust me"}, InvalidInput, "ticks itself from evidence"),
-        ("crash_reporting", {}, InvalidInput, "Say what you saw"),
-        ("crash_reporting", {"link": "javascript:alert(1)"}, InvalidInput, "must begin with https"),
-        ("crash_reporting", {"link": "https://"}, InvalidInput, "must begin with https"),
-        ("crash_reporting", {"link": "https://x/" + "y" * 600}, InvalidInput, "at most 500"),
+        ("alert_endpoints", {}, InvalidInput, "Say what you saw"),
+        ("alert_endpoints", {"link": "javascript:alert(1)"}, InvalidInput, "must begin with https"),
+        ("alert_endpoints", {"link": "https://"}, InvalidInput, "must begin with https"),
+        ("alert_endpoints", {"link": "https://x/" + "y" * 600}, InvalidInput, "at most 500"),
         ("no_such_box", {"note": "x"}, NotFound, "no box 'no_such_box'"),
     ],
 )
@@ -210,7 +210,7 @@ def test_check_run__production__runs_in_staging_for_the_declared_backends(releas
     assert run.subject["backends"] == ["cpu", "gpu"]
     assert services.check_run(release=release, box="performance_tests", actor=SYSTEM).environment == "production"
     with pytest.raises(NotFound):
-        services.check_run(release=release, box="crash_reporting", actor=SYSTEM)
+        services.check_run(release=release, box="alert_endpoints", actor=SYSTEM)
     assert Run.objects.count() == 2
 
 
@@ -237,8 +237,8 @@ def test_pages__releaser__begins_ticks_and_sees_refusals(
     assert "0 of 22 pass; 22 have no data" in page
     assert page.count('class="evidence') == 22
     assert "measured in staging" in page
-    ticked = client.post(f"{begun['Location']}/crash_reporting", {"ticked": "1", "note": "<b>seen</b>"})
-    assert (ticked.status_code, ticked["Location"].endswith("#crash_reporting")) == (303, True)
+    ticked = client.post(f"{begun['Location']}/alert_endpoints", {"ticked": "1", "note": "<b>seen</b>"})
+    assert (ticked.status_code, ticked["Location"].endswith("#alert_endpoints")) == (303, True)
     page = client.get(begun["Location"]).content.decode()
     assert "Attested by releaser: &lt;b&gt;seen&lt;/b&gt;" in page
     assert "1 of 22 pass" in page
@@ -255,6 +255,6 @@ def test_pages__viewer__reads_and_has_no_buttons(release: Release, viewer: User,
     assert 'popovertarget="tick-' not in page
     assert "Run now" not in page
     seq = Head.objects.get().seq
-    assert client.post(f"{url}/crash_reporting", {"ticked": "1", "note": "x"}).status_code == 403
+    assert client.post(f"{url}/alert_endpoints", {"ticked": "1", "note": "x"}).status_code == 403
     assert client.get(f"/staging/releases/{release.pk}/checklist").status_code == 404
     assert Head.objects.get().seq == seq
