@@ -21,5 +21,10 @@ def last_line_id(environment: str = "") -> int:
     return _of(environment).order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
+def line_exists(environment: str, event_name: str, *, after_id: int) -> bool:
+    """Say whether a line of this event came in after an id."""
+    return _of(environment).filter(pk__gt=after_id, event_name=event_name).exists()
+
+
 def _of(environment: str) -> QuerySet[LogLine]:
     return LogLine.objects.filter(environment=environment) if environment else LogLine.objects.all()

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rollout.evidence import assignment, chain, cloud, flags, runs, scans, telemetry
+from rollout.evidence import assignment, chain, cloud, flags, loglines, runs, scans, telemetry
 from rollout.evidence.shape import Check
 
 CHECKS: dict[str, Check] = {
@@ -14,6 +14,7 @@ CHECKS: dict[str, Check] = {
     "model_script_passed": Check(runs.model_script_passed),
     "security_scan": Check(scans.security_scan),
     "cloud_fallback": Check(cloud.cloud_fallback, every=timedelta(minutes=10)),
+    "log_aggregation": Check(loglines.log_aggregation, every=timedelta(minutes=10)),
     "audit_logging": Check(chain.audit_logging),
     "metrics_collection": Check(telemetry.metrics_collection),
     "flags_at_zero": Check(flags.flags_at_zero),
