@@ -27,5 +27,10 @@ def last_crash(environment: str, app_version: str) -> LogLine | None:
     return (found.filter(app_version=app_version) if app_version else found).order_by("-pk").first()
 
 
+def line_exists(environment: str, event_name: str, *, after_id: int) -> bool:
+    """Say whether a line of this event came in after an id."""
+    return _of(environment).filter(pk__gt=after_id, event_name=event_name).exists()
+
+
 def _of(environment: str) -> QuerySet[LogLine]:
     return LogLine.objects.filter(environment=environment) if environment else LogLine.objects.all()

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from rollout.evidence import assignment, chain, cloud, flags, logs, runs, scans, targets, telemetry
+from rollout.evidence import assignment, chain, cloud, crashes, flags, loglines, runs, scans, targets, telemetry
 from rollout.evidence.shape import Check
 
 CHECKS: dict[str, Check] = {
@@ -14,10 +14,10 @@ CHECKS: dict[str, Check] = {
     "model_script_passed": Check(runs.model_script_passed),
     "security_scan": Check(scans.security_scan),
     "cloud_fallback": Check(cloud.cloud_fallback, every=timedelta(minutes=10)),
+    "log_aggregation": Check(loglines.log_aggregation, every=timedelta(minutes=10)),
     "audit_logging": Check(chain.audit_logging),
     "metrics_collection": Check(telemetry.metrics_collection),
-    "log_aggregation": Check(logs.log_aggregation, every=timedelta(hours=1)),
-    "crash_reporting": Check(logs.crash_reporting),
+    "crash_reporting": Check(crashes.crash_reporting),
     "targets_validated": Check(targets.targets_validated),
     "flags_at_zero": Check(flags.flags_at_zero),
     "kill_switches": Check(flags.kill_switches),

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import pytest
 import time_machine
 
 from hawkops.accounts.models import DeviceKey
+from hawkops.accounts.services import probe_key_ensure
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
@@ -19,10 +21,11 @@ from hawkops.history.services import heartbeat_record
 from hawkops.scripts.models import Run, State
 from hawkops.scripts.models import Series as ScriptSeries
 from monitoring.domain.sketch import Sketch
-from monitoring.models import RollupPartial, Series
+from monitoring.models import LogLine, RollupPartial, Series
 from rollout import tasks
 from rollout.domain.gates import Finding
-from rollout.evidence import assignment, refreshing
+from rollout.domain.runbook import Limit
+from rollout.evidence import assignment, loglines, refreshing
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Check, Question
 from rollout.models import CensusDevice, Evidence, Flag, Release
@@ -642,6 +645,35 @@ def test_hash_assignment__published_vectors__fall_into_their_buckets_at_the_live
     assert ask(release, "hash_assignment").verdict is Verdict.ERROR
 
 
+# ---- log aggregation, through a real gateway ----
+
+
+@pytest.mark.fresh_database
+def test_log_aggregation__a_marked_line__is_found_again_and_counts_as_no_device(
+    gateway: Gateway, begin: Callable[..., Release], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.GATEWAY_URL = gateway.url
+    release = begin("staging")
+    found = ask(release, "log_aggregation")
+    assert found.verdict is Verdict.PASS, found.sentence
+    assert "wanted < 30 s" in found.sentence
+    line = LogLine.objects.get()
+    assert (line.environment, line.device_id, line.body, line.crash) == ("staging", "", "", False)
+    assert line.event_name.startswith("hawkops.probe.")
+    assert not CensusDevice.objects.filter(environment="staging").exists()
+
+    # what arrives elsewhere is not found: looked for in production, sent with staging's key
+    monkeypatch.setattr(loglines, "probe_key_ensure", lambda *, environment: probe_key_ensure(environment="staging"))
+    named = selectors.runbook(release).box("log_aggregation")
+    assert named is not None
+    box = named[1]
+    hasty = replace(box, limit=Limit(below=0.5))
+    lost = CHECKS[box.by].ask(Question(release, hasty, "production", clock.now()))
+    assert (lost.verdict, "not found" in lost.sentence) == (Verdict.FAIL, True)
+    settings.GATEWAY_URL = "http://127.0.0.1:9"
+    assert ask(release, "log_aggregation").verdict is Verdict.ERROR
+
+
 # ---- the sweep ----
 
 
@@ -658,7 +690,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 17
+    assert Evidence.objects.filter(release=release).count() == 18
 
 
 @pytest.mark.django_db
@@ -676,12 +708,12 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (17, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (18, 0)
     asked.clear()
     tasks.refresh()
-    assert {"cloud_fallback", "hash_assignment"}.isdisjoint(asked)
+    assert {"cloud_fallback", "hash_assignment", "log_aggregation"}.isdisjoint(asked)
     assert len(asked) == 15
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 17
+    assert len(asked) == 18
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)
