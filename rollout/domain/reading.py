@@ -117,9 +117,13 @@ class Reader:
         value, path = self.take(name)
         if value is None:
             return {}
-        if not isinstance(value, Mapping) or not all(isinstance(one, str) and one for one in value.values()):
+        if not isinstance(value, Mapping):
             raise Unfit(path, f"{name} must be a mapping of texts")
-        return {str(key): one for key, one in value.items()}
+        for key, text in value.items():
+            # `on` and `1` are no texts in YAML, and a script takes texts
+            if not isinstance(key, str) or not isinstance(text, str) or not text.strip():
+                raise Unfit((*path, key), f"{key!r} needs a text in quotation marks")
+        return dict(value)
 
     def items(self, name: str, read: Callable[[Any, Path], T], *, needed: bool = True) -> tuple[T, ...]:
         """Read a list, each item by a function; one that is needed has an item at least."""

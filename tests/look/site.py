@@ -127,7 +127,7 @@ urlpatterns = [
     path("<str:environment>/figure", figure, name="figure"),
     path("<str:environment>/emergency", empty),
     path("<str:environment>/flags", empty),
-    app("rollout", "releases", "runbooks", "flags"),
+    app("rollout", "releases", "runbooks", "proposals", "flags"),
     app("scripts", "catalogue"),
     app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
     app("incidents", "emergency"),

@@ -65,7 +65,7 @@ PRESSES = {
     "freezes/create": {Role.RELEASER, Role.APPROVER},
     "freezes/{freeze}/end": {Role.RELEASER, Role.APPROVER},
     "people/{person}/teams": set(),
-    "releases/{release}/checklist/crash_reporting": {Role.RELEASER},
+    "releases/{release}/checklist/alert_endpoints": {Role.RELEASER},
     "releases/{release}/scans": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/refresh": {Role.RELEASER, Role.OPERATOR},

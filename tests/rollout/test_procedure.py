@@ -88,7 +88,7 @@ def test_load__steps_with_a_program__are_in_the_catalogue_and_typed_as_in_the_ru
         ("        kind: drill", "        kind: press", "'press' is not one of script, command"),
         ("        kind: drill", "        kind: script", "is a script and needs script"),
         ("  - number: 2\n    title: App", "  - number: 4\n    title: App", "phases are numbered 1, 2, 3"),
-        ("{track: internal}", "{track: 3}", "arguments must be a mapping of texts"),
+        ("{track: internal}", "{track: 3}", "needs a text in quotation marks"),
         ("        reason: Deployment procedure", "        attests: yes indeed", "is a flags and needs reason"),
     ],
 )
