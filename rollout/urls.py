@@ -11,6 +11,7 @@ urlpatterns = [
     path("flags/<str:key>/percentage", flags.percentage, name="flag_percentage"),
     path("flags/<str:key>/rules", flags.rules, name="flag_rules"),
     path("flags/<str:key>/salt", flags.salt, name="flag_salt"),
+    path("flags/<str:key>/requires", flags.requires, name="flag_requires"),
     path("flags/<str:key>/override", flags.override, name="flag_override"),
     path("groups", groups.groups, name="groups"),
     path("groups/create", groups.create, name="group_create"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -113,6 +113,12 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
         unsafe = after.override.variant != after.safe_variant
         return unsafe and not (before.override is not None and before.override.variant == after.override.variant)
     ours = _clauses(after)
+    if set(before.requires) - set(after.requires) and any(
+        one.variant != after.safe_variant and one.rule.thousandths for one in ours
+    ):
+        return True  # who was kept off by it may get it now
+    if set(after.requires) - set(before.requires) and after.safe_variant == ON:
+        return True  # where it is off, this is too
     if before.salt != after.salt and any(
         one.variant != after.safe_variant and 0 < one.rule.thousandths < BUCKETS for one in ours
     ):
@@ -126,6 +132,20 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
         one.variant != after.safe_variant and one.rule.thousandths and not _within(ours, index, theirs, before)
         for index, one in enumerate(ours)
     )
+
+
+def circle(requires: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return flags that require each other in a circle, the first one at both ends; empty when there is none."""
+
+    def follow(path: list[str]) -> list[str]:
+        for required in requires.get(path[-1], ()):
+            if required in path:
+                return [*path[path.index(required) :], required]
+            if found := follow([*path, required]):
+                return found
+        return []
+
+    return next((found for key in sorted(requires) if (found := follow([key]))), [])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from rollout.domain import targeting
-from rollout.domain.flags import OFF, ON, FlagType
+from rollout.domain.flags import OFF, ON, FlagType, circle
 from rollout.domain.targeting import Constraint, Rule
 from rollout.models import EnvironmentFlags, Flag, TargetGroup
 from rollout.services.locking import flags_locked, flags_save, next_revision, reason_given
@@ -229,6 +229,43 @@ def flag_rules_set(
         flag.rules, flag.pinned = documents, wanted
         flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.rules_changed", subject=f"flag:{key}", before=before, after=flag.state())
+    return this.entry
+
+
+def flag_requires_set(
+    *,
+    environment: str,
+    key: str,
+    requires: Iterable[str],
+    expected_revision: int,
+    actor: Actor,
+    reason: str,
+    request_id: str = "",
+    authority: Authority | None = None,
+) -> HistoryEntry | None:
+    """Say which flags must be on for this one to be on; None when it already is so.
+
+    Raises InvalidInput for a flag that is not there, and for flags that would require each other in a circle.
+    """
+    wanted = sorted(set(requires))
+    with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
+        state, flags = flags_locked(environment, [key])
+        flag = flags[key]
+        if flag.revision != expected_revision:
+            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        if sorted(flag.requires) == wanted:
+            return None
+        every = dict(Flag.objects.filter(environment=environment).values_list("key", "requires"))
+        if unknown := [one for one in wanted if one not in every]:
+            raise InvalidInput(f"There is no flag {unknown[0]!r} in {environment} that could be required.")
+        if found := circle({**every, key: wanted}):
+            raise InvalidInput(f"Flags may not require each other in a circle: {' → '.join(found)}.")
+        before = {**flag.state(), "requires": flag.requires}
+        flag.requires = wanted
+        flags_save(state, [flag], authority=authority or Authority.of(actor))
+        this.record(
+            "flag.requires_changed", subject=f"flag:{key}", before=before, after={**flag.state(), "requires": wanted}
+        )
     return this.entry
 
 

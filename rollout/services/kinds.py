@@ -98,6 +98,15 @@ def _salt(act: Act, payload: Payload) -> HistoryEntry | None:
     )
 
 
+def _requires(act: Act, payload: Payload) -> HistoryEntry | None:
+    return flags.flag_requires_set(
+        **act.common,
+        key=payload["key"],
+        requires=payload["requires"],
+        expected_revision=payload["expected_revision"],
+    )
+
+
 def _override(act: Act, payload: Payload) -> HistoryEntry | None:
     return flags.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
 
@@ -224,6 +233,11 @@ def _fit_keys(payload: Payload) -> None:
         raise InvalidInput("Choose at least one override to lift.")
 
 
+def _fit_requires(payload: Payload) -> None:
+    if not all(isinstance(key, str) and key for key in payload["requires"]):
+        raise InvalidInput("A flag requires other flags by their keys.")
+
+
 def _fit_members(payload: Payload) -> None:
     for member in payload["members"]:
         targeting_key_checked(member if isinstance(member, str) else "")
@@ -265,6 +279,14 @@ KINDS: dict[str, Kind] = {
         _salt,
         _of_flags(),
         {"key": str, "salt": str, "expected_revision": int},
+    ),
+    "flag.requires": Kind(
+        lambda _environment, payload: f"{payload['key']} requires {', '.join(payload['requires']) or 'no other flag'}",
+        _of_flag,
+        _requires,
+        _of_flags(),
+        {"key": str, "requires": list, "expected_revision": int},
+        _fit_requires,
     ),
     "flag.override": Kind(
         lambda _environment, payload: f"Force {payload['key']} {payload['variant']}",

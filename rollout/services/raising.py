@@ -30,6 +30,10 @@ class Refused(Conflict):
 class NeedsApproval(Refused):
     """Nothing but somebody else's yes is missing: the change can be proposed."""
 
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision)
+        self.args = (f"{self.args[0]} Propose it, so that somebody can say yes.",)
+
 
 @dataclass(frozen=True)
 class Authority:

@@ -8,7 +8,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, must_everywhere, requires
+from hawkops.core.access import Role, can, must_everywhere
+from hawkops.core.access import requires as requires_role
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
@@ -30,7 +31,7 @@ MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
 
 
 @require_safe
-@requires()
+@requires_role()
 def flags(request: HttpRequest, environment: str) -> HttpResponse:
     """Every flag of the environment with its percentage, override, devices and last change."""
     found = flag_selectors.flags(environment)
@@ -52,14 +53,14 @@ def _served(flag: Flag) -> object:
 
 
 @require_safe
-@requires()
+@requires_role()
 def flag(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """One flag: who gets what, why one device gets its value, and the forms to change it."""
     return flag_page(request, environment, key)
 
 
 @require_POST
-@requires()
+@requires_role()
 def rules(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Save a flag's rules and pinned devices, or show whom what is in the form would change."""
     draft, refusal = drafts.typed(request.POST)
@@ -112,6 +113,7 @@ def flag_page(
     }
     context["expected"] = round(context["active"] * found.thousandths / 100_000)
     shown = draft or drafts.standing(before)
+    context["others"] = [one.key for one in flag_selectors.flags(environment) if one.key != key]
     context |= {"draft": shown, "editing": draft is not None, **drafts.choices(now)}
     if draft is not None and not refusal:
         context |= _changes(now, key, draft)
@@ -148,7 +150,7 @@ def _why(now: Snapshot, key: str, device: str) -> dict[str, Any]:
 
 
 @require_POST
-@requires(*MAY_CHANGE)
+@requires_role(*MAY_CHANGE)
 def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Set the percentage; refused when somebody else changed the flag meanwhile."""
     try:
@@ -165,7 +167,24 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
 
 
 @require_POST
-@requires(*MAY_CHANGE)
+@requires_role(*MAY_CHANGE)
+def requires(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Say which flags must be on for this one to be on; what would be a circle is refused."""
+    number = request.POST.get("revision", "")
+    payload = {
+        "key": key,
+        "requires": request.POST.getlist("requires"),
+        "expected_revision": int(number) if number.isdecimal() else -1,
+    }
+    try:
+        made = _changed(request, environment, "flag.requires", payload)
+    except HawkOpsError as refusal:
+        return _done(request, environment, key, refusal)
+    return _made(request, environment, key, made, f"What {key} requires is saved", "It requires exactly these already.")
+
+
+@require_POST
+@requires_role(*MAY_CHANGE)
 def salt(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Salt a flag anew: first say how many devices would flip, then do it."""
     number, wanted = request.POST.get("revision", ""), request.POST.get("salt", "").strip()
@@ -187,7 +206,7 @@ def salt(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 
 
 @require_POST
-@requires(*MAY_CHANGE)
+@requires_role(*MAY_CHANGE)
 def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """Force the flag on or off, for everybody or for devices that meet a condition, or lift that (an empty variant)."""
     variant = request.POST.get("variant", "")

@@ -42,6 +42,7 @@ PRESSES = {
     "emergency/disable": {Role.OPERATOR},
     "emergency/enable": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/requires": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/salt": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/override": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/rules": {Role.RELEASER, Role.OPERATOR},

@@ -117,3 +117,12 @@ def test_raises_exposure__another_salt__raises_where_a_share_is_served() -> None
     for thousandths, raises in ((0, False), (50_000, True), (100_000, False)):
         flag = replace(LITERT, thousandths=thousandths)
         assert raises_exposure(flag, replace(flag, salt="other")) is raises
+
+
+def test_raises_exposure__a_requirement_dropped__raises_where_something_is_served() -> None:
+    gated = replace(LITERT, thousandths=50_000, requires=("other",))
+    assert raises_exposure(gated, replace(gated, requires=()))
+    assert not raises_exposure(replace(gated, requires=()), gated)
+    assert not raises_exposure(replace(gated, thousandths=0), replace(gated, thousandths=0, requires=()))
+    fallback = replace(CLOUD, thousandths=100_000)
+    assert raises_exposure(fallback, replace(fallback, requires=("other",))), "where the other is off, fallback ends"

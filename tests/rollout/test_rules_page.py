@@ -281,3 +281,15 @@ def test_salt__anew__says_who_would_flip_and_is_recorded(console: Client) -> Non
     assert (entry.before["salt"], entry.after["salt"]) == ("litert_enabled-1", "litert_enabled-2")
     assert "changed meanwhile" in read(console.post(f"{PAGE}/salt", {**form, "salt": "x"}, follow=True))
     assert "A salt has" in read(console.post(f"{PAGE}/salt", {**form, "salt": "a b"}, follow=True))
+
+
+def test_requires__a_circle_or_an_unknown_flag__is_refused_and_changes_nothing(console: Client) -> None:
+    head = Head.objects.get().seq
+    form = {"requires": ["litert_gpu_backend"], "reason": "x", "revision": "1"}
+    said = read(console.post(f"{PAGE}/requires", form, follow=True))
+    assert "litert_enabled → litert_gpu_backend → litert_enabled" in said
+    assert "There is no flag" in read(console.post(f"{PAGE}/requires", {**form, "requires": ["moon"]}, follow=True))
+    assert Head.objects.get().seq == head
+    console.post(f"{PAGE}/requires", {**form, "requires": ["ai_fallback_to_cloud"]})
+    assert Flag.objects.get(environment="demo", key="litert_enabled").requires == ["ai_fallback_to_cloud"]
+    assert "changed meanwhile" in read(console.post(f"{PAGE}/requires", {**form, "requires": []}, follow=True))
