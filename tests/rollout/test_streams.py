@@ -8,6 +8,7 @@ import pytest
 from rollout.domain.flags import Snapshot
 from rollout.ofrep import streams as module
 from rollout.ofrep.streams import KEEP_ALIVE, Streams
+from tests import apart
 
 
 class Reader:
@@ -60,7 +61,7 @@ def test_push__a_reader_that_cant_keep_up__is_dropped_and_the_others_are_told() 
         await asyncio.wait_for(tasks[0], 5)
         assert streams.count("demo") == 0
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_push__while_a_stream_opens__is_not_lost() -> None:
@@ -78,7 +79,7 @@ def test_push__while_a_stream_opens__is_not_lost() -> None:
         reader.leave()
         await asyncio.wait_for(task, 5)
 
-    asyncio.run(story())
+    apart.run(story())
 
 
 def test_serve__still__is_said_to_all_by_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,4 +100,4 @@ def test_serve__still__is_said_to_all_by_one_task(monkeypatch: pytest.MonkeyPatc
         await asyncio.wait_for(asyncio.gather(*tasks), 5)
         assert all(reader.ended and reader.heard[-1] == b"" for reader in readers)
 
-    asyncio.run(story())
+    apart.run(story())
