@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from hawkops.core import clock
-from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from rollout.domain import phases as domain
@@ -86,8 +86,20 @@ def phases_due() -> int:
         "pk", flat=True
     )
     for pk in list(due):
-        done += _due(pk)
+        try:
+            done += _due(pk)
+        except HawkOpsError as refusal:  # what came between the look and the step; other plans go on
+            _keep_held(pk, refusal.message)
     return done
+
+
+def _keep_held(pk: int, why: str) -> None:
+    run = PhaseRun.objects.select_related("release").get(pk=pk)
+    if run.held == why:
+        return
+    with change(actor=PLAN, environment=run.release.environment, reason="Step of the plan") as this:
+        PhaseRun.objects.filter(pk=pk).update(held=why)
+        this.record("phase.held", subject=_subject(run), after={"step": run.step + 1, "why": why})
 
 
 def _due(pk: int) -> bool:

@@ -21,6 +21,7 @@ from rollout.runbook.loading import load
 from rollout.selectors import phases as selectors
 from rollout.selectors import targeting
 from rollout.services import flags, phases, proposals
+from rollout.services.freezes import freeze_make
 from rollout.services.raising import Authority, Refused
 from tests.rollout.walking import (
     SYSTEM,
@@ -259,6 +260,24 @@ def test_step__something_against_it__is_held_with_one_entry_until_it_is_gone(
     assert run.step == 1
     assert {"kill": "override", "gate": "Gates: 1 open", "by hand": "by hand"}[what] in run.held
     assert HistoryEntry.objects.filter(verb="phase.held").count() == 1
+
+
+def test_step__refused_between_the_look_and_the_step__is_held_and_stops_no_other_plan(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ramping(release, monkeypatch)
+    backdate(run, next_at=clock.now())
+    freeze_make(
+        environment="staging",
+        starts_at=clock.now(),
+        ends_at=clock.now() + timedelta(hours=1),
+        actor=SYSTEM,
+        reason="Holiday",
+    )
+    monkeypatch.setattr(selectors, "held", lambda _run: "")
+    assert phases.phases_due() == 0
+    run.refresh_from_db()
+    assert (run.step, "Holiday" in run.held) == (1, True)
 
 
 def test_plan__under_way__locks_its_flag_against_raising_but_never_against_lowering(release: Release) -> None:

@@ -46,7 +46,7 @@ def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> Non
         expect(page.get_by_role("button", name=re.compile("Kill LiteRT on 1 device"))).to_be_enabled(timeout=30_000)
         pressed = time.monotonic()
         page.get_by_role("button", name=re.compile("Kill LiteRT on 1 device")).click()
-        expect(page.get_by_role("heading", level=1)).to_have_text("LiteRT is off in demo")
+        expect(page.get_by_role("heading", level=1)).to_have_text("LiteRT is off in demo", timeout=10_000)
         expect(page.locator(".census dd").first).to_have_text("1", timeout=10_000)
         expect(page.locator(".census .p dd")).to_have_text("0")
         assert time.monotonic() - pressed < 10
