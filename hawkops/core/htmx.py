@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
 PART = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -25,3 +26,15 @@ def render_page(
     response = render(request, name, context or {}, status=status)
     response["Cache-Control"] = "no-store"
     return response
+
+
+def see_other(name: str, fragment: str = "", **kwargs: str | int) -> HttpResponse:
+    """Answer a form with the page to look at now, by 303, so that reloading it sends nothing again."""
+    response = HttpResponseRedirect(reverse(name, kwargs=kwargs) + fragment)
+    response.status_code = 303
+    return response
+
+
+def request_id(request: HttpRequest) -> str:
+    """Return the id under which the history finds this request."""
+    return str(getattr(request, "request_id", ""))

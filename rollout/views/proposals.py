@@ -5,16 +5,15 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from rollout.models import FreezeWindow, Proposal
@@ -84,14 +83,14 @@ def approve(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             edition=_whole(request, "edition"),
             teams=request.user.teams(),
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:
         done = "Approved, and done." if after.state == "applied" else "Approved. What is still missing stands below."
         messages.success(request, done)
-    return _see("rollout:proposal", environment=environment, pk=pk)
+    return see_other("rollout:proposal", environment=environment, pk=pk)
 
 
 @require_POST
@@ -100,12 +99,12 @@ def apply(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """Carry an approved change out now; every line is looked at again."""
     found = get_object_or_404(Proposal, pk=pk, environment=environment)
     try:
-        services.proposal_apply(proposal=found, actor=Actor.person(request.user), request_id=_request_id(request))
+        services.proposal_apply(proposal=found, actor=Actor.person(request.user), request_id=request_id(request))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:
         messages.success(request, f"Done: {found.title}.")
-    return _see("rollout:proposal", environment=environment, pk=pk)
+    return see_other("rollout:proposal", environment=environment, pk=pk)
 
 
 @require_POST
@@ -124,13 +123,13 @@ def edit(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             reason=request.POST.get("reason", ""),
             scheduled_at=moment(request.POST.get("scheduled_at", ""), needed=False),
             payload=payload,
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:
         messages.success(request, "Saved. Whoever said yes before must look again.")
-    return _see("rollout:proposal", environment=environment, pk=pk)
+    return see_other("rollout:proposal", environment=environment, pk=pk)
 
 
 @require_POST
@@ -143,13 +142,13 @@ def withdraw(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             proposal=found,
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-        return _see("rollout:proposal", environment=environment, pk=pk)
+        return see_other("rollout:proposal", environment=environment, pk=pk)
     messages.success(request, f"Withdrawn: {found.title}.")
-    return _see("rollout:proposals", environment=environment)
+    return see_other("rollout:proposals", environment=environment)
 
 
 @require_POST
@@ -165,13 +164,13 @@ def freeze(request: HttpRequest, environment: str) -> HttpResponse:
             ends_at=ends_at,
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:
         messages.success(request, "Frozen. Kills and rollbacks work as ever.")
-    return _see("rollout:proposals", environment=environment)
+    return see_other("rollout:proposals", environment=environment)
 
 
 @require_POST
@@ -184,13 +183,13 @@ def thaw(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             freeze=found,
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:
         messages.success(request, "The freeze has ended.")
-    return _see("rollout:proposals", environment=environment)
+    return see_other("rollout:proposals", environment=environment)
 
 
 @require_POST
@@ -211,13 +210,13 @@ def waive(request: HttpRequest, environment: str, pk: int, check: str) -> HttpRe
             },
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-        return _see("rollout:checklist", f"#{check}", environment=environment, pk=pk)
+        return see_other("rollout:checklist", f"#{check}", environment=environment, pk=pk)
     messages.success(request, "Asked. A waiver takes a second person's yes.")
-    return _see("rollout:proposal", environment=environment, pk=made.pk)
+    return see_other("rollout:proposal", environment=environment, pk=made.pk)
 
 
 def moment(text: str, *, needed: bool = True) -> datetime | None:
@@ -246,13 +245,3 @@ def _whole(request: HttpRequest, name: str) -> int:
     if not given.isdecimal() or len(given) > 9:
         raise InvalidInput("The form is incomplete; open the page again.")
     return int(given)
-
-
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
-
-
-def _see(name: str, fragment: str = "", **kwargs: str | int) -> HttpResponse:
-    response = HttpResponseRedirect(reverse(name, kwargs=kwargs) + fragment)
-    response.status_code = 303
-    return response

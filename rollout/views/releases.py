@@ -1,14 +1,13 @@
 """Pages of releases: the list, and the pre-deployment checklist. They read what checks stored and never probe."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
 from rollout.domain import gates
 from rollout.models import Release
@@ -42,12 +41,12 @@ def create(request: HttpRequest, environment: str) -> HttpResponse:
             backends=request.POST.getlist("backends"),
             supersede=request.POST.get("supersede") == "1",
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         return _list(request, environment, refusal)
     messages.success(request, f"{release.name} {release.app_version} begins its walk through the runbook.")
-    return _see("rollout:checklist", environment=environment, pk=release.pk)
+    return see_other("rollout:checklist", environment=environment, pk=release.pk)
 
 
 def _list(request: HttpRequest, environment: str, refusal: HawkOpsError | None = None) -> HttpResponse:
@@ -106,7 +105,7 @@ def tick(request: HttpRequest, environment: str, pk: int, check: str) -> HttpRes
             note=request.POST.get("note", ""),
             link=request.POST.get("link", ""),
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
@@ -115,7 +114,7 @@ def tick(request: HttpRequest, environment: str, pk: int, check: str) -> HttpRes
             messages.success(request, "Ticked, in your name." if ticked else "Unticked, in your name.")
         else:
             messages.info(request, "It was not ticked, so nothing changed.")
-    return _see("rollout:checklist", f"#{check}", environment=environment, pk=pk)
+    return see_other("rollout:checklist", f"#{check}", environment=environment, pk=pk)
 
 
 @require_POST
@@ -125,12 +124,12 @@ def run(request: HttpRequest, environment: str, pk: int, check: str) -> HttpResp
     release = _release(environment, pk)
     try:
         queued = services.check_run(
-            release=release, box=check, actor=Actor.person(request.user), request_id=_request_id(request)
+            release=release, box=check, actor=Actor.person(request.user), request_id=request_id(request)
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
-        return _see("rollout:checklist", f"#{check}", environment=environment, pk=pk)
-    return _see("scripts:run", environment=queued.environment, pk=queued.pk)
+        return see_other("rollout:checklist", f"#{check}", environment=environment, pk=pk)
+    return see_other("scripts:run", environment=queued.environment, pk=queued.pk)
 
 
 @require_POST
@@ -140,18 +139,8 @@ def refresh(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     release = _release(environment, pk)
     services.EVIDENCE_REFRESH.enqueue(release_id=release.pk, at_once=True)
     messages.info(request, "Every automatic check is being asked; this page follows as they answer.")
-    return _see("rollout:checklist", environment=environment, pk=pk)
+    return see_other("rollout:checklist", environment=environment, pk=pk)
 
 
 def _release(environment: str, pk: int) -> Release:
     return get_object_or_404(Release.objects.select_related("runbook"), pk=pk, environment=environment)
-
-
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
-
-
-def _see(name: str, fragment: str = "", **kwargs: str | int) -> HttpResponse:
-    response = HttpResponseRedirect(reverse(name, kwargs=kwargs) + fragment)
-    response.status_code = 303
-    return response

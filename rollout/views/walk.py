@@ -6,16 +6,15 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
 from rollout.domain import gates
 from rollout.domain import phases as domain
@@ -173,7 +172,7 @@ def phase_start(request: HttpRequest, environment: str, pk: int) -> HttpResponse
             "payload": payload,
             "actor": Actor.person(request.user),
             "reason": request.POST.get("reason", ""),
-            "request_id": _request_id(request),
+            "request_id": request_id(request),
         }
         proposes = jump or (environment == Environment.PRODUCTION and not settings.ONE_PERSON_INSTALLATION)
         made = proposal_services.proposal_make(**given) if proposes else proposal_services.change_or_propose(**given)
@@ -182,7 +181,7 @@ def phase_start(request: HttpRequest, environment: str, pk: int) -> HttpResponse
         return _back(environment, pk)
     if isinstance(made, Proposal):
         messages.success(request, "Proposed. It starts when every line is met and each team has said yes.")
-        return _see("rollout:proposal", environment=environment, pk=made.pk)
+        return see_other("rollout:proposal", environment=environment, pk=made.pk)
     messages.success(request, f"Phase {number} has started.")
     return _back(environment, pk)
 
@@ -253,7 +252,7 @@ def comment(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             release=found,
             text=request.POST.get("text", ""),
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
@@ -264,7 +263,7 @@ def _common(request: HttpRequest) -> dict[str, Any]:
     return {
         "actor": Actor.person(request.user),
         "reason": request.POST.get("reason", ""),
-        "request_id": _request_id(request),
+        "request_id": request_id(request),
     }
 
 
@@ -279,15 +278,5 @@ def _release(environment: str, pk: int) -> Release:
     return get_object_or_404(Release.objects.select_related("runbook"), pk=pk, environment=environment)
 
 
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
-
-
 def _back(environment: str, pk: int, fragment: str = "") -> HttpResponse:
-    return _see("rollout:release", fragment, environment=environment, pk=pk)
-
-
-def _see(name: str, fragment: str = "", **kwargs: str | int) -> HttpResponse:
-    response = HttpResponseRedirect(reverse(name, kwargs=kwargs) + fragment)
-    response.status_code = 303
-    return response
+    return see_other("rollout:release", fragment, environment=environment, pk=pk)
