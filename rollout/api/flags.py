@@ -18,6 +18,7 @@ from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as selectors
 from rollout.selectors import targeting
 from rollout.services import flags as services
+from rollout.services import overrides
 from rollout.services.locking import reason_given
 
 MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
@@ -262,7 +263,7 @@ def flag_rules(request: HttpRequest, environment: str, key: str, body: RulesBody
 def flag_override(request: HttpRequest, environment: str, key: str, body: OverrideBody) -> ChangedOut:
     """Force one variant on every device."""
     said = reason_said(body.reason)
-    entry = services.flag_override_set(
+    entry = overrides.flag_override_set(
         environment=environment, key=key, variant=body.variant, reason=said, **who(request)
     )
     return changed(environment, entry)
@@ -273,14 +274,14 @@ def flag_override_lift(request: HttpRequest, environment: str, key: str, body: R
     """Let the percentage and rules count again."""
     said = reason_said(body.reason)
     return changed(
-        environment, services.flag_override_clear(environment=environment, key=key, reason=said, **who(request))
+        environment, overrides.flag_override_clear(environment=environment, key=key, reason=said, **who(request))
     )
 
 
 @router.post("/{environment}/flags/{key}/overrides", response={201: ChangedOut}, **asks(Scope.FLAGS_WRITE, *MAY_CHANGE))
 def flag_scoped_override(request: HttpRequest, environment: str, key: str, body: ScopedOverrideBody) -> ChangedOut:
     """Force one variant on the devices that meet every condition."""
-    entry = services.flag_scoped_override_set(
+    entry = overrides.flag_scoped_override_set(
         environment=environment,
         key=key,
         variant=body.variant,
@@ -300,7 +301,7 @@ def flag_scoped_override_lift(
     request: HttpRequest, environment: str, key: str, number: int, body: ReasonBody
 ) -> ChangedOut:
     """Lift one override for some devices."""
-    entry = services.flag_scoped_override_clear(
+    entry = overrides.flag_scoped_override_clear(
         environment=environment, key=key, number=number, reason=body.reason, **who(request)
     )
     return changed(environment, entry)
@@ -311,7 +312,7 @@ def kill(request: HttpRequest, environment: str, body: StopBody | None = None) -
     """Turn LiteRT off and cloud fallback on, in one change. A second call finds nothing left to do."""
     return changed(
         environment,
-        services.kill(environment=environment, reason=body.reason if body else "", **who(request)),
+        overrides.kill(environment=environment, reason=body.reason if body else "", **who(request)),
     )
 
 
@@ -323,7 +324,7 @@ def kill(request: HttpRequest, environment: str, body: StopBody | None = None) -
 )
 def backend_disable(request: HttpRequest, environment: str, backend: str, body: StopBody | None = None) -> ChangedOut:
     """Turn one backend (gpu, npu or adaptive) off on every device."""
-    entry = services.backend_disable(
+    entry = overrides.backend_disable(
         environment=environment, backend=backend, reason=body.reason if body else "", **who(request)
     )
     return changed(environment, entry)
@@ -332,7 +333,7 @@ def backend_disable(request: HttpRequest, environment: str, backend: str, body: 
 @router.post("/{environment}/reenable", response=ChangedOut, tags=["Emergency"], **asks(Scope.FLAGS_WRITE, *MAY_STOP))
 def reenable(request: HttpRequest, environment: str, body: ReenableBody) -> ChangedOut:
     """Lift several overrides in one change."""
-    entry = services.reenable(environment=environment, keys=body.flags, reason=body.reason, **who(request))
+    entry = overrides.reenable(environment=environment, keys=body.flags, reason=body.reason, **who(request))
     return changed(environment, entry)
 
 

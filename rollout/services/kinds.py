@@ -14,7 +14,7 @@ from rollout.domain.policy import Decision, Raise, approval_need, decide
 from rollout.domain.targeting import constraints, pinned_checked, rule, rules_checked, targeting_key_checked
 from rollout.models import Proposal, Release
 from rollout.selectors import phases as phase_selectors
-from rollout.services import flags, groups, phases, waivers
+from rollout.services import flags, groups, overrides, phases, waivers
 from rollout.services.raising import Authority, question
 
 Payload = Mapping[str, Any]
@@ -108,15 +108,15 @@ def _requires(act: Act, payload: Payload) -> HistoryEntry | None:
 
 
 def _override(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
+    return overrides.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
 
 
 def _override_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_override_clear(**act.common, key=payload["key"])
+    return overrides.flag_override_clear(**act.common, key=payload["key"])
 
 
 def _scoped(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_scoped_override_set(
+    return overrides.flag_scoped_override_set(
         **act.common,
         key=payload["key"],
         variant=payload["variant"],
@@ -125,11 +125,11 @@ def _scoped(act: Act, payload: Payload) -> HistoryEntry | None:
 
 
 def _scoped_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_scoped_override_clear(**act.common, key=payload["key"], number=payload["number"])
+    return overrides.flag_scoped_override_clear(**act.common, key=payload["key"], number=payload["number"])
 
 
 def _reenabled(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.reenable(**act.common, keys=payload["keys"])
+    return overrides.reenable(**act.common, keys=payload["keys"])
 
 
 def _members(act: Act, payload: Payload) -> HistoryEntry | None:

@@ -30,7 +30,7 @@ from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Check, Question
 from rollout.models import CensusDevice, Evidence, Flag, Release
 from rollout.selectors import releases as selectors
-from rollout.services import flags
+from rollout.services import flags, overrides
 from rollout.services import releases as services
 from tests.rollout.conftest import Gateway
 
@@ -83,7 +83,7 @@ def test_flags_at_zero__one_raised_or_forced_on__fails_by_name(begin: Callable[.
     flags.flag_percentage_set(
         environment="staging", key="litert_gpu_backend", percent=5, actor=SYSTEM, reason="x", expected_revision=None
     )
-    flags.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
+    overrides.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
     found = ask(release, "flags_at_zero")
     assert found.verdict is Verdict.FAIL
     assert found.sentence == "2 of 4 flags are at 0 %; litert_gpu_backend is at 5 %, litert_enabled is forced on."
@@ -93,7 +93,7 @@ def test_flags_at_zero__one_raised_or_forced_on__fails_by_name(begin: Callable[.
 def test_flags_at_zero__changed_after_the_check__is_stale_at_once(begin: Callable[..., Release]) -> None:
     release = begin()
     refreshing.release_refresh(release=release)
-    flags.kill(environment="production", actor=SYSTEM, reason="x")
+    overrides.kill(environment="production", actor=SYSTEM, reason="x")
     standing = next(
         row.standing for g in selectors.checklist(release) for row in g.rows if row.box.key == "flags_at_zero"
     )
@@ -102,11 +102,11 @@ def test_flags_at_zero__changed_after_the_check__is_stale_at_once(begin: Callabl
 
 def drill(environment: str, *, reason: str = DRILL, without: str = "") -> None:
     """Press all five switches as the emergency page does, and lift them again."""
-    flags.kill(environment=environment, actor=SYSTEM, reason=reason)
+    overrides.kill(environment=environment, actor=SYSTEM, reason=reason)
     for backend in flags.BACKENDS:
         if backend != without:
-            flags.backend_disable(environment=environment, backend=backend, actor=SYSTEM, reason=reason)
-    flags.reenable(environment=environment, keys=flags.SWITCHES, actor=SYSTEM, reason="drill over")
+            overrides.backend_disable(environment=environment, backend=backend, actor=SYSTEM, reason=reason)
+    overrides.reenable(environment=environment, keys=flags.SWITCHES, actor=SYSTEM, reason="drill over")
 
 
 @pytest.mark.django_db
@@ -139,7 +139,7 @@ def test_kill_switches__forced_to_the_unsafe_side__is_no_drill(begin: Callable[.
     release = begin("staging")
     for key in flags.SWITCHES:
         unsafe = "off" if key == flags.FALLBACK else "on"
-        flags.flag_override_set(environment="staging", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
+        overrides.flag_override_set(environment="staging", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
     assert ask(release, "kill_switches").verdict is Verdict.NO_DATA
 
 

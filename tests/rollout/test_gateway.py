@@ -24,8 +24,9 @@ from rollout.models import Flag, TargetGroup
 from rollout.selectors.census import attributes as census_attributes
 from rollout.selectors.census import census, reach
 from rollout.selectors.flags import revision
-from rollout.services.flags import flag_percentage_set, flag_rules_set, kill, reenable
+from rollout.services.flags import flag_percentage_set, flag_rules_set
 from rollout.services.groups import group_members_set, groups_seed
+from rollout.services.overrides import kill, reenable
 from tests.rollout.conftest import Gateway
 
 pytestmark = pytest.mark.fresh_database

@@ -20,7 +20,7 @@ from rollout.models import Flag, PhaseRun, Proposal, Release
 from rollout.runbook.loading import load
 from rollout.selectors import phases as selectors
 from rollout.selectors import targeting
-from rollout.services import flags, phases, proposals
+from rollout.services import flags, overrides, phases, proposals
 from rollout.services.freezes import freeze_make
 from rollout.services.raising import Authority, Refused
 from tests.rollout.walking import (
@@ -117,7 +117,7 @@ def test_start__phase_1__serves_the_whole_group_and_nobody_else(release: Release
     ("spoil", "line"),
     [
         (lambda release: gates_reset(release), "Gates: 1 open"),
-        (lambda release: flags.kill(environment="staging", actor=SYSTEM, reason=""), "forced off"),
+        (lambda release: overrides.kill(environment="staging", actor=SYSTEM, reason=""), "forced off"),
         (lambda release: members("staging", "internal_testers", []), ""),
     ],
 )
@@ -242,7 +242,7 @@ def test_step__something_against_it__is_held_with_one_entry_until_it_is_gone(
     run = ramping(release, monkeypatch)
     backdate(run, next_at=clock.now())
     if what == "kill":
-        flags.kill(environment="staging", actor=SYSTEM, reason="")
+        overrides.kill(environment="staging", actor=SYSTEM, reason="")
     elif what == "gate":
         gates_reset(release)
     else:
@@ -285,9 +285,9 @@ def test_plan__under_way__locks_its_flag_against_raising_but_never_against_lower
     with pytest.raises(Refused, match=r"Phase 1 of HazardHawk 2\.4\.0 holds this flag"):
         flags.flag_percentage_set(environment="staging", key="litert_enabled", percent=50, actor=SYSTEM, reason="x")
     with pytest.raises(Refused, match="holds this flag"):
-        flags.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
-    assert flags.kill(environment="staging", actor=SYSTEM, reason="")
-    assert flags.reenable(environment="staging", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
+        overrides.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
+    assert overrides.kill(environment="staging", actor=SYSTEM, reason="")
+    assert overrides.reenable(environment="staging", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
 
 
 def test_pause__its_time_stands_still__and_resume_goes_on(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
