@@ -17,6 +17,7 @@ from rollout.domain.evaluation import (
     KeyMissing,
     UnknownFlag,
     evaluate,
+    in_arm,
     safe,
 )
 from rollout.domain.flags import OFF, ON, Flag, Snapshot
@@ -26,6 +27,8 @@ from rollout.domain.targeting import VALUES_MOST, Constraint, Context, Kind, Ope
 Test = Callable[[Mapping[str, Any]], bool]
 # Chooses a flag's answer: (targeting key, what the device says, the places chosen so far) → place among its answers.
 Choose = Callable[[str, Mapping[str, Any], Sequence[int]], int]
+# How the percentage says that it serves `on`.
+PERCENTAGE = ("100 % of devices", "bucket within the percentage")
 # Every flag's first two answers.
 NOT_ELIGIBLE, SAFE = 0, 1
 
@@ -147,7 +150,7 @@ class Compiled:
         if refused is not None:
             rest: int | Choose = refused
         else:
-            rest = _own(answers, self.snapshot.groups)
+            rest = _divided(answers, _own(answers, self.snapshot.groups))
         return _behind(scoped, required, rest)
 
     def _required(self, answers: FlagAnswers) -> tuple[list[tuple[int, list[Evaluation], int]], int | None]:
@@ -253,6 +256,27 @@ def _own(answers: FlagAnswers, groups: Mapping[str, frozenset[str]]) -> int | Ch
         if hashed < 0:
             hashed = bucket(salt, key)
         return within if hashed < percentage else beyond
+
+    return choose
+
+
+def _divided(answers: FlagAnswers, rest: int | Choose) -> int | Choose:
+    """Put whoever gets `on` by a rule or the percentage into an arm of the A/B test that runs, if one does."""
+    running = answers.flag.experiment
+    if running is None:
+        return rest
+    arms: dict[int, dict[str, int]] = {}
+    for place, said in enumerate(list(answers.all)):
+        # of all that was said so far only these divide devices, none of them an override's or a pinned device's
+        if said.variant == ON and (said.rule or said.why in PERCENTAGE):
+            arms[place] = {arm.variant: answers.place(in_arm(answers.flag, running, arm, said)) for arm in running.arms}
+    if not arms or (isinstance(rest, int) and rest not in arms):
+        return rest
+
+    def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
+        place = rest if isinstance(rest, int) else rest(key, said, places)
+        divided = arms.get(place)
+        return divided[running.arm(key).variant] if divided and key else place
 
     return choose
 

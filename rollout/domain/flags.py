@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from rollout.domain.bucketing import BUCKETS
+from rollout.domain.experiments import Experiment, moved
 from rollout.domain.targeting import Constraint, Rule, constraints
 
 ON, OFF = "on", "off"
@@ -65,6 +66,8 @@ class Flag:
     lease_seconds: int = 900
     pinned: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    # the A/B test that runs on it: divides whom rules and percentage serve `on`
+    experiment: Experiment | None = None
 
     @property
     def may_serve_on(self) -> bool:
@@ -113,6 +116,8 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
         unsafe = after.override.variant != after.safe_variant
         return unsafe and not (before.override is not None and before.override.variant == after.override.variant)
     ours = _clauses(after)
+    if _tests_raise(before, after) and any(one.variant == ON and one.rule.thousandths for one in ours):
+        return True  # an arm's value is new to some
     if set(before.requires) - set(after.requires) and any(
         one.variant != after.safe_variant and one.rule.thousandths for one in ours
     ):
@@ -132,6 +137,14 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
         one.variant != after.safe_variant and one.rule.thousandths and not _within(ours, index, theirs, before)
         for index, one in enumerate(ours)
     )
+
+
+def _tests_raise(before: Flag, after: Flag) -> bool:
+    """Say whether an A/B test that starts, ends, or is reached again gives devices a value that is new and not safe."""
+    on, safe = after.value(ON), after.value(after.safe_variant)
+    forced = before.override is not None and before.override.variant == ON
+    standing = None if forced else before.experiment
+    return standing != after.experiment and moved(standing, after.experiment, on=on, safe=safe)
 
 
 def circle(requires: Mapping[str, Iterable[str]]) -> list[str]:

@@ -1,6 +1,7 @@
 """Tables of the rollout."""
 
 from rollout.models.census import CensusDevice
+from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
 from rollout.models.procedure import ReleaseStep
@@ -15,6 +16,8 @@ __all__ = [
     "CensusDevice",
     "EnvironmentFlags",
     "Evidence",
+    "Experiment",
+    "Exposure",
     "Flag",
     "FreezeWindow",
     "GroupMember",

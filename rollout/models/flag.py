@@ -5,6 +5,7 @@ from django.db import models
 from hawkops.core.environments import Environment
 from rollout.domain import flags as domain
 from rollout.domain import targeting
+from rollout.domain.experiments import experiment
 
 ENVIRONMENTS = [(e.value, e.value) for e in Environment]
 
@@ -46,6 +47,8 @@ class Flag(models.Model):
     override_revision = models.BigIntegerField(null=True)
     # overrides for some devices only: number, variant, reason, by, at and constraints
     scoped_overrides = models.JSONField(default=list)
+    # the A/B test that runs on it, as `experiments.Experiment.document`; null without one
+    experiment = models.JSONField(null=True)
     lease_seconds = models.IntegerField(default=900)
     revision = models.BigIntegerField(default=0)
     changed_at = models.DateTimeField()
@@ -88,6 +91,7 @@ class Flag(models.Model):
             lease_seconds=self.lease_seconds,
             pinned=self.pinned,
             rules=tuple(targeting.rule(document) for document in self.rules),
+            experiment=experiment(self.experiment),
         )
 
     def state(self) -> dict[str, object]:
@@ -96,6 +100,7 @@ class Flag(models.Model):
             "percentage": self.percent,
             **({"rules": self.rules} if self.rules else {}),
             **({"pinned": len(self.pinned)} if self.pinned else {}),
+            **({"experiment": self.experiment} if self.experiment else {}),
             **({"scoped_overrides": self.scoped_overrides} if self.scoped_overrides else {}),
             "override": {"variant": self.override_variant, "reason": self.override_reason}
             if self.override_variant

@@ -22,7 +22,7 @@ from rollout.domain import targeting
 from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.evaluation import KeyMissing, UnknownFlag, safe
 from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
-from rollout.ofrep.answers import Answers, item
+from rollout.ofrep.answers import Answers, in_arms, item
 from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.store import KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
@@ -135,7 +135,15 @@ class OfrepDoor:
             found = safe(snapshot.flags[key])
         if targeting_key:
             # A single-flag client asks whenever it needs the value: told counts as obeyed.
-            self._note(info, targeting_key, context, told=snapshot.revision, obeyed=snapshot.revision, served=None)
+            self._note(
+                info,
+                targeting_key,
+                context,
+                told=snapshot.revision,
+                obeyed=snapshot.revision,
+                served=None,
+                arms=in_arms(found, snapshot),
+            )
         more = {}
         if targeting_key and targeting_key.startswith(PROBE_PREFIX):  # a check that compares with the published vectors
             more["bucket"] = bucket(snapshot.flags[found.key].salt, targeting_key)
@@ -169,6 +177,7 @@ class OfrepDoor:
                 told=revision,
                 obeyed=min(obeyed, revision),
                 served=bulk.served_on,
+                arms=bulk.arms,
             )
         status, told, body = (304, written.unchanged_headers, b"") if same else (200, written.headers, written.body)
         await send({"type": "http.response.start", "status": status, "headers": told})
@@ -204,6 +213,7 @@ class OfrepDoor:
         told: int,
         obeyed: int,
         served: tuple[str, ...] | None,
+        arms: tuple[tuple[str, str], ...],
     ) -> None:
         if targeting_key.startswith(PROBE_PREFIX):
             return
@@ -222,6 +232,7 @@ class OfrepDoor:
             told=told,
             obeyed=obeyed,
             served_on=served,
+            arms=arms,
         )
 
 

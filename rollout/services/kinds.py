@@ -10,11 +10,12 @@ from typing import Any
 from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
+from rollout.domain.experiments import Arm
 from rollout.domain.policy import Decision, Raise, approval_need, decide
 from rollout.domain.targeting import constraints, pinned_checked, rule, rules_checked, targeting_key_checked
-from rollout.models import Proposal, Release
+from rollout.models import Experiment, Proposal, Release
 from rollout.selectors import phases as phase_selectors
-from rollout.services import flags, groups, overrides, phases, waivers
+from rollout.services import experiments, flags, groups, overrides, phases, waivers
 from rollout.services.raising import Authority, question
 
 Payload = Mapping[str, Any]
@@ -141,6 +142,21 @@ def _members(act: Act, payload: Payload) -> HistoryEntry | None:
     )
 
 
+def _experiment(act: Act, payload: Payload) -> HistoryEntry | None:
+    return experiments.experiment_start(
+        **act.common,
+        flag=payload["flag"],
+        key=payload["key"],
+        title=payload["title"],
+        hypothesis=payload["hypothesis"],
+        arms=[Arm(one["variant"], one["weight"], one["value"]) for one in payload["arms"]],
+    )
+
+
+def _experiment_ended(act: Act, payload: Payload) -> HistoryEntry | None:
+    return experiments.experiment_end(**act.common, key=payload["key"])
+
+
 def _phase(act: Act, payload: Payload) -> HistoryEntry | None:
     phases.phase_start(
         release=_release(act.environment, payload),
@@ -182,6 +198,11 @@ def _of_flags(*, restores: bool = False) -> Callable[[str, Payload, Authority], 
         return decide(question(environment, dict.fromkeys(keys, restores), authority))
 
     return decision
+
+
+def _of_experiment(environment: str, payload: Payload, authority: Authority) -> Decision:
+    flag = payload.get("flag") or Experiment.objects.get(environment=environment, key=payload["key"]).flag
+    return decide(question(environment, {flag: False}, authority))
 
 
 def _of_group(environment: str, payload: Payload, authority: Authority) -> Decision:
@@ -241,6 +262,13 @@ def _fit_requires(payload: Payload) -> None:
 def _fit_members(payload: Payload) -> None:
     for member in payload["members"]:
         targeting_key_checked(member if isinstance(member, str) else "")
+
+
+def _fit_arms(payload: Payload) -> None:
+    for one in payload["arms"]:
+        fits = isinstance(one, dict) and {*one} == {"variant", "weight", "value"}
+        if not fits or not isinstance(one["variant"], str) or type(one["weight"]) is not int:
+            raise InvalidInput("Each arm is a variant, a weight and a value.")
 
 
 def _fit_percent(payload: Payload) -> None:
@@ -333,6 +361,21 @@ KINDS: dict[str, Kind] = {
         _of_group,
         {"key": str, "members": list, "expected_revision": int},
         _fit_members,
+    ),
+    "experiment.start": Kind(
+        lambda _environment, payload: f"Start the A/B test {payload['key']} on {payload['flag']}",
+        lambda _environment, payload: f"experiment:{payload['key']}",
+        _experiment,
+        _of_experiment,
+        {"flag": str, "key": str, "title": str, "hypothesis": str, "arms": list},
+        _fit_arms,
+    ),
+    "experiment.end": Kind(
+        lambda _environment, payload: f"End the A/B test {payload['key']}",
+        lambda _environment, payload: f"experiment:{payload['key']}",
+        _experiment_ended,
+        _of_experiment,
+        {"key": str},
     ),
     "phase.start": Kind(
         _phase_title,
