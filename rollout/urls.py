@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rollout.views import flags, groups, procedure, proposals, releases, runbooks, scans, walk
+from rollout.views import experiments, flags, groups, procedure, proposals, releases, runbooks, scans, walk
 
 app_name = "rollout"
 urlpatterns = [
@@ -13,6 +13,10 @@ urlpatterns = [
     path("flags/<str:key>/salt", flags.salt, name="flag_salt"),
     path("flags/<str:key>/requires", flags.requires, name="flag_requires"),
     path("flags/<str:key>/override", flags.override, name="flag_override"),
+    path("experiments", experiments.experiments, name="experiments"),
+    path("experiments/start", experiments.start, name="experiment_start"),
+    path("experiments/<slug:key>", experiments.experiment, name="experiment"),
+    path("experiments/<slug:key>/end", experiments.end, name="experiment_end"),
     path("groups", groups.groups, name="groups"),
     path("groups/create", groups.create, name="group_create"),
     path("groups/<slug:key>", groups.group, name="group"),

@@ -221,7 +221,7 @@ def flag_evaluate(
     return EvaluationOut(
         flag=key,
         device=device,
-        variant=answer.variant,
+        variant=answer.told,
         value=answer.value,
         reason=answer.reason,
         why=answer.why,

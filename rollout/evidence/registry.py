@@ -2,7 +2,19 @@
 
 from datetime import timedelta
 
-from rollout.evidence import assignment, chain, cloud, crashes, flags, loglines, runs, scans, targets, telemetry
+from rollout.evidence import (
+    assignment,
+    chain,
+    cloud,
+    crashes,
+    experiments,
+    flags,
+    loglines,
+    runs,
+    scans,
+    targets,
+    telemetry,
+)
 from rollout.evidence.shape import Check
 
 CHECKS: dict[str, Check] = {
@@ -21,5 +33,6 @@ CHECKS: dict[str, Check] = {
     "targets_validated": Check(targets.targets_validated),
     "flags_at_zero": Check(flags.flags_at_zero),
     "kill_switches": Check(flags.kill_switches),
+    "ab_framework": Check(experiments.ab_framework),
     "hash_assignment": Check(assignment.hash_assignment, every=timedelta(minutes=10)),
 }

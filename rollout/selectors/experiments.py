@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from django.db import connection
@@ -11,10 +13,13 @@ from django.db.models import Count, Min, QuerySet
 from hawkops.core import clock
 from hawkops.core.environments import Environment
 from monitoring.domain.metrics import CATALOGUE, INFERENCES, Direction
+from monitoring.domain.statistics import means
+from monitoring.domain.statistics.means import Interval, Sample
 from monitoring.domain.statistics.ratio import SampleRatio, by_class, sample_ratio
 from rollout.domain.experiments import Arm
 from rollout.models import CensusDevice, Experiment, Exposure
 
+ALPHA = 0.05
 OK = ("", "ok", "match")
 # how long after its end devices still report what they measured while it ran
 LATE = timedelta(hours=1)
@@ -94,10 +99,33 @@ class Line:
         """How many devices reported it."""
         return len(self.values)
 
+    @cached_property
+    def sample(self) -> Sample:
+        """The devices' values in numbers."""
+        return Sample.of(self.values)
+
     @property
     def mean(self) -> float | None:
         """The mean over devices, each counting once."""
         return float(self.values.mean()) if len(self.values) else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an arm differs from the first: relatively for a mean, in absolute shares for a share, which may be 0."""
+
+    relative: bool
+    interval: Interval
+    better: Direction
+
+    @property
+    def word(self) -> str:
+        """What that says: better, worse, different, or nothing while chance may explain it."""
+        if self.interval.low <= 0 <= self.interval.high:
+            return ""
+        if self.better is Direction.NEITHER:
+            return "different"
+        return "better" if (self.interval.low > 0) is (self.better is Direction.HIGHER) else "worse"
 
 
 @dataclass(frozen=True)
@@ -146,10 +174,28 @@ def exposed(environment: str) -> dict[str, int]:
     return dict(found)
 
 
+def compared(measure: Measure, lines: Sequence[Line], line: Line) -> Comparison | None:
+    """Compare an arm with the first; None for the first itself, or while one of them has no device.
+
+    The arms share the 5 % of being wrong (Bonferroni), and an interval holds at every look.
+    """
+    first, alpha = lines[0], ALPHA / max(1, len(lines) - 1)
+    if line is first or not first.devices or not line.devices:
+        return None
+    compare = means.difference if measure.of else means.change
+    return Comparison(not measure.of, compare(line.sample, first.sample, alpha=alpha), measure.direction)
+
+
+def exposures(found: Experiment) -> QuerySet[Exposure]:
+    """Return the devices that count: simulated ones only in demo."""
+    rows = Exposure.objects.filter(environment=found.environment, experiment=found.key)
+    return rows if found.environment == Environment.DEMO else rows.filter(simulated=False)
+
+
 def results(found: Experiment) -> Results:
     """Read a test's results as they stand. Simulated devices count only in demo. Three queries."""
     arms = found.domain().arms
-    rows = _counted(found)
+    rows = exposures(found)
     counts = dict(rows.values_list("arm").annotate(devices=Count("pk")))
     values, reported = _values(found)
     shares = [one.weight for one in arms]
@@ -170,14 +216,9 @@ def results(found: Experiment) -> Results:
     )
 
 
-def _counted(found: Experiment) -> QuerySet[Exposure]:
-    rows = Exposure.objects.filter(environment=found.environment, experiment=found.key)
-    return rows if found.environment == Environment.DEMO else rows.filter(simulated=False)
-
-
 def _by_class(found: Experiment, arms: Sequence[Arm]) -> dict[str, list[int]]:
     """Return how many devices of each class are exposed to each arm."""
-    rows = _counted(found).values_list("arm", "device_id")
+    rows = exposures(found).values_list("arm", "device_id")
     classes = dict(
         CensusDevice.objects.filter(
             environment=found.environment, device_id__in=rows.values_list("device_id", flat=True)
@@ -200,7 +241,7 @@ def _values(found: Experiment) -> tuple[Sums, dict[str, set[str]]]:
     The hour of a device's first exposure counts as a whole: alike for every arm.
     """
     names = {measure.metric for measure in MEASURES} | {measure.of for measure in MEASURES if measure.of}
-    asked = {
+    asked: dict[str, Any] = {
         "environment": found.environment,
         "experiment": found.key,
         "metrics": sorted(names),

@@ -35,6 +35,8 @@ from rollout.services import releases as services
 from tests.rollout.conftest import Gateway
 
 SYSTEM = Actor.system("test")
+# boxes of the bundled runbook that tick themselves
+AUTOMATIC = 21
 DIGEST = "sha256:" + "ab" * 32
 DRILL = "Pre-deployment test"
 
@@ -690,7 +692,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 20
+    assert Evidence.objects.filter(release=release).count() == AUTOMATIC
 
 
 @pytest.mark.django_db
@@ -708,12 +710,12 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (20, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (AUTOMATIC, 0)
     asked.clear()
     tasks.refresh()
     assert {"cloud_fallback", "hash_assignment", "log_aggregation"}.isdisjoint(asked)
     assert len(asked) == 17
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 20
+    assert len(asked) == AUTOMATIC
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)
