@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,17 @@ class Sample:
         return cls(int(found.size), float(found.mean()), float(found.var(ddof=1)) if found.size > 1 else math.nan)
 
 
+class Columns(NamedTuple):
+    """The same of many arms at once, one a place."""
+
+    devices: NDArray[Any]
+    means: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+Ends = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
 def mean(sample: Sample, *, alpha: float, tuned_for: int = TUNED_FOR) -> Interval:
     """Return the mean of the arm. Unbounded for fewer than two devices."""
     if sample.devices < 2:
@@ -58,7 +70,12 @@ def difference(treatment: Sample, control: Sample, *, alpha: float, tuned_for: i
     if min(treatment.devices, control.devices) < 2:
         return Interval(treatment.mean - control.mean, -math.inf, math.inf)
     parts = treatment.variance / treatment.devices, control.variance / control.devices
-    return _of_two(treatment.mean - control.mean, parts, treatment, control, alpha, tuned_for)
+    squares = parts[0] ** 2 / (treatment.devices - 1) + parts[1] ** 2 / (control.devices - 1)
+    freedom = sum(parts) ** 2 / squares if squares else 1.0
+    # two arms of n tell as much as n / 2 differences
+    pairs = treatment.devices * control.devices / (treatment.devices + control.devices)
+    estimate = treatment.mean - control.mean
+    return _around(estimate, math.sqrt(sum(parts)), pairs, freedom, alpha, tuned_for / 2)
 
 
 def change(treatment: Sample, control: Sample, *, alpha: float, tuned_for: int = TUNED_FOR) -> Interval:
@@ -68,16 +85,23 @@ def change(treatment: Sample, control: Sample, *, alpha: float, tuned_for: int =
     mapped back. Unbounded where that is no approximation: fewer than two devices on a side, or a mean below four standard
     errors. Of values that are mostly zero count the devices that have one: `proportions.change`.
     """
-    if not (_known(treatment) and _known(control)):
-        estimate = treatment.mean / control.mean - 1 if control.mean > 0 else math.nan
-        return Interval(estimate, -1.0, math.inf)
-    parts = (
-        treatment.variance / treatment.devices / treatment.mean**2,
-        control.variance / control.devices / control.mean**2,
-    )
-    ratio = math.log(treatment.mean / control.mean)
-    found = _of_two(ratio, parts, treatment, control, alpha, tuned_for)
-    return Interval(*(_expm1(end) for end in (found.estimate, found.low, found.high)))
+    sides = (Columns(*map(np.array, (side.devices, side.mean, side.variance))) for side in (treatment, control))
+    return Interval(*map(float, changes(*sides, alpha=alpha, tuned_for=tuned_for)))
+
+
+def changes(treatment: Columns, control: Columns, *, alpha: float, tuned_for: int = TUNED_FOR) -> Ends:
+    """Return `change` of many comparisons at once: estimates, low and high ends."""
+    with np.errstate(all="ignore"):
+        squares = [side.variance / side.devices / side.means**2 for side in (treatment, control)]
+        total = squares[0] + squares[1]
+        freedom = total**2 / (squares[0] ** 2 / (treatment.devices - 1) + squares[1] ** 2 / (control.devices - 1))
+        pairs = treatment.devices * control.devices / (treatment.devices + control.devices)
+        ratio = treatment.means / control.means
+        radius = boundary(pairs, freedom, alpha, tuned_for / 2) * np.sqrt(total)
+        known = (np.minimum(treatment.devices, control.devices) >= 2) & (total > 0)
+        known &= (np.minimum(treatment.means, control.means) > 0) & (np.maximum(*squares) <= ERROR_MOST**2)
+        low, high = ratio * np.exp(-radius) - 1, ratio * np.exp(radius) - 1
+        return ratio - 1, np.where(known, low, -1.0), np.where(known, high, np.inf)
 
 
 def boundary(
@@ -114,22 +138,6 @@ def best_x(alpha: float) -> float:
     return x
 
 
-def _known(sample: Sample) -> bool:
-    if sample.devices < 2 or sample.mean <= 0:
-        return False
-    return math.sqrt(sample.variance / sample.devices) <= ERROR_MOST * sample.mean
-
-
-def _of_two(
-    estimate: float, parts: tuple[float, float], treatment: Sample, control: Sample, alpha: float, tuned_for: int
-) -> Interval:
-    squares = parts[0] ** 2 / (treatment.devices - 1) + parts[1] ** 2 / (control.devices - 1)
-    freedom = sum(parts) ** 2 / squares if squares else float(treatment.devices + control.devices - 2)
-    # two arms of n tell as much as n / 2 differences
-    pairs = treatment.devices * control.devices / (treatment.devices + control.devices)
-    return _around(estimate, math.sqrt(sum(parts)), pairs, freedom, alpha, tuned_for / 2)
-
-
 def _around(
     estimate: float, error: float, information: float, freedom: float, alpha: float, tuned_at: float
 ) -> Interval:
@@ -137,7 +145,3 @@ def _around(
     # values that never differ have no error that could be known
     radius = times * error if error else math.inf
     return Interval(estimate, estimate - radius, estimate + radius)
-
-
-def _expm1(value: float) -> float:
-    return math.expm1(value) if value < 700 else math.inf

@@ -38,7 +38,7 @@ def test_evidence__at_the_limit__is_reached_at_most_as_often_as_allowed(
     evidence: Callable[[Events, float], float], limit: float
 ) -> None:
     alpha = 0.05
-    found = ever(lambda events, n: evidence(Events(events, n), limit) >= math.log(1 / alpha), limit, 220)
+    found = ever(lambda events, n: evidence(Events(events, n), limit) >= math.log(1 / alpha), limit, 180)
     assert 0 < found <= alpha
 
 
@@ -59,7 +59,7 @@ def test_interval__every_look__holds_the_share() -> None:
         wanted = math.log(2 / alpha)
         return above(Events(events, n), truth) >= wanted or below(Events(events, n), truth) >= wanted
 
-    assert ever(misses, truth, 200) <= alpha
+    assert ever(misses, truth, 150) <= alpha
     for events, n in ((0, 30), (2, 40), (31, 150), (80, 80)):
         found = share(Events(events, n), alpha=alpha)
         assert found.low <= events / n <= found.high
@@ -74,7 +74,7 @@ def test_two_arms__same_rate__differ_at_most_as_often_as_allowed() -> None:
         found = change(Events(of_treatment, 900), Events(events - of_treatment, 450), alpha=alpha, weight=2.0)
         return not found.low < 0 < found.high
 
-    assert 0 < ever(differs, 2 / 3, 60) <= alpha
+    assert 0 < ever(differs, 2 / 3, 50) <= alpha
 
 
 def test_two_arms__few_events__say_what_can_be_said() -> None:
