@@ -18,6 +18,7 @@ import mmh3
 
 from hawkops.core.errors import InvalidInput
 from monitoring.domain import arms as sides
+from rollout.domain.equality import same
 
 ARMS_LEAST, ARMS_MOST = 2, 8
 WEIGHT_MOST = 10_000
@@ -54,7 +55,7 @@ class Experiment:
     def alike(self) -> bool:
         """Whether every arm has the same value: an A/A test, which tests the testing."""
         first = self.arms[0].value
-        return all(one.value == first and type(one.value) is type(first) for one in self.arms)
+        return all(same(one.value, first) for one in self.arms)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -100,12 +101,12 @@ def arms_checked(arms: Sequence[Arm], *, off: Any, safe: Any) -> tuple[Arm, ...]
             raise InvalidInput(
                 f"The weight of {one.variant} is {one.weight}; use whole numbers from 1 to {WEIGHT_MOST}."
             )
-        means, serves_off = sides.arm_of(one.variant), not _unlike(one.value, off)
+        means, serves_off = sides.arm_of(one.variant), same(one.value, off)
         if means is not None and (means is sides.Arm.CONTROL) is not serves_off:
             gets = "gets the off value" if serves_off else "gets another value than off"
             raise InvalidInput(f"An arm called {one.variant} counts as {means} everywhere, but this one {gets}.")
     made = Experiment("", "", tuple(arms))
-    if not _unlike(off, safe) or made.alike:
+    if same(off, safe) or made.alike:
         return made.arms
     raise InvalidInput(
         "This flag's safe value is its on value, so arms that get another one would leave it. Test a flag that is safe when"
@@ -119,12 +120,8 @@ def moved(before: Experiment | None, after: Experiment | None, *, on: Any, safe:
     `on` is what they get where no test runs, `safe` the flag's safe value.
     """
     had, get = _values(before, on), _values(after, on)
-    return any(_unlike(value, safe) and any(_unlike(value, other) for other in had) for value in get)
+    return any(not same(value, safe) and not all(same(value, other) for other in had) for value in get)
 
 
 def _values(running: Experiment | None, on: Any) -> Sequence[Any]:
     return [arm.value for arm in running.arms] if running else [on]
-
-
-def _unlike(one: Any, other: Any) -> bool:
-    return one != other or isinstance(one, bool) is not isinstance(other, bool)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from rollout.domain.bucketing import BUCKETS
+from rollout.domain.equality import same
 from rollout.domain.experiments import Experiment, moved
 from rollout.domain.targeting import Constraint, Rule, constraints
 
@@ -103,6 +104,11 @@ def coerce(kind: FlagType, value: Any) -> Any:
     return value
 
 
+def same_values(one: Flag, other: Flag) -> bool:
+    """Say whether both variants have the same values."""
+    return all(same(one.value(variant), other.value(variant)) for variant in (ON, OFF))
+
+
 def raises_exposure(before: Flag, after: Flag) -> bool:
     """Say whether a change may move a device away from the flag's safe value.
 
@@ -111,7 +117,15 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
 
     Lowering is proven clause by clause: each one of `after` that serves an unsafe value lies within one of `before`, and
     everything that kept devices safe ahead of that one keeps them safe ahead of it still.
+
+    Another safe value always raises: it is what a kill, a lockdown and a lost gateway serve. Another unsafe value raises
+    where some device may get it.
     """
+    unsafe_variant = OFF if after.safe_variant == ON else ON
+    if not same(before.value(after.safe_variant), after.value(after.safe_variant)):
+        return True
+    if not same(before.value(unsafe_variant), after.value(unsafe_variant)) and _may_serve(after, unsafe_variant):
+        return True
     if after.override is not None:
         unsafe = after.override.variant != after.safe_variant
         return unsafe and not (before.override is not None and before.override.variant == after.override.variant)
@@ -185,6 +199,16 @@ def _clauses(flag: Flag) -> list[_Clause]:
         if one.covers(everybody):
             break
     return [*scoped, *pinned, *reached]
+
+
+def _may_serve(flag: Flag, variant: str) -> bool:
+    """Say whether some device may get a variant. `off` is also for whom a requirement, or a missing key, keeps from on."""
+    if flag.override is not None:
+        return flag.override.variant == variant
+    if any(one.variant == variant and one.rule.thousandths for one in _clauses(flag)):
+        return True
+    divided = any(rule.group or 0 < rule.thousandths < BUCKETS for rule in flag.rules)
+    return variant == OFF and bool(flag.requires or divided)
 
 
 def _within(ours: list[_Clause], index: int, theirs: list[_Clause], before: Flag) -> bool:

@@ -175,6 +175,12 @@ class Runbook:
         for phase in self.procedure:
             yield from phase.steps
 
+    @property
+    def flags(self) -> frozenset[str]:
+        """Every flag that a phase moves, a box looks at, or a step sets."""
+        named = [box.flags for _group, box in self.boxes()] + [step.flags for step in self.steps()]
+        return frozenset([phase.flag for phase in self.phases] + [key for keys in named for key in keys])
+
 
 ENVIRONMENTS = ("production", "staging", "demo")
 STRATEGIES = ("TARGET_GROUPS", "HASH_BASED", "CAPABILITY_BASED", "GRADUAL")

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('rollout', '0008_scan_uploads'),
+        ('rollout', '0009_values'),
     ]
 
     operations = [

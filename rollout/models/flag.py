@@ -32,6 +32,8 @@ class Flag(models.Model):
     type = models.CharField(max_length=10, choices=[(t.value, t.value) for t in domain.FlagType])
     on = models.JSONField()
     off = models.JSONField()
+    # the JSON Schema that both values meet
+    schema = models.JSONField(null=True)
     safe_variant = models.CharField(max_length=3, choices=[("on", "on"), ("off", "off")])
     strategy = models.CharField(max_length=20, default=domain.Strategy.HASH_BASED.value)
     thousandths = models.IntegerField(default=0)
@@ -52,6 +54,8 @@ class Flag(models.Model):
     lease_seconds = models.IntegerField(default=900)
     revision = models.BigIntegerField(default=0)
     changed_at = models.DateTimeField()
+    # since when nobody is answered from it; its key stays taken
+    archived_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["environment", "position", "key"]

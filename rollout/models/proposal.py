@@ -19,6 +19,8 @@ class Proposal(models.Model):
     subject = models.CharField(max_length=120)
     title = models.CharField(max_length=200)
     payload = models.JSONField()
+    # what that changes, as it stood when it was proposed: name, before and after, to be compared by people
+    changes = models.JSONField(default=list)
     reason = models.CharField(max_length=300)
     made_by = models.CharField(max_length=150)
     makers = models.JSONField(default=list)

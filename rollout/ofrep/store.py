@@ -35,7 +35,8 @@ SELECT e.environment AS environment, e.revision AS environment_revision,
        f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires,
        f.rules, f.pinned, f.scoped_overrides,
        f.override_variant, f.override_reason, f.lease_seconds, f.experiment
-  FROM rollout_environmentflags e LEFT JOIN rollout_flag f USING (environment)
+  FROM rollout_environmentflags e
+  LEFT JOIN rollout_flag f ON f.environment = e.environment AND f.archived_at IS NULL
  ORDER BY e.environment, f.position, f.key
 """
 KEYS = "SELECT id, environment, name, key_hash, expires_at FROM accounts_devicekey WHERE revoked_at IS NULL"

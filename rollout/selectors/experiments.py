@@ -30,7 +30,7 @@ SELECT x.arm, p.metric, x.device_id,
   FROM rollout_exposure AS x
   JOIN monitoring_panelhour AS p
     ON p.environment = x.environment AND p.device_id = x.device_id AND p.metric = ANY(%(metrics)s)
-   AND p.hour_at >= date_trunc('hour', x.first_at) AND p.hour_at < %(until)s
+   AND p.hour_at >= x.first_at AND p.hour_at < %(until)s
  WHERE x.environment = %(environment)s AND x.experiment = %(experiment)s AND (%(simulated)s OR NOT x.simulated)
  GROUP BY x.arm, p.metric, x.device_id
 """
@@ -238,7 +238,7 @@ Sums = dict[tuple[str, str], dict[str, tuple[float, int, float]]]
 def _values(found: Experiment) -> tuple[Sums, dict[str, set[str]]]:
     """Return what each exposed device of the panel measured since, and by arm which have reported at all.
 
-    The hour of a device's first exposure counts as a whole: alike for every arm.
+    From the first hour that began when it was exposed: what it measured before is not the arm's.
     """
     names = {measure.metric for measure in MEASURES} | {measure.of for measure in MEASURES if measure.of}
     asked: dict[str, Any] = {

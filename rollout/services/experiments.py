@@ -1,8 +1,8 @@
 """A/B tests: started and ended. The flag's row carries what runs, so that a gateway learns of it as of any other change."""
 
-import json
-import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from hawkops.core import clock
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
@@ -12,14 +12,14 @@ from hawkops.history.services import change
 from monitoring.domain import arms as sides
 from rollout.domain.experiments import Arm, arms_checked
 from rollout.domain.experiments import Experiment as Running
-from rollout.domain.flags import OFF, FlagType
+from rollout.domain.flags import OFF, ON, FlagType
+from rollout.domain.values import unmet, value_checked
 from rollout.models import Experiment, Flag
 from rollout.services.flags import LITERT
 from rollout.services.locking import flags_locked, flags_save, reason_given
 from rollout.services.raising import Authority
 
 TITLE_MOST, HYPOTHESIS_MOST = 120, 2_000
-VALUE_BYTES = 4_096
 
 
 def experiment_start(
@@ -126,9 +126,12 @@ def _named(key: str, title: str, hypothesis: str) -> None:
 def _arms(row: Flag, arms: Sequence[Arm]) -> tuple[Arm, ...]:
     """Return a flag's arms with their values. Raises InvalidInput."""
     flag = row.domain()
-    valued = [Arm(one.variant, one.weight, flag.on if one.value is None else one.value) for one in arms]
+    on = flag.value(ON)
+    valued = [Arm(one.variant, one.weight, on if one.value is None else one.value) for one in arms]
+    valued = [replace(one, value=_fitting(FlagType(row.type), one)) for one in valued]
     for one in valued:
-        _fits(one, FlagType(row.type))
+        if why := unmet(row.schema, one.value) if row.schema else "":
+            raise InvalidInput(f"The value of {one.variant} does not meet the flag's schema. {why}")
     checked = arms_checked(valued, off=flag.value(OFF), safe=flag.value(flag.safe_variant))
     for one in checked:
         if row.key == LITERT and one.value == flag.value(OFF) and sides.arm_of(one.variant) is None:
@@ -138,18 +141,13 @@ def _arms(row: Flag, arms: Sequence[Arm]) -> tuple[Arm, ...]:
     return checked
 
 
-def _fits(arm: Arm, kind: FlagType) -> None:
-    """Raises InvalidInput where an arm's value is not of the flag's type."""
-    number = isinstance(arm.value, int | float) and not isinstance(arm.value, bool) and math.isfinite(arm.value)
-    fits = {
-        FlagType.BOOLEAN: isinstance(arm.value, bool),
-        FlagType.INTEGER: number and float(arm.value).is_integer(),
-        FlagType.FLOAT: number,
-        FlagType.STRING: isinstance(arm.value, str),
-        FlagType.JSON: True,
-    }
-    if not fits[kind] or len(json.dumps(arm.value)) > VALUE_BYTES:
-        raise InvalidInput(f"The value of {arm.variant} is not {kind.value}, as the flag's values are, or is too long.")
+def _fitting(kind: FlagType, arm: Arm) -> Any:
+    """Return an arm's value in the flag's type. Raises InvalidInput."""
+    if kind is FlagType.BOOLEAN:
+        if not isinstance(arm.value, bool):
+            raise InvalidInput(f"{arm.variant}: the flag is boolean, so the value is true or false.")
+        return arm.value
+    return value_checked(kind, arm.variant, arm.value)
 
 
 def _state(found: Experiment, revision: int) -> dict[str, object]:

@@ -15,6 +15,7 @@ from rollout.domain import targeting
 from rollout.domain.flags import OFF, ON, FlagType, circle
 from rollout.domain.targeting import Rule
 from rollout.models import EnvironmentFlags, Flag, TargetGroup
+from rollout.selectors import flags as selectors
 from rollout.services.locking import flags_locked, flags_save, next_revision, reason_given
 from rollout.services.raising import Authority
 
@@ -252,7 +253,7 @@ def flag_requires_set(
             raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
         if sorted(flag.requires) == wanted:
             return None
-        every = dict(Flag.objects.filter(environment=environment).values_list("key", "requires"))
+        every = dict(selectors.live(environment).values_list("key", "requires"))
         if unknown := [one for one in wanted if one not in every]:
             raise InvalidInput(f"There is no flag {unknown[0]!r} in {environment} that could be required.")
         if found := circle({**every, key: wanted}):

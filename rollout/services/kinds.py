@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,10 @@ from hawkops.history.models import HistoryEntry
 from rollout.domain.experiments import Arm
 from rollout.domain.policy import Decision, Raise, approval_need, decide
 from rollout.domain.targeting import constraints, pinned_checked, rule, rules_checked, targeting_key_checked
+from rollout.domain.values import Shown, Values, schema_checked
 from rollout.models import Experiment, Proposal, Release
 from rollout.selectors import phases as phase_selectors
-from rollout.services import experiments, flags, groups, overrides, phases, waivers
+from rollout.services import experiments, flags, groups, overrides, own_flags, phases, values, waivers
 from rollout.services.raising import Authority, question
 
 Payload = Mapping[str, Any]
@@ -48,7 +49,8 @@ class Act:
 class Kind:
     """One kind of change: its title and subject in words, how it is carried out, and the lines it needs.
 
-    `takes` are the members of its payload with their types; a boolean is no number here.
+    `takes` are the members of its payload with their types; a boolean is no number here. `changes` are what of it can be
+    compared with what stands.
     """
 
     title: Callable[[str, Payload], str]
@@ -57,6 +59,11 @@ class Kind:
     decision: Callable[[str, Payload, Authority], Decision]
     takes: Mapping[str, type | tuple[type, ...]]
     fit: Callable[[Payload], object] = lambda payload: None
+    changes: Callable[[str, Payload], list[Shown]] = lambda environment, payload: []
+
+    def shown(self, environment: str, payload: Payload) -> list[dict[str, str]]:
+        """Return what it changes, as a proposal keeps it for people to compare. Raises what carrying it out would."""
+        return [asdict(one) for one in self.changes(environment, payload)]
 
     def checked(self, payload: Payload) -> dict[str, Any]:
         """Return a payload that can be carried out. Raises InvalidInput."""
@@ -91,6 +98,21 @@ def _rules(act: Act, payload: Payload) -> HistoryEntry | None:
         pinned=payload["pinned"],
         expected_revision=payload["expected_revision"],
     )
+
+
+def _values(act: Act, payload: Payload) -> HistoryEntry | None:
+    return values.flag_values_set(
+        **act.common,
+        key=payload["key"],
+        on=payload["on"],
+        off=payload["off"],
+        schema=payload["schema"],
+        expected_revision=payload["expected_revision"],
+    )
+
+
+def _archived(act: Act, payload: Payload) -> HistoryEntry | None:
+    return own_flags.flag_archive(**act.common, key=payload["key"], expected_revision=payload["expected_revision"])
 
 
 def _salt(act: Act, payload: Payload) -> HistoryEntry | None:
@@ -226,6 +248,26 @@ def _of_flag(_environment: str, payload: Payload) -> str:
     return f"flag:{payload['key']}"
 
 
+def _values_title(environment: str, payload: Payload) -> str:
+    found = [one for one in _values_changes(environment, payload) if one.name != "schema"]
+    said = ", ".join(f"{one.name} {one.before} → {one.after}" for one in found)
+    if not _values_changes(environment, payload):
+        raise InvalidInput(f"{payload['key']} has these values and this schema already.")
+    if len(said) > 80 or "\n" in said:
+        said = " and ".join(one.name for one in found)
+    return f"New values of {payload['key']}: {said or 'another schema'}"
+
+
+def _values_changes(environment: str, payload: Payload) -> list[Shown]:
+    return values.changes(environment, payload["key"], Values(payload["on"], payload["off"], payload["schema"]))
+
+
+def _archive_title(environment: str, payload: Payload) -> str:
+    if why := own_flags.kept_by(environment, payload["key"]):
+        raise InvalidInput(why)
+    return f"Archive {payload['key']}"
+
+
 def _phase_title(environment: str, payload: Payload) -> str:
     release = _release(environment, payload)
     phase = phase_selectors.phase_of(release, payload["number"])
@@ -271,6 +313,12 @@ def _fit_arms(payload: Payload) -> None:
             raise InvalidInput("Each arm is a variant, a weight and a value.")
 
 
+def _fit_values(payload: Payload) -> None:
+    if missing := [name for name in ("on", "off", "schema") if name not in payload]:
+        raise InvalidInput(f"{missing[0]!r} is missing.")
+    schema_checked(payload["schema"])
+
+
 def _fit_percent(payload: Payload) -> None:
     if not 0 <= payload["percent"] <= 100:
         raise InvalidInput(f"{payload['percent']:g} % is not a percentage; use 0 to 100.")
@@ -300,6 +348,22 @@ KINDS: dict[str, Kind] = {
         _of_flags(),
         {"key": str, "rules": list, "pinned": dict, "expected_revision": int},
         _fit_rules,
+    ),
+    "flag.values": Kind(
+        _values_title,
+        _of_flag,
+        _values,
+        _of_flags(),
+        {"key": str, "on": object, "off": object, "schema": (dict, type(None)), "expected_revision": int},
+        _fit_values,
+        _values_changes,
+    ),
+    "flag.archive": Kind(
+        _archive_title,
+        _of_flag,
+        _archived,
+        _of_flags(),
+        {"key": str, "expected_revision": int},
     ),
     "flag.salt": Kind(
         lambda _environment, payload: f"Salt {payload['key']} anew: {payload['salt']}",

@@ -1,6 +1,5 @@
 """Pages of A/B tests: what runs, its arms and what their devices measured, and the presses that start and end one."""
 
-import json
 import math
 from itertools import zip_longest
 from typing import Any
@@ -17,6 +16,8 @@ from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from monitoring.charts.words import words
+from rollout.domain.flags import FlagType
+from rollout.domain.values import value_typed
 from rollout.models import Experiment, Flag, Proposal
 from rollout.selectors import experiments as selectors
 from rollout.selectors import flags as flag_selectors
@@ -161,19 +162,17 @@ def _typed(form: QueryDict, flag: Flag) -> list[tuple[str, str, object]]:
     for name, weight, value in zip_longest(names, weights, values, fillvalue=""):
         if not name.strip() and not value.strip():
             continue
-        found.append((name, weight or "1", _value(name, value.strip(), flag)))
+        found.append((name, weight or "1", _value(FlagType(flag.type), name, value.strip())))
     return found
 
 
-def _value(name: str, typed: str, flag: Flag) -> object:
+def _value(kind: FlagType, name: str, typed: str) -> object:
     if not typed:
         return None
-    if flag.type == "string":
-        return typed
-    try:
-        return json.loads(typed)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"The value of {name} can't be read; write it as JSON: true, 0.3, 60000.") from error
+    if kind is FlagType.BOOLEAN:
+        # anything else is refused as what it is
+        return {"true": True, "on": True, "false": False, "off": False}.get(typed.lower(), typed)
+    return value_typed(kind, name, typed)
 
 
 def _changed(

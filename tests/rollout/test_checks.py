@@ -714,7 +714,7 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     asked.clear()
     tasks.refresh()
     assert {"cloud_fallback", "hash_assignment", "log_aggregation"}.isdisjoint(asked)
-    assert len(asked) == 17
+    assert len(asked) == AUTOMATIC - 3
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
     assert len(asked) == AUTOMATIC
