@@ -35,13 +35,23 @@ SYSTEM = Actor.system("test")
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
 PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "api_nothing"} | API
 
-COMES_BACK = {"runbook/import", "releases/create", "flags/litert_enabled/rules", "groups/internal_testers/members"}
+COMES_BACK = {
+    "runbook/import",
+    "releases/create",
+    "flags/create",
+    "flags/litert_enabled/rules",
+    "flags/litert_enabled/values",
+    "groups/internal_testers/members",
+}
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
     "emergency/kill": {Role.OPERATOR},
     "emergency/disable": {Role.OPERATOR},
     "emergency/enable": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
+    "flags/create": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/values": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/archive": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/requires": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/salt": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/override": {Role.RELEASER, Role.OPERATOR},
@@ -100,6 +110,8 @@ PAGES = (
     "flags",
     "flags/litert_enabled",
     "flags/litert_enabled?device=abc",
+    "flags/new",
+    "flags?archived=1",
     "groups",
     "groups/internal_testers",
     "groups/internal_testers.csv",
