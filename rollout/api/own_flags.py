@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from ninja import Router, Schema
 
 from hawkops.accounts.api import asks, caller, who
@@ -47,7 +47,7 @@ class MadeOut(Schema):
 
 
 @router.post("/flags", response={201: MadeOut}, **asks(Scope.FLAGS_WRITE, *MAY_CHANGE))
-def flag_create(request: HttpRequest, response: HttpResponse, body: NewFlagBody) -> tuple[int, MadeOut]:
+def flag_create(request: HttpRequest, body: NewFlagBody) -> tuple[int, MadeOut]:
     """Make a flag in every environment, where every device gets its safe value. Takes rights in all of them."""
     _everywhere(request)
     entries = services.flag_create(

@@ -180,7 +180,10 @@ def unmet(schema: Mapping[str, Any], value: Any) -> str:
     if found is None:
         return ""
     where = "" if found.json_path == "$" else f"{found.json_path.removeprefix('$').removeprefix('.')[:80]}: "
-    return f"{where}{found.message[:SAID_MOST]}."
+    value = repr(found.instance)
+    # the reason stands after it
+    message = found.message.replace(value, f"{value[:40]}…") if len(value) > 60 else found.message
+    return f"{where}{message[:SAID_MOST]}."
 
 
 class _TooMuch(Exception):
@@ -367,6 +370,6 @@ def _additional(validator: Any, allowed: Any, instance: Any, schema: Any) -> Ite
         if name in schema.get("properties", ()) or any(one.search(name) is not None for one in expressions):
             continue
         if allowed is False:
-            yield ValidationError(f"{name!r} is not one of its properties")
+            yield ValidationError(f"{name[:60]!r} is not one of its properties")
         else:
             yield from validator.descend(value, allowed, path=name)

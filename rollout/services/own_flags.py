@@ -112,10 +112,10 @@ def flag_archive(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
-        if flag.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
         if why := kept_by(environment, key):
             raise Conflict(why)
+        if flag.revision != expected_revision:
+            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
         admit(environment, {key: False}, authority or Authority.of(actor))
         before = flag.state()
         flag.archived_at = clock.now()

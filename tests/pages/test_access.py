@@ -40,7 +40,9 @@ PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "api_nothing"}
 COMES_BACK = {
     "runbook/import",
     "releases/create",
+    "flags/create",
     "flags/litert_enabled/rules",
+    "flags/litert_enabled/values",
     "groups/internal_testers/members",
     "experiments/start",
 }
@@ -50,6 +52,9 @@ PRESSES = {
     "emergency/disable": {Role.OPERATOR},
     "emergency/enable": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
+    "flags/create": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/values": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/archive": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/requires": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/salt": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/override": {Role.RELEASER, Role.OPERATOR},
@@ -112,6 +117,8 @@ PAGES = (
     "flags/litert_enabled?device=abc",
     "experiments",
     "experiments/furnished",
+    "flags/new",
+    "flags?archived=1",
     "groups",
     "groups/internal_testers",
     "groups/internal_testers.csv",
