@@ -29,6 +29,7 @@ from rollout.evidence import assignment, loglines, refreshing
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Check, Question
 from rollout.models import CensusDevice, Evidence, Flag, Release
+from rollout.runbook.loading import load
 from rollout.selectors import releases as selectors
 from rollout.services import flags
 from rollout.services import releases as services
@@ -305,6 +306,14 @@ def said(outcome: str, **more: Any) -> dict[str, Any]:
     return {"name": "Model signature", "value": None, "outcome": outcome, "note": "signed by us", **more}
 
 
+# the lines that a gate's script must have said, besides what a case is about
+EXPECTED = {
+    "models_signed": (),
+    "security_validation": ("Model signature", "TLS: Gateway", "Chain"),
+    "integration_tests": ("Workflow: local inference", "Errors: empty file", "Degradation: local inference again"),
+}
+
+
 def stored(release: Release, key: str) -> Verdict:
     """Let the sweep ask, and say where the box stands then."""
     refreshing.release_refresh(release=release, at_once=True)
@@ -319,17 +328,24 @@ def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
 ) -> None:
     release, script = begin(), MODEL_BOXES[key]
     real = {"model": "gemma3-1b", "model_digest": DIGEST, "synthetic": False}
+    expected = [{**said("pass"), "name": name} for name in EXPECTED[key]]
     assert stored(release, key) is Verdict.NO_DATA
-    ran("production", script, said("pass", **real), said("pass"))
+    ran("production", script, said("pass", **real), said("pass"), *expected)
     assert stored(release, key) is Verdict.PASS
     kept = Evidence.objects.get(release=release, box=key)
     assert kept.subject["model_digest"] == DIGEST
-    assert kept.lines[0] == {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"}
+    assert {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"} in kept.lines
+    for left_out in expected:
+        others = [one for one in expected if one is not left_out]
+        ran("production", script, {**said("pass", **real), "name": "Anything"}, *others)
+        assert stored(release, key) is Verdict.NO_DATA, f"nothing was said of {left_out['name']}"
+        failed = {**left_out, "outcome": "fail"}
+        ran("production", script, said("pass", **real), *others, failed, state=State.FAILED)
+        assert stored(release, key) is Verdict.FAIL
     for results, state, verdict in (
         ([said("pass", **real), said("fail")], State.FAILED, Verdict.FAIL),
         ([said("pass", **real), said("fail")], State.PASSED, Verdict.FAIL),
         ([said("pass", **real), said("no_data")], State.NO_DATA, Verdict.NO_DATA),
-        ([said("out_of_scope", **real)], State.PASSED, Verdict.NO_DATA),
         ([said("pass")], State.PASSED, Verdict.NO_DATA),
         ([], State.PASSED, Verdict.NO_DATA),
         ([said("pass", **{**real, "model_digest": "sha256:" + "cd" * 32})], State.PASSED, Verdict.STALE),
@@ -337,8 +353,10 @@ def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
         ([said("pass", **{**real, "target": "host"})], State.PASSED, Verdict.NO_DATA),
         ([said("pass", **real)], State.PASSED, Verdict.PASS),
     ):
-        ran("production", script, *results, state=state)
+        ran("production", script, *results, *(expected if results else ()), state=state)
         assert stored(release, key) is verdict, results
+    ran("production", script, said("out_of_scope", **real))
+    assert stored(release, key) is Verdict.NO_DATA
 
 
 @pytest.mark.django_db
@@ -690,7 +708,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 20
+    assert Evidence.objects.filter(release=release).count() == 39
 
 
 @pytest.mark.django_db
@@ -708,12 +726,13 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (20, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (39, 0)
     asked.clear()
     tasks.refresh()
-    assert {"cloud_fallback", "hash_assignment", "log_aggregation"}.isdisjoint(asked)
-    assert len(asked) == 17
+    validated = {box.key for group in load().runbook.validation for box in group.boxes}
+    assert {"cloud_fallback", "hash_assignment", "log_aggregation", *validated}.isdisjoint(asked)
+    assert len(asked) == 23
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 20
+    assert len(asked) == 39
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)
