@@ -71,6 +71,8 @@ class Group:
     title: str
     measured_in: str
     rows: list[Row] = field(default_factory=list)
+    # whether it counts after each phase instead of before the first
+    after: bool = False
 
     @property
     def total(self) -> int:
@@ -221,6 +223,7 @@ def after_phases(release: Release) -> list[Group]:
 def _groups(release: Release, wanted: Sequence[domain.Group]) -> list[Group]:
     if not wanted:
         return []
+    book = runbook(release)
     evidence = {one.box: one for one in Evidence.objects.filter(release=release)}
     words = {one.box: one for one in Attestation.objects.filter(release=release)}
     subject = gates.Subject(
@@ -236,7 +239,8 @@ def _groups(release: Release, wanted: Sequence[domain.Group]) -> list[Group]:
     groups = []
     for group in wanted:
         where = measured_in(release, group)
-        found = Group(group.key, group.title, where if where != release.environment else "")
+        elsewhere = where if where != release.environment else ""
+        found = Group(group.key, group.title, elsewhere, after=group in book.after_phases)
         for box in group.boxes:
             kept, word = evidence.get(box.key), words.get(box.key)
             standing = gates.stand(
