@@ -78,9 +78,7 @@ class Exclusion:
     rest: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool), compare=False)
 
 
-def culprits(
-    devices: Sequence[Device], *, limit: float | None = None, chance_most: float = CHANCE_MOST
-) -> Exclusion:
+def culprits(devices: Sequence[Device], *, limit: float | None = None, chance_most: float = CHANCE_MOST) -> Exclusion:
     """Find the smallest union of cohorts whose exclusion restores the guardrail.
 
     `limit` is the share that may be bad, for when there is no control any more. A union is sought that has the most
@@ -127,7 +125,9 @@ class _Scan:
             raise ValueError("Without a control give shares from 0 to 1, and a limit between them.")
         self.by_limit = bool(self.treated.all())
         self.seen = self.values if self.counted or self.values.min() <= 0 else np.log(self.values)
-        codes = [np.unique([one.attributes[at] for one in devices], return_inverse=True)[1] for at in range(len(ATTRIBUTES))]
+        codes = [
+            np.unique([one.attributes[at] for one in devices], return_inverse=True)[1] for at in range(len(ATTRIBUTES))
+        ]
         kinds = [int(code.max()) + 1 for code in codes]
         self.groups: dict[tuple[int, ...], Whole] = {}
         self.costs: dict[tuple[int, ...], Real] = {}

@@ -14,6 +14,7 @@ from rollout.evidence import (
     scans,
     targets,
     telemetry,
+    validated,
 )
 from rollout.evidence.shape import Check
 
@@ -31,6 +32,8 @@ CHECKS: dict[str, Check] = {
     "metrics_collection": Check(telemetry.metrics_collection),
     "crash_reporting": Check(crashes.crash_reporting),
     "targets_validated": Check(targets.targets_validated),
+    "criteria_met": Check(validated.criteria_met, every=timedelta(minutes=5)),
+    "concluding_script": Check(validated.concluding_script),
     "flags_at_zero": Check(flags.flags_at_zero),
     "kill_switches": Check(flags.kill_switches),
     "ab_framework": Check(experiments.ab_framework),

@@ -9,6 +9,7 @@ from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, 
 from rollout.models.release import Attestation, Evidence, Release
 from rollout.models.runbook import RunbookApproval, RunbookVersion
 from rollout.models.scan import ScanUpload
+from rollout.models.validation import Validation
 
 __all__ = [
     "Approval",
@@ -30,5 +31,6 @@ __all__ = [
     "RunbookVersion",
     "ScanUpload",
     "TargetGroup",
+    "Validation",
     "Waiver",
 ]

@@ -16,8 +16,8 @@ from rollout.domain.phases import Audience, Judged, Progress
 from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_need, decide, gates_need
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
-from rollout.models import PhaseRun, Proposal, Release
-from rollout.selectors import census, flags, policy, procedure, releases, targeting
+from rollout.models import PhaseRun, Proposal, Release, Validation
+from rollout.selectors import census, flags, policy, procedure, releases, targeting, validation
 
 UNDER_WAY = ("running", "paused")
 
@@ -80,7 +80,20 @@ def progress(run: PhaseRun, *, now: datetime | None = None) -> Progress:
     paused = timedelta(seconds=run.paused_seconds)
     if run.paused_at is not None:
         paused += now - run.paused_at
-    return Progress(phase, run.started_at, paused, run.step, census.reach(run.release.environment, phase.flag))
+    reached = census.reach(run.release.environment, phase.flag)
+    found = Validation.objects.filter(run=run).only("lasted_seconds", "lasted_done_seconds").first()
+    if found is None:
+        return Progress(phase, run.started_at, paused, run.step, reached)
+    done = found.lasted_done_seconds
+    return Progress(
+        phase,
+        run.started_at,
+        paused,
+        run.step,
+        reached,
+        validated_from=timedelta(seconds=found.lasted_seconds),
+        validated_after=timedelta(seconds=done) if done is not None else None,
+    )
 
 
 def start_decision(release: Release, number: int, change: Raise, *, jump: bool = False) -> Decision:
@@ -151,7 +164,10 @@ def _order(release: Release, number: int, reached: int, *, jump: bool) -> Need:
         return Need("order", "Order", False, f"Phase {reached + 1} comes before phase {number}.")
     if jump:
         return Need(
-            "order", "Order", True, f"A jump from phase {reached} to {number}: time, sample and criteria are not asked."
+            "order",
+            "Order",
+            True,
+            f"A jump from phase {reached} to {number}: time, sample, criteria and validation are not asked.",
         )
     return Need("order", "Order", True, f"Phase {number} is next.")
 
@@ -162,7 +178,8 @@ def _ending(run: PhaseRun | None, now: datetime) -> Iterable[Need]:
     if run.state == "paused":
         return (Need("paused", "Pause", False, f"Phase {run.number} is paused; resume it first."),)
     before = progress(run, now=now)
-    return domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
+    own = domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
+    return (*own, *validation.needs(run.release, run, now=now))
 
 
 def _procedure(release: Release) -> Need:

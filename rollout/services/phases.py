@@ -20,6 +20,7 @@ from rollout.selectors import policy
 from rollout.services.flags import BACKENDS
 from rollout.services.locking import flags_locked, flags_save, reason_given
 from rollout.services.raising import Authority, NeedsApproval, Refused
+from rollout.services.validation import validation_begin
 
 PLAN = Actor.rule("plan")
 
@@ -248,6 +249,9 @@ def _step(run: PhaseRun, phase: Phase, authority: Authority, *, backends: bool =
     run.next_at = None if last else at + timedelta(seconds=run.interval_seconds)
     run.reached_at = at if last else None
     run.save()
+    if last:
+        with change(actor=PLAN, environment=release.environment) as this:
+            validation_begin(run=run, this=this)
 
 
 def _of_plan(authority: Authority, release: Release) -> Authority:

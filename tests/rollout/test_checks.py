@@ -29,6 +29,7 @@ from rollout.evidence import assignment, loglines, refreshing
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Check, Question
 from rollout.models import CensusDevice, Evidence, Flag, Release
+from rollout.runbook.loading import load
 from rollout.selectors import releases as selectors
 from rollout.services import flags, overrides
 from rollout.services import releases as services
@@ -36,7 +37,7 @@ from tests.rollout.conftest import Gateway
 
 SYSTEM = Actor.system("test")
 # boxes of the bundled runbook that tick themselves
-AUTOMATIC = 21
+AUTOMATIC = 40
 DIGEST = "sha256:" + "ab" * 32
 DRILL = "Pre-deployment test"
 
@@ -307,6 +308,14 @@ def said(outcome: str, **more: Any) -> dict[str, Any]:
     return {"name": "Model signature", "value": None, "outcome": outcome, "note": "signed by us", **more}
 
 
+# the lines that a gate's script must have said, besides what a case is about
+EXPECTED = {
+    "models_signed": (),
+    "security_validation": ("Model signature", "TLS: Gateway", "Chain"),
+    "integration_tests": ("Workflow: local inference", "Errors: empty file", "Degradation: local inference again"),
+}
+
+
 def stored(release: Release, key: str) -> Verdict:
     """Let the sweep ask, and say where the box stands then."""
     refreshing.release_refresh(release=release, at_once=True)
@@ -321,17 +330,24 @@ def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
 ) -> None:
     release, script = begin(), MODEL_BOXES[key]
     real = {"model": "gemma3-1b", "model_digest": DIGEST, "synthetic": False}
+    expected = [{**said("pass"), "name": name} for name in EXPECTED[key]]
     assert stored(release, key) is Verdict.NO_DATA
-    ran("production", script, said("pass", **real), said("pass"))
+    ran("production", script, said("pass", **real), said("pass"), *expected)
     assert stored(release, key) is Verdict.PASS
     kept = Evidence.objects.get(release=release, box=key)
     assert kept.subject["model_digest"] == DIGEST
-    assert kept.lines[0] == {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"}
+    assert {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"} in kept.lines
+    for left_out in expected:
+        others = [one for one in expected if one is not left_out]
+        ran("production", script, {**said("pass", **real), "name": "Anything"}, *others)
+        assert stored(release, key) is Verdict.NO_DATA, f"nothing was said of {left_out['name']}"
+        failed = {**left_out, "outcome": "fail"}
+        ran("production", script, said("pass", **real), *others, failed, state=State.FAILED)
+        assert stored(release, key) is Verdict.FAIL
     for results, state, verdict in (
         ([said("pass", **real), said("fail")], State.FAILED, Verdict.FAIL),
         ([said("pass", **real), said("fail")], State.PASSED, Verdict.FAIL),
         ([said("pass", **real), said("no_data")], State.NO_DATA, Verdict.NO_DATA),
-        ([said("out_of_scope", **real)], State.PASSED, Verdict.NO_DATA),
         ([said("pass")], State.PASSED, Verdict.NO_DATA),
         ([], State.PASSED, Verdict.NO_DATA),
         ([said("pass", **{**real, "model_digest": "sha256:" + "cd" * 32})], State.PASSED, Verdict.STALE),
@@ -339,8 +355,10 @@ def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
         ([said("pass", **{**real, "target": "host"})], State.PASSED, Verdict.NO_DATA),
         ([said("pass", **real)], State.PASSED, Verdict.PASS),
     ):
-        ran("production", script, *results, state=state)
+        ran("production", script, *results, *(expected if results else ()), state=state)
         assert stored(release, key) is verdict, results
+    ran("production", script, said("out_of_scope", **real))
+    assert stored(release, key) is Verdict.NO_DATA
 
 
 @pytest.mark.django_db
@@ -713,8 +731,9 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     assert (len(asked), Evidence.objects.filter(release=old).count()) == (AUTOMATIC, 0)
     asked.clear()
     tasks.refresh()
-    assert {"cloud_fallback", "hash_assignment", "log_aggregation"}.isdisjoint(asked)
-    assert len(asked) == AUTOMATIC - 3
+    validated = {box.key for group in load().runbook.validation for box in group.boxes}
+    assert {"cloud_fallback", "hash_assignment", "log_aggregation", *validated}.isdisjoint(asked)
+    assert len(asked) == 24
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
     assert len(asked) == AUTOMATIC

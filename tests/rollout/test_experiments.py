@@ -250,7 +250,10 @@ def test_start_and_end__one_entry_each__and_the_flag_carries_it() -> None:
     [
         ({"key": "Ab"}, "small letters"),
         ({"key": "start"}, "can't be called start"),
-        ({"flag": "litert_switch_cooldown_ms", "arms": (Arm("a", 1, True), Arm("b", 1, None))}, "a: true is not a number"),
+        (
+            {"flag": "litert_switch_cooldown_ms", "arms": (Arm("a", 1, True), Arm("b", 1, None))},
+            "a: true is not a number",
+        ),
         (
             {"flag": "litert_switching_threshold", "arms": (Arm("a", 1, float("nan")), Arm("b", 1, None))},
             "nan is not",

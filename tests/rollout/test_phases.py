@@ -16,7 +16,7 @@ from rollout.domain.evaluation import evaluate
 from rollout.domain.flags import ON
 from rollout.domain.phases import Audience, Judged
 from rollout.domain.targeting import Context, Rule
-from rollout.models import Flag, PhaseRun, Proposal, Release
+from rollout.models import Flag, PhaseRun, Proposal, Release, Validation
 from rollout.runbook.loading import load
 from rollout.selectors import phases as selectors
 from rollout.selectors import targeting
@@ -34,6 +34,7 @@ from tests.rollout.walking import (
     members,
     signers,
     somebody,
+    validated,
 )
 
 pytestmark = pytest.mark.django_db
@@ -158,10 +159,11 @@ def test_advance__time_sample_and_criteria__each_is_its_own_line(
     criteria(monkeypatch, Verdict.FAIL)
     with pytest.raises(Refused) as refused:
         start(release, 2)
-    assert [need.key for need in refused.value.decision.missing] == ["time", "criteria"]
+    assert [need.key for need in refused.value.decision.missing] == ["time", "criteria", "data"]
     backdate(run, started_at=clock.now() - timedelta(hours=25))
     with pytest.raises(Refused, match="No crash related to LiteRT FAIL"):
         start(release, 2)
+    validated(run)
     criteria(monkeypatch, Verdict.PASS)
     second = start(release, 2)
     run.refresh_from_db()
@@ -195,8 +197,7 @@ def test_jump__takes_each_team_whatever_the_environment(release: Release) -> Non
 def ramping(release: Release, monkeypatch: pytest.MonkeyPatch) -> PhaseRun:
     """Walk to phase 2, which has two steps."""
     criteria(monkeypatch, Verdict.PASS)
-    first = start(release, 1)
-    backdate(first, started_at=clock.now() - timedelta(hours=25))
+    validated(start(release, 1))
     return start(release, 2)
 
 
@@ -325,8 +326,14 @@ def test_supersede__while_a_phase_runs__ends_it_and_raises_nothing(release: Rele
 
 def test_overdue__a_phase_that_outlives_its_maximum__says_so(release: Release) -> None:
     run = start(release, 1)
-    assert not selectors.progress(run).overdue(clock.now())
-    assert selectors.progress(run).overdue(clock.now() + timedelta(hours=49))
+    assert not selectors.progress(run).overdue(clock.now() + timedelta(hours=90)), "validation is no part of it"
+    validated(run)
+    now = clock.now()
+    assert not selectors.progress(run).overdue(now + timedelta(hours=47))
+    assert selectors.progress(run).overdue(now + timedelta(hours=49))
+    backdate(run, reached_at=None, started_at=now)
+    Validation.objects.all().delete()
+    assert selectors.progress(run).overdue(now + timedelta(hours=49)), "nor does a phase stay below its target for ever"
 
 
 def test_rows__every_phase__has_four_criteria_with_a_verdict(release: Release) -> None:
