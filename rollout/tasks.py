@@ -4,6 +4,7 @@ from celery import shared_task
 
 from rollout.evidence.refreshing import release_refresh
 from rollout.selectors.releases import releases_running
+from rollout.services.guardrails import guardrails_due
 from rollout.services.phases import phases_due
 from rollout.services.proposals import proposals_due
 from rollout.services.validation import validations_due
@@ -28,3 +29,9 @@ def plan_due() -> None:
 def validation_due() -> None:
     """Count the clocks of validations, and run what concludes a phase."""
     validations_due()
+
+
+@shared_task(name="rollout.guardrails_due", ignore_result=True)
+def guardrails_look() -> None:
+    """Look at the guardrails of every phase under way."""
+    guardrails_due()

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from hawkops.core.errors import InvalidInput
-from rollout.domain import procedure
+from rollout.domain import guardrails, procedure
+from rollout.domain.guardrails import Guardrail
 from rollout.domain.procedure import ProcedurePhase, Step
 from rollout.domain.reading import Path, Reader, Unfit
 from rollout.domain.targeting import Constraint, constraint
@@ -183,6 +184,7 @@ class Runbook:
     compliance: tuple[Group, ...] = ()
     validation: tuple[Group, ...] = ()
     conclusion: tuple[Group, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
 
     @property
     def after_phases(self) -> tuple[Group, ...]:
@@ -244,6 +246,7 @@ def runbook(document: Any) -> Runbook:
         phases=whole.items("phases", _phase),
         # a text from before the procedure has none
         procedure=whole.items("procedure", procedure.phase, needed=False),
+        guardrails=whole.items("guardrails", guardrails.guardrail, needed=False),
         **{name: whole.items(name, _group, needed=False) for name in AFTER},
     )
     about.end()
@@ -401,4 +404,7 @@ def _distinct(found: Runbook) -> None:
     for index, phase in enumerate(found.phases[1:], start=1):
         if phase.from_percent != found.phases[index - 1].to_percent:
             raise Unfit(("phases", index, "from_percent"), "a phase begins where the one before it ended")
+    keys = [one.key for one in found.guardrails]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise Unfit(("guardrails", keys.index(twice[0]), "key"), f"there are two guardrails {twice[0]!r}")
     procedure.distinct(found.procedure)

@@ -4,6 +4,7 @@ from rollout.models.census import CensusDevice
 from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
+from rollout.models.guardrail import GuardrailState
 from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
@@ -22,6 +23,7 @@ __all__ = [
     "Flag",
     "FreezeWindow",
     "GroupMember",
+    "GuardrailState",
     "PhaseRun",
     "Proposal",
     "Release",

@@ -12,12 +12,14 @@ from monitoring.domain.criteria import Purpose
 from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.judging import judged
 from rollout.domain import phases as domain
+from rollout.domain.flags import ON, Flag
+from rollout.domain.guardrails import Role
 from rollout.domain.phases import Audience, Judged, Progress
 from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_need, decide, gates_need
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
 from rollout.models import PhaseRun, Proposal, Release, Validation
-from rollout.selectors import census, flags, policy, procedure, releases, targeting, validation
+from rollout.selectors import census, flags, guardrail_states, policy, procedure, releases, targeting, validation
 
 UNDER_WAY = ("running", "paused")
 
@@ -56,6 +58,12 @@ def plan_rules(release: Release, phase: Phase, percent: float) -> tuple[Rule, ..
             at = percent if one.number == phase.number else one.to_percent
             ours += domain.rules(one, domain.thousandths(one, at, audience(release.environment, one)))
     return tuple(ours)
+
+
+def own_rules(flag: Flag, phase: Phase) -> list[Rule]:
+    """Return the rules of a flag by which a phase serves its audience, as they stand."""
+    shapes = {(rule.group, rule.constraints) for rule in domain.rules(phase, 1)}
+    return [rule for rule in flag.rules if rule.variant == ON and (rule.group, rule.constraints) in shapes]
 
 
 def criteria_rows(release: Release, phase: Phase, *, now: datetime | None = None) -> list[Judged]:
@@ -179,7 +187,8 @@ def _ending(run: PhaseRun | None, now: datetime) -> Iterable[Need]:
         return (Need("paused", "Pause", False, f"Phase {run.number} is paused; resume it first."),)
     before = progress(run, now=now)
     own = domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
-    return (*own, *validation.needs(run.release, run, now=now))
+    rails = guardrail_states.need(run)
+    return (*own, *((rails,) if rails else ()), *validation.needs(run.release, run, now=now))
 
 
 def _procedure(release: Release) -> Need:
@@ -233,6 +242,9 @@ def held(run: PhaseRun) -> str:
         return f"{phase.flag} is under an override."
     if stored.revision != run.flag_revision:
         return f"{phase.flag} was changed by hand at revision {stored.revision}. Resume the phase to go on from there."
+    if failing := guardrail_states.failing(run, Role.GUARDRAIL, Role.SIGNAL):
+        said = "; ".join(f"{row.guardrail.title}: {row.state.sentence}" for row in failing if row.state)
+        return f"Guardrails fail. {said}"
     change = Raise(Environment(release.environment).value, frozenset(), freeze=policy.freeze(release.environment))
     lines = [gates_need(policy.gates_open(release)), *decide(change).needs]
     return " ".join(f"{need.title}: {need.sentence}" for need in lines if not need.met and need.key != "approval")

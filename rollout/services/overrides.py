@@ -158,6 +158,21 @@ def backend_disable(
     )
 
 
+def backends_disable(
+    *, environment: str, actor: Actor, reason: str, request_id: str = "", cause: int | None = None
+) -> HistoryEntry | None:
+    """Turn GPU, NPU and adaptive switching off on every device in one change; None when they already are."""
+    return _overrides_set(
+        environment=environment,
+        wanted=dict.fromkeys(BACKENDS.values(), OFF),
+        verb="flag.override_set",
+        actor=actor,
+        reason=reason.strip() or "Stability issues",
+        request_id=request_id,
+        cause=cause,
+    )
+
+
 def reenable(
     *,
     environment: str,
