@@ -148,8 +148,8 @@ def test_values__proposed_by_form__are_compared_and_approved(client_as: Any) -> 
     assert made.title == f"New values of {COUNT}: on 2 → 3"
     assert "Raising needs a second person" in page
     for row in (("on", "2", "3"), ("schema", "none", "{&quot;maximum&quot;:4}")):
-        after = page.partition(f"<p><b>{row[0]}</b></p>")[2].partition("</ul>")[0]
-        assert re.findall(r"</span>([^<]*)</li>", after) == list(row[1:])
+        lines = page.partition(f"<p><b>{row[0]}</b></p>")[2].partition("</ol>")[0]
+        assert re.findall(r'<li class="(?:del|add)">([^<]*)</li>', lines) == list(row[1:])
     assert made.title in read(client_as(ana).get("/production/proposals")).replace("&#x27;", "'")
     assert flag(environment="production").on == 2
     assert approve(made, ana).state == "applied"
@@ -157,7 +157,7 @@ def test_values__proposed_by_form__are_compared_and_approved(client_as: Any) -> 
     assert (stands.on, stands.schema) == (3, {"maximum": 4})
     entry = HistoryEntry.objects.get(verb="flag.values_changed")
     assert entry.cause is not None and entry.cause.verb == "proposal.approved"
-    assert "before: </span>2</li>" in read(client_as(ana).get(f"/production/proposals/{made.pk}")), (
+    assert '<li class="del">2</li>' in read(client_as(ana).get(f"/production/proposals/{made.pk}")), (
         "once it is done too"
     )
 
