@@ -31,6 +31,8 @@ NUMBER_MOST = 2**53 - 1
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KEYWORDS_MOST = 50_000
 SAID_MOST = 200
+# what is no longer stands on one line in a comparison
+SHORT_MOST = 60
 
 SCHEMA = "schema"
 
@@ -133,7 +135,7 @@ def said(value: Any) -> str:
 def differences(before: Values, after: Values) -> list[Shown]:
     """Return what differs between two states, in the order of the form."""
     rows = (("on", before.on, after.on), ("off", before.off, after.off), ("schema", before.schema, after.schema))
-    return [Shown(name, _laid_out(old), _laid_out(new)) for name, old, new in rows if not same(old, new)]
+    return [Shown(name, *_laid_out(old, new)) for name, old, new in rows if not same(old, new)]
 
 
 def schema_checked(schema: Any) -> dict[str, Any] | None:
@@ -272,10 +274,15 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def _laid_out(value: Any) -> str:
-    """Return a value for a comparison: what is long gets a line for each of its parts."""
-    short = said(value)
-    return short if len(short) <= 60 or not isinstance(value, dict | list) else typed(value)
+def _laid_out(before: Any, after: Any) -> tuple[str, str]:
+    """Return two values for a comparison: where one is long, each of their parts has a line of its own."""
+    if max(len(said(before)), len(said(after))) <= SHORT_MOST:
+        return said(before), said(after)
+    old, new = (
+        said(value) if value is None else json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+        for value in (before, after)
+    )
+    return old, new
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

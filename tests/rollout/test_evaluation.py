@@ -166,7 +166,8 @@ TESTERS_ON, TESTERS_OFF = Rule("on", group="testers"), Rule("off", group="tester
     ],
 )
 def test_raises_exposure__another_value(flag: Flag, variant: str, raises: bool) -> None:
-    assert raises_exposure(flag, replace(flag, **{variant: "another"})) is raises
+    given: dict[str, Any] = {variant: "another"}
+    assert raises_exposure(flag, replace(flag, **given)) is raises
 
 
 def test_raises_exposure__the_same_value_of_another_type__is_another_value() -> None:

@@ -205,7 +205,7 @@ TEXTS = st.sampled_from(["a", "b"])
 def test_raises_exposure__a_lowering_serves_the_safe_value_or_what_was_served(
     before: Flag, other: Flag, on: str, off: str, new_on: str, new_off: str, forced: str | None, only: bool
 ) -> None:
-    texts = {"type": FlagType.STRING, "safe_variant": before.safe_variant}
+    texts: dict[str, Any] = {"type": FlagType.STRING, "safe_variant": before.safe_variant}
     before = replace(before, on=on, off=off, override=Override(forced, "x") if forced else None, **texts)
     after = replace(before if only else replace(other, **texts), on=new_on, off=new_off)
     if raises_exposure(before, after):

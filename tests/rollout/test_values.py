@@ -227,4 +227,4 @@ def test_differences__tell_one_from_true_and_a_whole_number_from_a_fraction() ->
     (row,) = differences(before, Values({"a": 1}, {"a": 2}, {"type": "object"}))
     assert (row.name, row.before, row.after) == ("schema", "none", '{"type":"object"}')
     (row,) = differences(before, Values({"a": "x" * 80}, {"a": 2}))
-    assert row.after.splitlines()[0] == "{"
+    assert row.before.splitlines() == ["{", '  "a": 1', "}"], "both are laid out where one is long"

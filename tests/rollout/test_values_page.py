@@ -1,11 +1,14 @@
 """Values by form, as a proposal and through the door; flags of a team's own, made everywhere and archived."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
@@ -18,7 +21,8 @@ from rollout.models import EnvironmentFlags, Flag, Proposal
 from rollout.selectors import flags as selectors
 from rollout.selectors import targeting
 from rollout.services import flags, groups, overrides, own_flags, proposals
-from rollout.services.raising import NeedsApproval, Refused
+from rollout.services.freezes import freeze_make
+from rollout.services.raising import NeedsApproval, Refused, restores
 from rollout.services.values import flag_values_set
 from tests.rollout.walking import approve, begin, furnish, somebody
 
@@ -132,6 +136,13 @@ def test_values__in_production__wait_where_a_device_may_get_them() -> None:
     assert values(environment="production", schema={"minimum": 1}), "a schema alone moves no device"
 
 
+def test_restores__another_value_that_python_takes_for_the_same__does_not_only_lift_an_override() -> None:
+    own_flags.flag_create(**{**PROMPT, "schema": None, "on": {"a": 1}})
+    known = flag("prompt.style").domain()
+    assert restores(known, replace(known, on={"a": 1}))
+    assert not restores(known, replace(known, on={"a": True}))
+
+
 def test_values__proposed_by_form__are_compared_and_approved(client_as: Any) -> None:
     maker, ana = somebody("maker", Role.RELEASER), somebody("ana", Role.APPROVER)
     Flag.objects.filter(environment="production", key=COUNT).update(thousandths=50_000)
@@ -148,8 +159,9 @@ def test_values__proposed_by_form__are_compared_and_approved(client_as: Any) -> 
     assert made.title == f"New values of {COUNT}: on 2 → 3"
     assert "Raising needs a second person" in page
     for row in (("on", "2", "3"), ("schema", "none", "{&quot;maximum&quot;:4}")):
-        after = page.partition(f"<p><b>{row[0]}</b></p>")[2].partition("</ul>")[0]
-        assert re.findall(r"</span>([^<]*)</li>", after) == list(row[1:])
+        lines = page.partition(f"<p><b>{row[0]}</b></p>")[2].partition("</ol>")[0]
+        assert "@@" not in lines
+        assert re.findall(r'<li class="(?:del|add)">([^<]*)</li>', lines) == list(row[1:])
     assert made.title in read(client_as(ana).get("/production/proposals")).replace("&#x27;", "'")
     assert flag(environment="production").on == 2
     assert approve(made, ana).state == "applied"
@@ -157,7 +169,7 @@ def test_values__proposed_by_form__are_compared_and_approved(client_as: Any) -> 
     assert (stands.on, stands.schema) == (3, {"maximum": 4})
     entry = HistoryEntry.objects.get(verb="flag.values_changed")
     assert entry.cause is not None and entry.cause.verb == "proposal.approved"
-    assert "before: </span>2</li>" in read(client_as(ana).get(f"/production/proposals/{made.pk}")), (
+    assert '<li class="del">2</li>' in read(client_as(ana).get(f"/production/proposals/{made.pk}")), (
         "once it is done too"
     )
 
@@ -451,7 +463,15 @@ def test_archive__in_production__waits_and_a_freeze_holds_it(client_as: Any) -> 
             actor=ME,
             reason="x",
         )
-    assert issubclass(NeedsApproval, Refused)
+    freeze_make(
+        environment="demo",
+        starts_at=clock.now(),
+        ends_at=clock.now() + timedelta(hours=1),
+        actor=ME,
+        reason="Holiday",
+    )
+    with pytest.raises(Refused, match="Holiday"):
+        archive()
 
 
 def test_archive__by_form__and_refused_in_words(console: Client) -> None:
