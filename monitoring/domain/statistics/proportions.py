@@ -166,9 +166,7 @@ def _bet(events: NDArray[Any], trials: NDArray[Any], odds: NDArray[np.float64], 
     return np.where(events > 0, -np.inf, found)
 
 
-def log_above(
-    events: NDArray[np.float64], trials: NDArray[np.float64], odds: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def log_above(events: NDArray[Any], trials: NDArray[Any], odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return _mean([(1 / len(_BETS), _bet(events, trials, odds, times)) for times in _BETS])
 
 
