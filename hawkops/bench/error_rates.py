@@ -25,7 +25,9 @@ SPAN_MINUTES = 48 * 60
 DEVICES = 800
 # device classes have a fifth of the devices each
 CLASSES = tuple(f"class {number}" for number in range(1, 6))
-GUARDRAILS = tuple(f"guardrail {number}" for number in range(1, 7))
+# of amounts, and of devices something happened to
+GUARDRAILS = ("prefill", "decode", "latency", "memory", "crashes", "errors")
+HAPPEN = {"crashes": 0.02, "errors": 0.2}
 BUDGET = spend(dict.fromkeys(GUARDRAILS, 1.0), CLASSES)
 VARIATION = 0.4
 PROMISED_DEVICES = 150
@@ -67,8 +69,12 @@ def alike_measure(say: Say) -> None:
                 # a day's course that both arms share, and what differs from hour to hour in a device
                 course = 1 + 0.2 * np.sin(closed * (2 * math.pi / 1_440))
                 values = own * course * _values(chance, 0.3 / math.sqrt(hours), own.shape)
+                look = _looked_at
+                if guardrail in HAPPEN:
+                    values = (chance.random(own.shape) < HAPPEN[guardrail] * course).astype(float)
+                    look = _counted_at
                 alpha = BUDGET.alpha(guardrail, band=band)
-                found, naive = _looked_at(values, treated, counts, alpha)
+                found, naive = look(values, treated, counts, alpha)
                 alarm |= _ever(found)
                 every |= _ever(naive)
                 if guardrail == GUARDRAILS[0] and not band:
@@ -76,7 +82,7 @@ def alike_measure(say: Say) -> None:
                 for number, name in enumerate(CLASSES):
                     part = np.s_[:, number :: len(CLASSES)]
                     alpha = BUDGET.alpha(guardrail, band=band, device_class=name)
-                    found, naive = _looked_at(values[part], treated[part], counts[part], alpha)
+                    found, naive = look(values[part], treated[part], counts[part], alpha)
                     alarm |= _ever(found)
                     every |= _ever(naive)
         alarms.append(alarm)
@@ -103,6 +109,20 @@ def _looked_at(values: Many, treated: Yes, counts: Yes, alpha: float) -> tuple[Y
         error = np.sqrt(sum(side.variance / side.devices / side.means**2 for side in sides))
         naive = np.abs(np.log1p(estimate)) > NAIVE * error
     return enough & (high < 0) & (estimate < -TOLERATED), enough & naive
+
+
+def _counted_at(values: Many, treated: Yes, counts: Yes, alpha: float) -> tuple[Yes, Yes]:
+    """Say the same of devices something happened to, for which fewer is better."""
+    events, others = (np.cumsum(np.where(counts & side, values, 0.0), axis=1) for side in (treated, ~treated))
+    devices, of = (np.cumsum(counts & side, axis=1) for side in (treated, ~treated))
+    found = (log_above(events, events + others, np.array(1.0)) >= -math.log(alpha)) & (
+        events > (1 + TOLERATED) * others
+    )
+    with np.errstate(all="ignore"):
+        whole = (events + others) / (devices + of)
+        error = np.sqrt(whole * (1 - whole) * (1 / devices + 1 / of))
+        naive = np.abs(events / devices - others / of) > NAIVE * error
+    return found, (np.minimum(devices, of) >= SAMPLES) & naive
 
 
 def _running(values: Many, counted: Yes) -> Columns:

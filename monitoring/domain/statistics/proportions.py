@@ -21,7 +21,7 @@ _BETS = tuple(1 + 2.0**step for step in range(-5, 7))
 # That nothing ever happens is what most passes of a small limit rest on: so much of the evidence is put on it.
 _ON_NEVER = 0.8
 # rounds that narrow the odds of a bound down, each to one of so many parts
-_ROUNDS, _PLACES = 8, 65
+_ROUNDS, _PLACES = 6, 65
 
 
 @dataclass(frozen=True)
