@@ -271,6 +271,8 @@ class _Scan:
             worse = (n > 0) & (others > 0) & (total / n > other_total / others)
             if self.counted:
                 others, other_total = others + self.borrowed, other_total + self.borrowed * self.share
+                # what is borrowed must not make a cohort look worse that is better than the fleet on both sides
+                worse &= total / n > other_total / others
                 found = _likelihood(total, n) + _likelihood(other_total, others)
                 found -= _likelihood(total + other_total, n + others)
                 return np.where(worse, found, 0.0)

@@ -14,5 +14,5 @@ A look at a phase, every minute or after an hour is closed:
 
 Counted events (crashed or not; the share of a device's inferences that failed) are `Events`: exact with however few.
 Measured amounts, of which few are zero, are a `Sample`: right from thirty devices an arm on, in simulations up to a standard
-deviation of four times the mean. `manage.py bench statistics` measures the error rates of all of it.
+deviation of twice the mean. `manage.py bench statistics` measures the error rates of all of it.
 """
