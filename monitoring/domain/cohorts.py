@@ -18,6 +18,8 @@ ATTRIBUTES = ("backend", "soc", "driver", "os", "model")
 # what a cohort's evidence must leave to chance at most, after the search for it is paid for
 CHANCE_MOST = 0.05
 COHORTS_MOST = 5
+# what leaves fewer of the devices excludes no cohorts, it ends the rollout
+LEFT_LEAST = 0.25
 # the rest is well again while its harm is no more than one in twenty would show by chance: half the square of 1.645
 _WELL = 1.645**2 / 2
 # devices' worth of everybody's variance in a cohort's own: three alike devices are not certain
@@ -67,7 +69,7 @@ class Exclusion:
     """The cohorts to leave out, most evident first, what that leaves out and leaves, and whether the rest is well.
 
     `everywhere`: the harm is in all devices alike, and no cohort explains it. Nothing of either where nothing is wrong.
-    A cohort's counts are of what the ones before it leave.
+    `rest` says of each device whether it stays. A cohort's counts are of what the ones before it leave.
     """
 
     cohorts: tuple[Cohort, ...] = ()
@@ -97,8 +99,8 @@ def culprits(devices: Sequence[Device], *, limit: float | None = None, chance_mo
         chosen = scan.settled([*chosen, best])
     rest = scan.rest(chosen)
     restored, harm = scan.well(rest), scan.evidence(scan.everyone)
-    if not restored and sum(one.score for one in chosen) <= harm:
-        # that everybody is harmed alike says more than any cohorts do
+    if rest.mean() < LEFT_LEAST or (not restored and sum(one.score for one in chosen) <= harm):
+        # that everybody is harmed alike says as much, in fewer words
         return Exclusion((), harm >= asked, False, 0, len(devices), scan.everyone)
     cohorts = tuple(scan.described(one, scan.rest(chosen[:place])) for place, one in enumerate(chosen))
     return Exclusion(cohorts, False, restored, int((~rest).sum()), len(devices), rest)
@@ -145,7 +147,7 @@ class _Scan:
 
     def members(self, one: _Candidate) -> NDArray[np.bool_]:
         """Return which devices are in a cohort."""
-        return self.groups[one.attributes] == one.group
+        return np.asarray(self.groups[one.attributes] == one.group)
 
     def best(self, others: Sequence[_Candidate]) -> _Candidate | None:
         """Return the cohort with the most evidence, its name paid for, among the devices that no other holds."""
@@ -209,7 +211,8 @@ class _Scan:
         many = int(groups.max()) + 1
         some, seen = groups[part], self.seen[part]
         counts = np.bincount(some, minlength=many).astype(float)
-        return counts, np.bincount(some, seen, many), np.bincount(some, seen * seen, many)
+        total, squares = (np.bincount(some, weights, many).astype(float) for weights in (seen, seen * seen))
+        return counts, total, squares
 
     def _cost(self, groups: Whole, depth: int, attributes: int) -> Real:
         """Return what the name of each cohort costs: the chances by which they are meant sum to less than 1.
@@ -268,6 +271,8 @@ class _Scan:
             worse = (n > 0) & (others > 0) & (total / n > other_total / others)
             if self.counted:
                 others, other_total = others + self.borrowed, other_total + self.borrowed * self.share
+                # what is borrowed must not make a cohort look worse that is better than the fleet on both sides
+                worse &= total / n > other_total / others
                 found = _likelihood(total, n) + _likelihood(other_total, others)
                 found -= _likelihood(total + other_total, n + others)
                 return np.where(worse, found, 0.0)

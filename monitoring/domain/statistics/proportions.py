@@ -21,7 +21,7 @@ _BETS = tuple(1 + 2.0**step for step in range(-5, 7))
 # That nothing ever happens is what most passes of a small limit rest on: so much of the evidence is put on it.
 _ON_NEVER = 0.8
 # rounds that narrow the odds of a bound down, each to one of so many parts
-_ROUNDS, _PLACES = 8, 65
+_ROUNDS, _PLACES = 6, 65
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,7 @@ def _bet(events: NDArray[Any], trials: NDArray[Any], odds: NDArray[np.float64], 
     return np.where(events > 0, -np.inf, found)
 
 
-def log_above(
-    events: NDArray[np.float64], trials: NDArray[np.float64], odds: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def log_above(events: NDArray[Any], trials: NDArray[Any], odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return _mean([(1 / len(_BETS), _bet(events, trials, odds, times)) for times in _BETS])
 
 

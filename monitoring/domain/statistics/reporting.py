@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hawkops.core.verdicts import Verdict
 from monitoring.domain.criteria import SAMPLES
 from monitoring.domain.statistics.guardrails import TOLERATED, Line, Miss
+from monitoring.domain.statistics.ratio import SampleRatio
 from monitoring.domain.statistics.spending import SILENCE
 
 
@@ -45,6 +46,24 @@ def judge_reports(treatment: Reports, control: Reports, *, look: int, alpha: flo
         return Line(Verdict.INSUFFICIENT, f"{about}; {SAMPLES} in each needed")
     if treatment.share < control.share - TOLERATED:
         return Line(Verdict.INSUFFICIENT, f"{about}: fewer, but chance may do that")
+    return Line(Verdict.PASS, about, Miss.SAFE)
+
+
+def judge_ratio(ratio: SampleRatio) -> Line:
+    """Judge how many devices of treatment and control, in this order, have ever reported.
+
+    Devices missing from the treatment are a finding; any other mismatch is an error of the comparison itself.
+    """
+    counts, expected = ratio.counts, ratio.expected
+    about = f"{counts[0]} devices of the treatment reported, {expected[0]:.0f} of {sum(counts)} should be"
+    if not sum(counts):
+        return Line(Verdict.NO_DATA, "no device has reported")
+    if ratio.mismatch and counts[0] < expected[0]:
+        return Line(Verdict.FAIL, f"{about}: devices are missing beyond chance")
+    if ratio.mismatch:
+        return Line(Verdict.ERROR, f"{about}: too many, so that the arms can't be compared")
+    if min(counts[:2]) < SAMPLES:
+        return Line(Verdict.INSUFFICIENT, f"{about}; {SAMPLES} in each needed")
     return Line(Verdict.PASS, about, Miss.SAFE)
 
 

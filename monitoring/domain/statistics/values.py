@@ -8,6 +8,10 @@ another, each of another device that was put in its arm by chance: what a confid
 own sequence and its own part of alpha (`spending`). The first hour finds what is wrong at once, later bands what takes its
 time: a leak, a battery, a phone that grows hot. What is given up: nothing is concluded from an hour before it is closed, and
 a band tells nothing of devices that were silent in it (`reporting` does).
+
+A device that moves from the control to the treatment begins anew there; what it gave the control stays. One thing need not
+wait: the first event of each device (its first crash in its arm) may be set against the control's at the minute it is
+seen (`proportions.change`), because which arm it falls to is chance whatever has been seen of the others.
 """
 
 from bisect import bisect_right

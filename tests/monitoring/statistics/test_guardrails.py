@@ -12,7 +12,7 @@ from monitoring.domain.statistics.guardrails import Miss, Rule, Side, control_pe
 from monitoring.domain.statistics.means import Sample
 from monitoring.domain.statistics.proportions import Events
 from monitoring.domain.statistics.ratio import sample_ratio
-from monitoring.domain.statistics.reporting import Reports, judge_reports, silence
+from monitoring.domain.statistics.reporting import Reports, judge_ratio, judge_reports, silence
 
 ALPHA = 1e-3
 FASTER = Rule(Comparator.AT_LEAST)
@@ -158,6 +158,21 @@ def test_silence__a_dying_app_is_a_finding() -> None:
     assert judge_reports(Reports(20, 20), Reports(20, 20), look=1).verdict is Verdict.INSUFFICIENT
     assert judge_reports(Reports(100, 0), Reports(100, 0), look=1).verdict is Verdict.STALE
     assert judge_reports(Reports(0, 0), Reports(100, 90), look=1).verdict is Verdict.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        ((400, 500), Verdict.PASS),
+        ((300, 500), Verdict.FAIL),
+        ((0, 60), Verdict.FAIL),
+        ((500, 300), Verdict.ERROR),
+        ((20, 25), Verdict.INSUFFICIENT),
+        ((0, 0), Verdict.NO_DATA),
+    ],
+)
+def test_ratio__devices_that_never_report_are_a_finding(counts: tuple[int, int], verdict: Verdict) -> None:
+    assert judge_ratio(sample_ratio(counts, (1, 1))).verdict is verdict
 
 
 def test_silence__same_devices_hour_after_hour__rarely_alarms() -> None:

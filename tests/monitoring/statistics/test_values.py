@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from hawkops.core.verdicts import Verdict
+from monitoring.domain.criteria import Comparator
+from monitoring.domain.statistics.guardrails import Rule, judge
+from monitoring.domain.statistics.means import Sample
 from monitoring.domain.statistics.spending import ALPHA, RATIO, SILENCE, spend
 from monitoring.domain.statistics.values import BAND_ENDS, band, by_band
 
@@ -77,3 +81,30 @@ def test_budget__unusable_weights_refused() -> None:
         spend({"latency": 1}, alpha=RATIO)
     with pytest.raises(KeyError):
         spend({"latency": 1}).alpha("memory", band=0)
+
+
+def test_whole_way__harm_that_takes_hours_is_found_in_the_band_where_it_shows() -> None:
+    # 400 devices an arm come over 12 hours and report for 30; from its seventh hour on the treatment is a fifth slower
+    chance, devices = np.random.default_rng(11), 800
+    first, treated = np.sort(chance.integers(500_000, 500_012, devices)), chance.random(devices) < 0.5
+    own = chance.lognormal(4, 0.4, devices)
+    device, age = (grid.ravel() for grid in np.meshgrid(np.arange(devices), np.arange(30), indexing="ij"))
+    count = chance.integers(1, 9, device.size).astype(float)
+    slower = np.where(treated[device] & (age >= 6), 0.8, 1.0)
+    amount = count * own[device] * slower * chance.lognormal(0, 0.3, device.size)
+    budget, rule = spend({"throughput": 1}), Rule(Comparator.AT_LEAST)
+
+    def verdicts(closed_before: int) -> list[Verdict]:
+        bands = by_band(device, first[device] + age, amount, count, first=first, closed_before=closed_before)
+        sides = [[Sample.of(one.values[treated[one.devices] == arm]) for arm in (True, False)] for one in bands]
+        return [
+            judge(rule, *side, alpha=budget.alpha("throughput", band=number)).verdict
+            for number, side in enumerate(sides)
+        ]
+
+    assert set(verdicts(500_000)) == {Verdict.NO_DATA}
+    assert verdicts(500_013)[0] is Verdict.INSUFFICIENT
+    found = verdicts(500_042)
+    assert found[2] is Verdict.FAIL
+    assert Verdict.FAIL not in found[:2]
+    assert set(found[3:]) == {Verdict.NO_DATA}
