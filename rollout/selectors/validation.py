@@ -73,6 +73,11 @@ class State:
         return [*self.sections["compliance"], *self.sections["conclusion"]]
 
     @property
+    def synthetic(self) -> bool:
+        """Whether a line of the validation stands on devices that are not real."""
+        return any(row.standing.synthetic for group in self.sections["validation"] for row in group.rows)
+
+    @property
     def open(self) -> int:
         """How many lines block."""
         return sum(group.open for group in self.groups)

@@ -138,12 +138,17 @@ def test_kill_switches__some_missing_or_pressed_for_another_reason__say_which(be
 
 
 @pytest.mark.django_db
-def test_kill_switches__forced_to_the_unsafe_side__is_no_drill(begin: Callable[..., Release]) -> None:
+def test_kill_switches__forced_to_the_unsafe_side__fails_until_it_is_drilled_rightly(
+    begin: Callable[..., Release],
+) -> None:
     release = begin("staging")
     for key in flags.SWITCHES:
         unsafe = "off" if key == flags.FALLBACK else "on"
         overrides.flag_override_set(environment="staging", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
-    assert ask(release, "kill_switches").verdict is Verdict.NO_DATA
+    found = ask(release, "kill_switches")
+    assert (found.verdict, "litert_enabled was forced on, off is safe" in found.sentence) == (Verdict.FAIL, True)
+    drill("staging")
+    assert ask(release, "kill_switches").verdict is Verdict.PASS
 
 
 # ---- history ----

@@ -388,5 +388,5 @@ def test_page__release__shows_the_walk_and_starts_a_phase_in_staging(release: Re
     for press, form in (("pause", {"reason": "Look"}), ("resume", {"reason": "On"}), ("abort", {"reason": "No"})):
         assert client.post(f"{where}/phases/{press}", form).status_code == 303
     assert PhaseRun.objects.get().state == "aborted"
-    for part in ("walk", "state", "needs", "happened"):
+    for part in ("walk", "state", "needs", "validated", "happened"):
         assert client.get(f"{where}?part={part}").status_code == 200

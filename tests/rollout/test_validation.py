@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -442,7 +443,7 @@ def line(release: Release, key: str) -> Evidence:
 
 def test_lines__hear_only_what_came_since_the_target__with_value_target_samples_and_drawing(release: Release) -> None:
     _run, began = reached(release, 6)
-    real = {"environment": "staging", "device_class": "tensor-g4", "variant": "on"}
+    real: dict[str, Any] = {"environment": "staging", "device_class": "tensor-g4", "variant": "on"}
     stored("litert.backend.switch.duration", [0.9] * 500, began - timedelta(hours=3), width=600, **real)
     for hour in (1, 2, 4):
         stored("litert.backend.switch.duration", [0.1 * hour] * 4, began + hour * HOUR, width=600, **real)
@@ -464,7 +465,7 @@ def test_lines__hear_only_what_came_since_the_target__with_value_target_samples_
 def test_lines__where_available__drop_out_when_nobody_has_it(release: Release) -> None:
     reached(release, 6)
     at = clock.now() - timedelta(minutes=5)
-    real = {"environment": "staging", "device_class": "tensor-g4", "variant": "on"}
+    real: dict[str, Any] = {"environment": "staging", "device_class": "tensor-g4", "variant": "on"}
     stored("litert.inferences", [1.0] * 10, at, outcome="ok", **real)
     seen("one", at, **real)
     gpu = line(release, "validated_gpu")
@@ -507,7 +508,7 @@ def test_page__shows_the_clock_the_lines_and_what_comes_next(release: Release, c
     assert "0 min of 48 h" in page
     validated(PhaseRun.objects.get())
     _run, began = reached(release, 50)
-    real = {"environment": "staging", "device_class": "tensor-g4", "variant": "on"}
+    real: dict[str, Any] = {"environment": "staging", "device_class": "tensor-g4", "variant": "on"}
     for hour in (1, 20, 40):
         stored("litert.backend.switch.duration", [0.2] * 20, began + hour * HOUR, width=600, **real)
     release_refresh(release=release, at_once=True)
