@@ -8,6 +8,8 @@ from typing import Any
 
 import uvicorn
 
+from hawkops.http import WholeAnswers
+
 APPLICATIONS = {"console": "hawkops.asgi:application", "gateway": "hawkops.gateway:application"}
 
 
@@ -30,7 +32,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         loop="uvloop",
-        http="httptools",
+        http=WholeAnswers,
         lifespan="on",
         access_log=False,
         log_level="warning",

@@ -69,7 +69,7 @@ def streams_measure(target: Target, say: Callable[[str], None], *, many: int = S
     _files_allowed(many + 500)
     _lift()
     try:
-        with _serving("hawkops.serve", "gateway", "--port") as (port, process):
+        with serving("hawkops.serve", "gateway", "--port") as (port, process):
             path = _stream_path(target, port)
             with _streams(port, path, many // 50):  # what the first ones cost is nobody's
                 time.sleep(0.5)
@@ -82,7 +82,7 @@ def streams_measure(target: Target, say: Callable[[str], None], *, many: int = S
                     f"threads {threads} before, {_threads(process.pid)} with them"
                 )
                 ours = [_told(listening) for _ in range(presses)]
-        with _serving("hawkops.bench.raw") as (port, _), _streams(port, "/", many) as listening:
+        with serving("hawkops.bench.raw") as (port, _), _streams(port, "/", many) as listening:
             theirs = [_told(listening) for _ in range(presses)]
     finally:
         _lift()
@@ -150,7 +150,8 @@ def _files_allowed(files: int) -> None:
 
 
 @contextmanager
-def _serving(module: str, *arguments: str) -> "Iterator[tuple[int, subprocess.Popen[bytes]]]":
+def serving(module: str, *arguments: str) -> "Iterator[tuple[int, subprocess.Popen[bytes]]]":
+    """Serve a module in a process of its own; yields its port and the process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

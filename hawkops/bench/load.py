@@ -21,6 +21,13 @@ class Figures:
         """Requests that were taken, a second; who is sent away counts for nothing."""
         return self.statuses.get(200, 0) / self.seconds if self.seconds else 0.0
 
+    def add(self, other: "Figures") -> None:
+        """Add up with another load's."""
+        self.seconds += other.seconds
+        self.latencies += other.latencies
+        for status, count in other.statuses.items():
+            self.statuses[status] = self.statuses.get(status, 0) + count
+
     def percentile(self, percent: int) -> float:
         """The latency in seconds that `percent` of requests stayed within."""
         if len(self.latencies) < 2:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import orjson
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
@@ -29,7 +28,6 @@ CONNECTIONS = 32
 # A fleet is many connections that each wait for their own answer; with few of them a group commit has nobody to wait for.
 FLEET_CONNECTIONS = 512
 INGEST_PROMISED = 0.8
-FLAGS_PROMISED = 0.8
 TEMPLATES = 200
 DEVICES = 2_000
 NEW_DEVICES = 10**8
@@ -112,33 +110,6 @@ def _until_said(log: Path, after: int, words: str) -> float:
     raise NotFound(f"The device never said “{words}”; see {log}.")
 
 
-def flags_measure(target: Target, say: Callable[[str], None]) -> None:
-    """Bulk evaluations a second, against a bare loop that parses, hashes and encodes the same on the same server.
-
-    They come from the devices whose telemetry is measured too, so the census has its work and nobody new.
-    """
-    numbers = itertools.count()
-
-    def request(url: str, **headers: str) -> Callable[[], bytes]:
-        def build() -> bytes:
-            device = f"device-{next(numbers) % DEVICES:08d}"
-            context = {"targetingKey": device, "device.soc": "bench", "hawkops.simulated": True}
-            head = {"Content-Type": "application/json", **headers}
-            return load.request_bytes("POST", url, headers=head, body=orjson.dumps({"context": context}))
-
-        return build
-
-    url = f"{target.gateway}/ofrep/v1/evaluate/flags"
-    asked = {"context": {"targetingKey": "hawkops.probe/bench", "device.soc": "bench"}}
-    answer = httpx.post(url, json=asked, headers=target.auth, timeout=10).raise_for_status()
-    flags = answer.json()["flags"]
-    with _reference("evaluate", HAWKOPS_BENCH_ANSWER=answer.text) as bare:
-        ours, theirs = _pair(url, request(url, **target.auth), bare, request(bare), rounds=4)
-    divides = sum(flag["reason"] == "SPLIT" for flag in flags)
-    say(f"bulk evaluations of {len(flags)} flags, {divides} of them divide devices: {_rate(ours)}")
-    say(f"  bare loop: {_rate(theirs)}; ratio {ours.per_second / theirs.per_second:.2f}, promised {FLAGS_PROMISED}")
-
-
 def telemetry_measure(target: Target, say: Callable[[str], None]) -> None:
     """OTLP payloads of 20 points a second, durable and de-duplicated, against a bare walk with the stock parser.
 
@@ -146,7 +117,7 @@ def telemetry_measure(target: Target, say: Callable[[str], None]) -> None:
     """
     url = f"{target.gateway}/v1/metrics"
     for title, devices in ((f"of {DEVICES:,} devices", DEVICES), ("each of another device", NEW_DEVICES)):
-        with _reference("walk") as bare:
+        with reference("walk") as (bare, _):
             ours, theirs = _pair(
                 url,
                 payloads(url, target.auth, devices=devices),
@@ -154,9 +125,9 @@ def telemetry_measure(target: Target, say: Callable[[str], None]) -> None:
                 payloads(bare, {}, devices=devices),
                 connections=FLEET_CONNECTIONS,
             )
-        say(f"OTLP payloads {title}, {FLEET_CONNECTIONS} connections: {_rate(ours)}")
+        say(f"OTLP payloads {title}, {FLEET_CONNECTIONS} connections: {rate(ours)}")
         ratio = ours.per_second / theirs.per_second
-        say(f"  bare walk: {_rate(theirs)}; ratio {ratio:.2f}, promised {INGEST_PROMISED}")
+        say(f"  bare walk: {rate(theirs)}; ratio {ratio:.2f}, promised {INGEST_PROMISED}")
 
 
 def pages_measure(target: Target, say: Callable[[str], None], *, times: int = 20) -> None:
@@ -179,7 +150,8 @@ def _page_times(target: Target, page: str, times: int) -> list[float]:
     return found
 
 
-def _rate(figures: load.Figures) -> str:
+def rate(figures: load.Figures) -> str:
+    """Say answers a second, and what was not answered as it should be."""
     others = {status: count for status, count in figures.statuses.items() if status != 200}
     odd = f", other answers {others}" if others else ""
     return f"{figures.per_second:,.0f}/s, p99 {figures.percentile(99) * 1000:.1f} ms{odd}"
@@ -198,11 +170,7 @@ def _pair(
     sums = (load.Figures(), load.Figures())
     for _ in range(rounds):
         for total, url, request in zip(sums, (ours, bare), (our_request, bare_request), strict=True):
-            found = asyncio.run(load.run(url, request, connections=connections, seconds=2 * SECONDS / rounds))
-            total.seconds += found.seconds
-            total.latencies += found.latencies
-            for status, count in found.statuses.items():
-                total.statuses[status] = total.statuses.get(status, 0) + count
+            total.add(asyncio.run(load.run(url, request, connections=connections, seconds=2 * SECONDS / rounds)))
     return sums
 
 
@@ -295,8 +263,8 @@ def _ingest_running(target: Target) -> Iterator[None]:
 
 
 @contextmanager
-def _reference(name: str, **env: str) -> Iterator[str]:
-    """Serve one of the bare loops in a process of its own."""
+def reference(name: str, **env: str) -> Iterator[tuple[str, int]]:
+    """Serve one of the bare loops in a process of its own; yields its address and the process's number."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -311,7 +279,7 @@ def _reference(name: str, **env: str) -> Iterator[str]:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}/", process.pid
     finally:
         process.terminate()
         process.wait(10)

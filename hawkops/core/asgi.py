@@ -11,6 +11,8 @@ import orjson
 from hawkops.core.bounded import TooLarge
 
 Headers = list[tuple[bytes, bytes]]
+# The server's extension that takes a `Whole` at once and says whether it did.
+WHOLE = "hawkops.whole"
 JSON = (b"content-type", b"application/json")
 CORS: Headers = [
     (b"access-control-allow-origin", b"*"),
@@ -48,11 +50,13 @@ def bearer_of(headers: dict[bytes, bytes]) -> str:
     return token.strip() if scheme.lower() == "bearer" else headers.get(b"x-api-key", b"").decode("latin-1").strip()
 
 
-async def read_body(scope: dict[str, Any], receive: Any, *, limit_bytes: int) -> bytes:
-    """Read the body, refusing it as soon as it is known to be too large."""
-    declared = header(scope, b"content-length")
+async def read_body(
+    scope: dict[str, Any], receive: Any, *, limit_bytes: int, headers: dict[bytes, bytes] | None = None
+) -> bytes:
+    """Read the body, refusing it as soon as it is known to be too large; `headers` spare it looking for its length."""
+    declared = header(scope, b"content-length") if headers is None else headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit_bytes:
-        raise TooLarge(f"The body has {declared} bytes; this door takes {limit_bytes}.")
+        raise TooLarge(f"The body has {int(declared)} bytes; this door takes {limit_bytes}.")
     parts: list[bytes] = []
     total = 0
     while True:
@@ -124,6 +128,34 @@ async def answer(send: Any, status: int, body: bytes, headers: Headers) -> None:
 async def answer_json(send: Any, status: int, value: Any, headers: Headers | None = None) -> None:
     """Send a value as JSON."""
     await answer(send, status, orjson.dumps(value), [JSON, *(headers or [])])
+
+
+class Whole:
+    """An answer that is sent again and again, written down once; not for what must end its connection."""
+
+    __slots__ = ("body", "headers", "status", "written")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = [*headers, (b"content-length", b"%d" % len(body))] if body else headers
+        self.body = body
+        lines = [b"%b: %b\r\n" % pair for pair in self.headers]
+        if any(line.count(b"\r") + line.count(b"\n") != 2 for line in lines):
+            raise ValueError("A header has more than one line.")
+        # all that follows the status line and the server's own headers
+        self.written = b"".join((*lines, b"\r\n", body))
+
+    async def send_by(self, send: Any) -> None:
+        """Send it in ASGI's two messages."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def sent_whole(scope: dict[str, Any], send: Any, whole: Whole) -> bool:
+    """Send an answer at once where the server can (see `hawkops.http`); False when `send_by` must."""
+    extensions = scope.get("extensions")
+    directly = extensions.get(WHOLE) if extensions else None
+    return directly is not None and directly(send, whole)
 
 
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')

@@ -3,10 +3,11 @@
 `evaluation` stays the meaning; a property holds both against each other. Pure, as that is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rollout.domain.bucketing import BUCKETS, bucket
+from rollout.domain.bucketing import BUCKETS, HASHES, hash32, limit, salted
 from rollout.domain.evaluation import (
     DISABLED,
     SPLIT,
@@ -29,8 +30,24 @@ Test = Callable[[Mapping[str, Any]], bool]
 Choose = Callable[[str, Mapping[str, Any], Sequence[int]], int]
 # How the percentage says that it serves `on`.
 PERCENTAGE = ("100 % of devices", "bucket within the percentage")
+# How every condition of a snapshot came out, each at its place.
+Outcomes = tuple[bool, ...]
 # Every flag's first two answers.
 NOT_ELIGIBLE, SAFE = 0, 1
+# Stands where an answer would while the targeting key still decides.
+OPEN = -1
+# Fleets have few different outcomes; a snapshot that gets more settles them anew.
+SETTLED_MOST = 1_024
+
+
+@dataclass(frozen=True)
+class Settle:
+    """A flag that asks conditions: by how they came out only one answer is left, or what chooses among several.
+
+    It looks at the places of what the flag requires, which are settled before.
+    """
+
+    left: Callable[[Outcomes, Sequence[int]], int | Choose]
 
 
 class FlagAnswers:
@@ -57,6 +74,29 @@ class FlagAnswers:
         return self.place(Evaluation(self.flag.key, variant, self.flag.value(variant), reason, why, rule))
 
 
+class Settled:
+    """A snapshot for all devices whose conditions come out alike: only the targeting key decides the rest."""
+
+    def __init__(self, places: list[int], choosing: list[tuple[int, Choose]]) -> None:
+        self._places = places
+        self._choosing = choosing
+
+    def places(self, key: str, said: Mapping[str, Any]) -> list[int]:
+        """Return the place of every flag's answer; without a targeting key NOT_ELIGIBLE where one is needed."""
+        found = self._places.copy()
+        for index, choose in self._choosing:
+            found[index] = choose(key, said, found)
+        return found
+
+    def place(self, at: int, needed: Collection[int], key: str, said: Mapping[str, Any]) -> int:
+        """Return the place of one flag's answer, choosing only for the flags that it needs."""
+        found = self._places.copy()
+        for index, choose in self._choosing:
+            if index in needed:
+                found[index] = choose(key, said, found)
+        return found[at]
+
+
 class Compiled:
     """One snapshot's flags, ready. Answers that don't depend on the device are chosen once, here."""
 
@@ -66,25 +106,37 @@ class Compiled:
         self._at = {key: index for index, key in enumerate(snapshot.flags)}
         # what doesn't depend on the device; the others are overwritten by each device's own
         self._always = [NOT_ELIGIBLE] * len(self.answers)
-        # those that do, each after what it requires
-        self._chosen: list[tuple[int, Choose]] = []
+        # every condition of any flag once, and where it stands
+        self._tests: list[Test] = []
+        self._test_at: dict[Constraint, int] = {}
+        # those that depend on the device, each after what it requires
+        self._depending: dict[int, Choose | Settle] = {}
+        self._settled: dict[tuple[bool, ...], Settled] = {}
         self._done: set[int] = set()
         for index in range(len(self.answers)):
             self._compile(index, ())
         # a bulk answer is told from another by the places of these alone
-        self.depending = tuple(index for index, _ in self._chosen)
-        choosing = dict(self._chosen)
-        self._needed = [
-            [(one, choosing[one]) for one in self.depending if one in self._needs(index, set())]
-            for index in range(len(self.answers))
-        ]
+        self.depending = tuple(self._depending)
+        # the attributes that some condition asks for
+        self.attributes = frozenset(constraint.attribute for constraint in self._test_at)
+        self._needed = [self._needs(index, set()) for index in range(len(self.answers))]
+
+    def settled(self, said: Mapping[str, Any]) -> Settled:
+        """Ask every condition of what a device says of itself; return what its targeting key still decides.
+
+        Devices whose conditions come out alike share it.
+        """
+        outcomes = tuple([test(said) for test in self._tests])
+        found = self._settled.get(outcomes)
+        if found is None:
+            if len(self._settled) >= SETTLED_MOST:
+                self._settled.clear()
+            found = self._settled[outcomes] = self._settle(outcomes)
+        return found
 
     def places(self, key: str, said: Mapping[str, Any]) -> list[int]:
         """Return the place of every flag's answer; without a targeting key NOT_ELIGIBLE where one is needed."""
-        found = self._always.copy()
-        for index, choose in self._chosen:
-            found[index] = choose(key, said, found)
-        return found
+        return self.settled(said).places(key, said)
 
     def evaluate_all(self, context: Context) -> list[Evaluation]:
         """Evaluate every flag, as `evaluation.evaluate_all` does."""
@@ -96,12 +148,22 @@ class Compiled:
         at = self._at.get(key)
         if at is None:
             raise UnknownFlag(key)
-        found = self._always.copy()
-        for index, choose in self._needed[at]:
-            found[index] = choose(context.targeting_key, context.attributes, found)
-        if found[at] == NOT_ELIGIBLE:
+        said = context.attributes
+        place = self.settled(said).place(at, self._needed[at], context.targeting_key, said)
+        if place == NOT_ELIGIBLE:
             raise KeyMissing(key)
-        return self.answers[at].all[found[at]]
+        return self.answers[at].all[place]
+
+    def _settle(self, outcomes: tuple[bool, ...]) -> Settled:
+        places, choosing = self._always.copy(), []
+        for index, depends in self._depending.items():
+            found = depends.left(outcomes, places) if isinstance(depends, Settle) else depends
+            if isinstance(found, int):
+                places[index] = found
+            else:
+                places[index] = OPEN
+                choosing.append((index, found))
+        return Settled(places, choosing)
 
     def _needs(self, index: int, found: set[int]) -> set[int]:
         """Collect the flag and everything that it requires, and what that requires."""
@@ -128,9 +190,9 @@ class Compiled:
         if isinstance(found, int):
             self._always[index] = found
         else:
-            self._chosen.append((index, found))
+            self._depending[index] = found
 
-    def _flag(self, index: int) -> int | Choose:
+    def _flag(self, index: int) -> int | Choose | Settle:
         """Return the place of a flag's only answer, or what chooses among several."""
         answers, flag = self.answers[index], self.answers[index].flag
         if self.snapshot.lockdown:
@@ -145,13 +207,46 @@ class Compiled:
             where = " and ".join(map(str, one.constraints))
             reason = DISABLED if one.variant == OFF else STATIC
             place = answers.say(one.variant, reason, f"emergency override where {where}: {one.reason}")
-            scoped.append((tests(one.constraints), place))
+            scoped.append((self._numbered(one.constraints), place))
         required, refused = self._required(answers)
-        if refused is not None:
-            rest: int | Choose = refused
+        own = _divided(answers, self._own(answers)) if refused is None else refused
+        return _behind(scoped, required, own)
+
+    def _numbered(self, constraints: tuple[Constraint, ...]) -> tuple[int, ...]:
+        """Return where the conditions' outcomes stand."""
+        for one in constraints:
+            if one not in self._test_at:
+                self._test_at[one] = len(self._tests)
+                self._tests.append(_test(one))
+        return tuple(self._test_at[one] for one in constraints)
+
+    def _own(self, answers: FlagAnswers) -> int | Settle:
+        """Return what chooses by the flag itself: pinned devices, rules in order, percentage, off."""
+        flag = answers.flag
+        pinned = {key: answers.say(variant, TARGETING_MATCH, "pinned device") for key, variant in flag.pinned.items()}
+        rules: list[tuple[tuple[int, ...], _Step]] = []
+        for number_, rule in enumerate(flag.rules, 1):
+            place = answers.say(rule.variant, TARGETING_MATCH, f"rule {number_}: {rule}", rule=number_)
+            members = self.snapshot.groups.get(rule.group, frozenset()) if rule.group else None
+            rules.append((self._numbered(rule.constraints), _Step(members, rule.thousandths, place)))
+        percentage = None
+        if flag.thousandths <= 0:
+            end = answers.say(OFF, STATIC, "0 % of devices")
+        elif flag.thousandths >= BUCKETS:
+            end = answers.say(ON, STATIC, "100 % of devices")
         else:
-            rest = _divided(answers, _own(answers, self.snapshot.groups))
-        return _behind(scoped, required, rest)
+            within = answers.say(ON, SPLIT, "bucket within the percentage")
+            percentage = _Step(None, flag.thousandths, within)
+            end = answers.say(OFF, SPLIT, "bucket beyond the percentage")
+        if not pinned and not rules and percentage is None:
+            return end
+        salt = salted(flag.salt)
+
+        def left(outcomes: Outcomes, _places: Sequence[int]) -> int | Choose:
+            steps = [step for numbers, step in rules if all(outcomes[one] for one in numbers)]
+            return _by_key(salt, pinned, steps, percentage, end)
+
+        return Settle(left)
 
     def _required(self, answers: FlagAnswers) -> tuple[list[tuple[int, list[Evaluation], int]], int | None]:
         """Return what must be looked at for each device, and the answer when something required is never on."""
@@ -161,7 +256,7 @@ class Compiled:
             other = self._at.get(key)
             if other is None:
                 return looked, place
-            if any(other == index for index, _ in self._chosen):
+            if other in self._depending:
                 looked.append((other, self.answers[other].all, place))
             elif self.answers[other].all[self._always[other]].variant != ON:
                 return looked, place
@@ -180,19 +275,34 @@ class Compiled:
 
 
 def _behind(
-    scoped: list[tuple[tuple[Test, ...], int]], required: list[tuple[int, list[Evaluation], int]], rest: int | Choose
-) -> int | Choose:
+    scoped: list[tuple[tuple[int, ...], int]],
+    required: list[tuple[int, list[Evaluation], int]],
+    rest: int | Settle,
+) -> int | Settle:
     """Put overrides for some devices, and what must be on, ahead of the rest."""
     if not scoped and not required:
         return rest
 
-    def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
-        for conditions, place in scoped:
-            for test in conditions:
-                if not test(said):
-                    break
-            else:
+    def left(outcomes: Outcomes, places: Sequence[int]) -> int | Choose:
+        for numbers, place in scoped:
+            if all(outcomes[one] for one in numbers):
                 return place
+        still = []
+        for index, answers, refused in required:
+            if places[index] == OPEN:
+                still.append((index, answers, refused))
+            elif answers[places[index]].variant != ON:
+                if not still:
+                    return refused
+                return _required_first(still, refused)
+        after = rest.left(outcomes, places) if isinstance(rest, Settle) else rest
+        return _required_first(still, after) if still else after
+
+    return Settle(left)
+
+
+def _required_first(required: list[tuple[int, list[Evaluation], int]], rest: int | Choose) -> Choose:
+    def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
         for index, answers, refused in required:
             other = places[index]
             if other == NOT_ELIGIBLE:
@@ -204,63 +314,62 @@ def _behind(
     return choose
 
 
-def _own(answers: FlagAnswers, groups: Mapping[str, frozenset[str]]) -> int | Choose:
-    """Return what chooses by the flag itself: pinned devices, rules in order, percentage, off."""
-    flag = answers.flag
-    pinned = {key: answers.say(variant, TARGETING_MATCH, "pinned device") for key, variant in flag.pinned.items()}
-    rules = []
-    for number_, rule in enumerate(flag.rules, 1):
-        place = answers.say(rule.variant, TARGETING_MATCH, f"rule {number_}: {rule}", rule=number_)
-        members = groups.get(rule.group, frozenset()) if rule.group else None
-        keyed = bool(rule.group) or 0 < rule.thousandths < BUCKETS
-        if keyed or rule.thousandths > 0:
-            rules.append((tests(rule.constraints), members, rule.thousandths, keyed, place))
-    percentage = flag.thousandths
-    within = beyond = NOT_ELIGIBLE
-    if percentage <= 0:
-        end = answers.say(OFF, STATIC, "0 % of devices")
-    elif percentage >= BUCKETS:
-        end = answers.say(ON, STATIC, "100 % of devices")
-    else:
-        end = NOT_ELIGIBLE
-        within = answers.say(ON, SPLIT, "bucket within the percentage")
-        beyond = answers.say(OFF, SPLIT, "bucket beyond the percentage")
-    if not pinned and not rules and end != NOT_ELIGIBLE:
-        return end
-    salt = flag.salt
+@dataclass(frozen=True)
+class _Step:
+    """Serve a place to a share of the devices that are members; of all devices when `members` is None."""
 
-    def choose(key: str, said: Mapping[str, Any], _places: Sequence[int]) -> int:
-        if key and key in pinned:
+    members: frozenset[str] | None
+    thousandths: int
+    place: int
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it needs a targeting key."""
+        return self.members is not None or 0 < self.thousandths < BUCKETS
+
+    @property
+    def everybody(self) -> bool:
+        """Whether it takes whoever comes to it, with or without a key."""
+        return self.members is None and self.thousandths >= BUCKETS
+
+
+def _by_key(
+    salt: str, pinned: Mapping[str, int], rules: list[_Step], percentage: _Step | None, end: int
+) -> int | Choose:
+    """Return what chooses by the targeting key: pinned devices, the rules that are left, the percentage, the end."""
+    certain = next((number for number, step in enumerate(rules) if step.everybody), None)
+    if certain is not None:
+        keyless = end = rules[certain].place
+        rules, percentage = rules[:certain], None
+    else:
+        keyless = NOT_ELIGIBLE if percentage or any(step.keyed for step in rules) else end
+    steps = [step for step in [*rules, percentage] if step is not None and step.thousandths > 0]
+    if not pinned and not steps and keyless == end:
+        return end
+    if not pinned and len(steps) == 1 and steps[0].members is None:
+        return _split(salt, limit(steps[0].thousandths), steps[0].place, end, keyless)
+    shares = [(step.members, limit(step.thousandths), step.place) for step in steps]
+
+    def choose(key: str, _said: Mapping[str, Any], _places: Sequence[int]) -> int:
+        if not key:
+            return keyless
+        if key in pinned:
             return pinned[key]
-        unkeyed, hashed = False, -1
-        for conditions, members, thousandths, keyed, place in rules:
-            for test in conditions:
-                if not test(said):
-                    break
-            else:
-                if keyed and not key:
-                    unkeyed = True
-                elif members is not None and key not in members:
-                    continue
-                elif thousandths >= BUCKETS:
+        hashed = -1
+        for members, below, place in shares:
+            if members is None or key in members:
+                if below >= HASHES:
                     return place
-                elif thousandths > 0:
-                    if hashed < 0:
-                        hashed = bucket(salt, key)
-                    if hashed < thousandths:
-                        return place
-        if unkeyed:
-            return NOT_ELIGIBLE
-        if end != NOT_ELIGIBLE or not key:
-            return end
-        if hashed < 0:
-            hashed = bucket(salt, key)
-        return within if hashed < percentage else beyond
+                if hashed < 0:
+                    hashed = hash32(salt + key, 0, False)
+                if hashed < below:
+                    return place
+        return end
 
     return choose
 
 
-def _divided(answers: FlagAnswers, rest: int | Choose) -> int | Choose:
+def _divided(answers: FlagAnswers, rest: int | Settle) -> int | Settle:
     """Put whoever gets `on` by a rule or the percentage into an arm of the A/B test that runs, if one does."""
     running = answers.flag.experiment
     if running is None:
@@ -270,20 +379,30 @@ def _divided(answers: FlagAnswers, rest: int | Choose) -> int | Choose:
         # of all that was said so far only these divide devices, none of them an override's or a pinned device's
         if said.variant == ON and (said.rule or said.why in PERCENTAGE):
             arms[place] = {arm.variant: answers.place(in_arm(answers.flag, running, arm, said)) for arm in running.arms}
-    if not arms or (isinstance(rest, int) and rest not in arms):
-        return rest
 
-    def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
-        place = rest if isinstance(rest, int) else rest(key, said, places)
-        divided = arms.get(place)
-        return divided[running.arm(key).variant] if divided and key else place
+    def divide(found: int | Choose) -> int | Choose:
+        if isinstance(found, int) and found not in arms:
+            return found
+
+        def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
+            place = found if isinstance(found, int) else found(key, said, places)
+            divided = arms.get(place)
+            return divided[running.arm(key).variant] if divided and key else place
+
+        return choose
+
+    if isinstance(rest, int):
+        return Settle(lambda _outcomes, _places: divide(rest)) if rest in arms else rest
+    return Settle(lambda outcomes, places: divide(rest.left(outcomes, places)))
+
+
+def _split(salt: str, below: int, within: int, beyond: int, keyless: int) -> Choose:
+    def choose(key: str, _said: Mapping[str, Any], _places: Sequence[int]) -> int:
+        if not key:
+            return keyless
+        return within if hash32(salt + key, 0, False) < below else beyond
 
     return choose
-
-
-def tests(constraints: tuple[Constraint, ...]) -> tuple[Test, ...]:
-    """Return a test for each constraint, its values read once."""
-    return tuple(_test(one) for one in constraints)
 
 
 def _test(constraint: Constraint) -> Test:

@@ -1,5 +1,7 @@
 """A snapshot's answers as bytes: each is encoded once, and a request only puts them together."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,27 +10,44 @@ from typing import Any
 
 import orjson
 
-from hawkops.core.asgi import CORS, JSON, Headers
-from rollout.domain.compiled import SAFE, Compiled
+from hawkops.core.asgi import CORS, JSON, Headers, Whole
+from rollout.domain.compiled import SAFE, Compiled, Settled
 from rollout.domain.evaluation import Evaluation
 from rollout.domain.flags import ON, Snapshot
+from rollout.domain.targeting import ATTRIBUTES, kept
 
 # Fleets get few different answers in bulk; one that gets more has them encoded anew.
 BULKS_MOST = 4_096
 TAGS_MOST = 64
+WRITTEN_MOST = 4
+# Devices of one model and version say the same of themselves; what is longer than this is read anew each time.
+PROFILES_MOST = 4_096
+PROFILE_BYTES_MOST = 1_024
+CLASS_ATTRIBUTES = ("device.soc", "device_class")
+STREAM = "/ofrep/v1/stream"
 EVENT_STREAM_IDLE_SECONDS = 120
 
 
-@dataclass(frozen=True)
-class Written:
-    """A bulk answer as it is sent, as long as so much of every lease is spent."""
+class Profile:
+    """What devices that say the same of themselves have in common."""
 
-    spent_seconds: int
-    reader: str
+    __slots__ = ("attributes", "device_class", "settled", "simulated")
+
+    def __init__(self, context: Mapping[str, Any], settled: Settled) -> None:
+        self.settled = settled
+        said = next((said for name in CLASS_ATTRIBUTES if (said := context.get(name))), "")
+        self.device_class = str(said)[:80].replace("\x00", "")
+        self.simulated = context.get("hawkops.simulated") is True
+        self.attributes = kept(context)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A bulk answer as it is sent to those who listen to one event stream, while so much of every lease is spent."""
+
     tag: str
-    unchanged_headers: Headers
-    headers: Headers
-    body: bytes
+    unchanged: Whole
+    whole: Whole
 
 
 class Bulk:
@@ -42,14 +61,23 @@ class Bulk:
         self._essences = [[one.key, one.told, one.value, one.reason] for one, _ in found]
         self._heads = [(_head(answer, revision), lease_seconds) for answer, lease_seconds in found]
         self._tags: dict[str, str] = {}
-        # the last one only: most devices of an environment share a key
-        self._written: Written | None = None
+        # the last few: most devices of an environment share a key, and what is spent goes up and down by a second or two
+        self._written: dict[tuple[int, str, str], Written] = {}
 
-    def written(self, headers: Headers, lease_seconds: int, spent_seconds: int, stream: str) -> Written:
-        """Return the whole answer for readers of one event stream; empty for those that must be told of none."""
-        found = self._written
-        if found is None or found.spent_seconds != spent_seconds or found.reader != stream:
-            found = self._written = self._write(headers, lease_seconds, spent_seconds, stream)
+    def written(self, answers: Answers, lease_seconds: int, spent_seconds: int, root: str, token: str) -> Written:
+        """Return the whole answer for readers of one event stream: the server's root and the stream's token.
+
+        Those without a token are told of no stream. All leases are shorter by what is spent.
+        """
+        which = (spent_seconds, root, token)
+        found = self._written.get(which)
+        if found is None:
+            if len(self._written) >= WRITTEN_MOST:
+                self._written.clear()
+            stream = f"{root}{STREAM}?token={token}" if token else ""
+            found = self._written[which] = self._write(
+                answers.headers(lease_seconds), lease_seconds, spent_seconds, stream
+            )
         return found
 
     def _write(self, headers: Headers, lease_seconds: int, spent_seconds: int, stream: str) -> Written:
@@ -64,7 +92,7 @@ class Bulk:
             body += b"}"
         tag = self._tag(streams, stream)
         told = [*headers, (b"etag", tag.encode())]
-        return Written(spent_seconds, stream, tag, told, [JSON, *told, (b"content-length", b"%d" % len(body))], body)
+        return Written(tag, Whole(304, told), Whole(200, [JSON, *told], body))
 
     def _tag(self, streams: list[dict[str, Any]], stream: str) -> str:
         """Return the entity tag; it covers the answers and the streams, not revision and lease beside them."""
@@ -84,6 +112,7 @@ class Answers:
         self.snapshot = snapshot
         self._leases = [flag.lease_seconds for flag in snapshot.flags.values()]
         self._bulks: dict[tuple[int, ...], Bulk] = {}
+        self._profiles: dict[bytes, Profile] = {}
         self._headers: tuple[int, Headers] = (-1, [])
 
     # made when first asked: what can't be compiled fails a request, not the following of changes
@@ -97,10 +126,27 @@ class Answers:
         """The safe values, for a gateway that was cut off."""
         return self._made([SAFE] * len(self._leases))
 
-    def bulk(self, targeting_key: str, said: Mapping[str, Any]) -> Bulk:
+    @cached_property
+    def _asked(self) -> tuple[str, ...]:
+        """Every attribute that anything here reads: no two devices that agree in these are told apart by more."""
+        return tuple({*self.compiled.attributes, *ATTRIBUTES, *CLASS_ATTRIBUTES})
+
+    def profile(self, context: Mapping[str, Any]) -> Profile:
+        """Return what a device has in common with those that say the same. `context` came as JSON."""
+        said = orjson.dumps([*map(context.get, self._asked)])
+        found = self._profiles.get(said)
+        if found is None:
+            found = Profile(context, self.compiled.settled(context))
+            if len(self._profiles) >= PROFILES_MOST:
+                self._profiles.clear()
+            if len(said) <= PROFILE_BYTES_MOST:
+                self._profiles[said] = found
+        return found
+
+    def bulk(self, targeting_key: str, profile: Profile, context: Mapping[str, Any]) -> Bulk:
         """Return what a device gets for all flags."""
-        places = self.compiled.places(targeting_key, said)
-        which = tuple([places[index] for index in self.compiled.depending])
+        places = profile.settled.places(targeting_key, context)
+        which = tuple(places)
         found = self._bulks.get(which)
         if found is None:
             if len(self._bulks) >= BULKS_MOST:

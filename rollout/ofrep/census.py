@@ -127,7 +127,7 @@ class CensusRecorder:
             device.arms, device.changed = (device.arms + new if device.arms else arms), True
         if device_class and device_class != device.device_class:
             device.device_class, device.changed = device_class, True
-        if attributes and attributes != device.attributes:
+        if attributes and attributes is not device.attributes and attributes != device.attributes:
             device.attributes, device.changed = attributes, True
         if simulated and not device.simulated:
             device.simulated, device.changed = True, True

@@ -10,30 +10,30 @@ from hawkops.core.asgi import (
     JSON,
     PREFLIGHT,
     Headers,
+    Whole,
     answer,
     answer_json,
     header,
+    headers_of,
     matches,
     read_body,
+    sent_whole,
 )
 from hawkops.core.bounded import Malformed, TooLarge, json_loads
 from hawkops.core.errors import HawkOpsError
-from rollout.domain import targeting
 from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.evaluation import KeyMissing, UnknownFlag, safe
 from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
-from rollout.ofrep.answers import Answers, in_arms, item
+from rollout.ofrep.answers import STREAM, Answers, Profile, in_arms, item
 from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.store import KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
 
 PREFIX = "/ofrep/v1/"
 BULK = "/ofrep/v1/evaluate/flags"
-STREAM = "/ofrep/v1/stream"
 BODY_BYTES = 64 * 1024
 KEY = re.compile(r"[A-Za-z0-9._-]{1,80}")
 CONTROL = re.compile(r"[\x00-\x1f]")
-CLASS_ATTRIBUTES = ("device.soc", "device_class")
 
 
 class OfrepDoor:
@@ -49,23 +49,23 @@ class OfrepDoor:
         if "//" in path:
             path = re.sub(r"/{2,}", "/", path)  # a base URL with a trailing slash doubles it
         method = scope["method"]
-        if method == "OPTIONS":
+        if path == BULK and method == "POST":
+            await self._guarded(scope, receive, send)
+        elif method == "OPTIONS":
             await answer(send, 204, b"", PREFLIGHT)
         elif path == STREAM and method == "GET":
             await self._stream(scope, receive, send)
-        elif path == BULK and method == "POST":
-            await self._guarded(self._bulk, scope, receive, send, key="")
         elif path.startswith(BULK + "/") and method == "POST":
-            await self._guarded(self._single, scope, receive, send, key=path[len(BULK) + 1 :])
+            await self._guarded(scope, receive, send, key=path[len(BULK) + 1 :])
         elif path in (BULK, STREAM) or path.startswith(BULK + "/"):
             await _refuse(send, 405, "GENERAL", f"{method} is not understood here.")
         else:
             await _refuse(send, 404, "GENERAL", "There is nothing here; OFREP stands under /ofrep/v1/evaluate/flags.")
 
-    async def _guarded(self, handle: Any, scope: dict[str, Any], receive: Any, send: Any, *, key: str) -> None:
-        """Authenticate and read the body; whatever is wrong gets the protocol's own answer."""
+    async def _guarded(self, scope: dict[str, Any], receive: Any, send: Any, *, key: str | None = None) -> None:
+        """Authenticate, read the body, answer one flag or all; whatever is wrong gets the protocol's own answer."""
         named = {"key": key} if key else {}
-        headers = _headers(scope)
+        headers = headers_of(scope)
         info = self._store.key(_presented(headers))
         if info is None:
             sentence = "The device key is missing, unknown, revoked or expired. Send Authorization: Bearer hk_…"
@@ -78,8 +78,7 @@ class OfrepDoor:
         try:
             if b"json" not in headers.get(b"content-type", b"").lower():
                 raise _WrongType("Send Content-Type: application/json.")
-            body = await read_body(scope, receive, limit_bytes=BODY_BYTES)
-            context = _context(body)
+            context = _context(await read_body(scope, receive, limit_bytes=BODY_BYTES, headers=headers))
         except ConnectionResetError:
             return
         except (TooLarge, _WrongType) as error:
@@ -91,18 +90,14 @@ class OfrepDoor:
         except Malformed as error:
             await _refuse(send, 400, "PARSE_ERROR", error.message, extra=named)
             return
-        await handle(scope, headers, send, info, answers, context, key)
+        if key is None:
+            whole = self._bulk(headers, info, answers, context, scope.get("root_path", ""))
+            if not sent_whole(scope, send, whole):
+                await whole.send_by(send)
+        else:
+            await self._single(send, info, answers, context, key)
 
-    async def _single(
-        self,
-        _scope: Any,
-        _headers: Any,
-        send: Any,
-        info: KeyInfo,
-        answers: Answers,
-        context: dict[str, Any],
-        key: str,
-    ) -> None:
+    async def _single(self, send: Any, info: KeyInfo, answers: Answers, context: dict[str, Any], key: str) -> None:
         seen = _seen(context)
         snapshot = answers.snapshot
         targeting_key = seen.targeting_key
@@ -135,10 +130,11 @@ class OfrepDoor:
             found = safe(snapshot.flags[key])
         if targeting_key:
             # A single-flag client asks whenever it needs the value: told counts as obeyed.
+            profile = answers.profile(context)
             self._note(
                 info,
                 targeting_key,
-                context,
+                profile,
                 told=snapshot.revision,
                 obeyed=snapshot.revision,
                 served=None,
@@ -150,38 +146,22 @@ class OfrepDoor:
         lease = self._store.lease_seconds(snapshot.flags[found.key].lease_seconds)
         await answer(send, 200, orjson.dumps(item(found, snapshot.revision, lease, **more)), [JSON, *headers])
 
-    async def _bulk(
-        self,
-        scope: Any,
-        headers: dict[bytes, bytes],
-        send: Any,
-        info: KeyInfo,
-        answers: Answers,
-        context: dict[str, Any],
-        _key: str,
-    ) -> None:
-        targeting_key, revision = context.get("targetingKey") or "", answers.snapshot.revision
-        lease, spent = self._store.lease_seconds(), self._store.spent_seconds
-        bulk = answers.bulk(targeting_key, context) if lease else answers.safe
+    def _bulk(
+        self, headers: dict[bytes, bytes], info: KeyInfo, answers: Answers, context: dict[str, Any], root: str
+    ) -> Whole:
+        key = context.get("targetingKey") or ""
+        lease, spent = self._store.lease()
+        profile = answers.profile(context)
+        bulk = answers.bulk(key, profile, context) if lease else answers.safe
         plain = headers.get(b"user-agent", b"")[:11].lower() == b"ktor-client"
-        stream = "" if plain else f"{scope.get('root_path', '')}{STREAM}?token={info.stream_token}"
-        written = bulk.written(answers.headers(lease), lease, spent, stream)
+        written = bulk.written(answers, lease, spent, root, "" if plain else info.stream_token)
         asked = headers.get(b"if-none-match")
         same = asked is not None and matches(asked.decode("latin-1"), written.tag)
-        if targeting_key and lease:
-            obeyed = revision if same else _number(context.get("hawkops.revision"))
-            self._note(
-                info,
-                targeting_key,
-                context,
-                told=revision,
-                obeyed=min(obeyed, revision),
-                served=bulk.served_on,
-                arms=bulk.arms,
-            )
-        status, told, body = (304, written.unchanged_headers, b"") if same else (200, written.headers, written.body)
-        await send({"type": "http.response.start", "status": status, "headers": told})
-        await send({"type": "http.response.body", "body": body})
+        if key and lease:
+            revision = answers.snapshot.revision
+            obeyed = revision if same else min(_number(context.get("hawkops.revision")), revision)
+            self._note(info, key, profile, told=revision, obeyed=obeyed, served=bulk.served_on, arms=bulk.arms)
+        return written.unchanged if same else written.whole
 
     async def _stream(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Open the stream. Unless the client proves that it holds the current revision it is told to ask at once."""
@@ -208,32 +188,25 @@ class OfrepDoor:
         self,
         info: KeyInfo,
         targeting_key: str,
-        context: dict[str, Any],
+        profile: Profile,
         *,
         told: int,
         obeyed: int,
         served: tuple[str, ...] | None,
         arms: tuple[tuple[str, str], ...],
     ) -> None:
-        if targeting_key.startswith(PROBE_PREFIX):
-            return
-        device_class = ""
-        for name in CLASS_ATTRIBUTES:
-            if said := context.get(name):
-                device_class = str(said)[:80]
-                break
-        simulated = context.get("hawkops.simulated") is True
-        self._census.note(
-            info.environment,
-            targeting_key,
-            device_class=device_class.replace("\x00", ""),
-            simulated=simulated,
-            attributes=targeting.kept(context),
-            told=told,
-            obeyed=obeyed,
-            served_on=served,
-            arms=arms,
-        )
+        if not targeting_key.startswith(PROBE_PREFIX):
+            self._census.note(
+                info.environment,
+                targeting_key,
+                device_class=profile.device_class,
+                simulated=profile.simulated,
+                attributes=profile.attributes,
+                told=told,
+                obeyed=obeyed,
+                served_on=served,
+                arms=arms,
+            )
 
 
 class _InvalidContext(HawkOpsError):
@@ -253,7 +226,7 @@ def _context(body: bytes) -> dict[str, Any]:
     key = context.get("targetingKey", "")
     if key is not None and not isinstance(key, str):
         raise _InvalidContext("context.targetingKey must be a string.")
-    if key and (len(key) > TARGETING_KEY_CHARACTERS or CONTROL.search(key)):
+    if key and (len(key) > TARGETING_KEY_CHARACTERS or (not key.isprintable() and CONTROL.search(key))):
         raise _InvalidContext(
             f"context.targetingKey has more than {TARGETING_KEY_CHARACTERS} or unprintable characters."
         )
@@ -262,11 +235,6 @@ def _context(body: bytes) -> dict[str, Any]:
 
 def _seen(context: dict[str, Any]) -> Context:
     return Context(context.get("targetingKey") or "", context)
-
-
-def _headers(scope: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return the headers by name, of each the first."""
-    return dict(reversed(scope["headers"]))
 
 
 def _presented(headers: dict[bytes, bytes]) -> str:

@@ -133,6 +133,11 @@ class SnapshotStore:
         """Whole seconds that are gone from every lease."""
         return math.ceil(self.unconfirmed_seconds)
 
+    def lease(self) -> tuple[int, int]:
+        """Return what is left of the gateway's lease, and what is spent."""
+        spent = math.ceil(time.monotonic() - self._confirmed)
+        return max(0, self._lease_seconds - spent), spent
+
     def lease_seconds(self, flag_lease: int | None = None) -> int:
         """Return what is left of the gateway's lease, or of a flag's, counted from the last confirmed read."""
         return max(0, (self._lease_seconds if flag_lease is None else flag_lease) - self.spent_seconds)

@@ -23,7 +23,7 @@ from rollout.evidence.shape import Question
 from rollout.models import PhaseRun, Release, Validation
 from rollout.runbook.loading import load
 from rollout.selectors import releases as selectors
-from rollout.services import flags
+from rollout.services import flags, overrides
 from rollout.services.releases import evidence_record, runbook_import
 from rollout.services.scans import scan_upload
 from tests.monitoring.rows import seen, stored
@@ -173,7 +173,7 @@ def drilled(this: Setting) -> None:
     """All switches pressed, the last one to the wrong side."""
     drill("staging")
     if not this.good:
-        flags.flag_override_set(
+        overrides.flag_override_set(
             environment="staging", key="litert_npu_backend", variant="on", actor=SYSTEM, reason=this.box.reason
         )
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout import domain
-from rollout.domain.bucketing import BUCKETS, bucket, included
+from rollout.domain.bucketing import BUCKETS, HASHES, bucket, hash32, included, limit, salted
 
 # bucket = (murmur3_x86_32(utf8(salt + ":" + key), 0) * 100000) >> 32, cross-checked with a second implementation below
 VECTORS = [
@@ -103,3 +103,16 @@ def test_bucket__many_devices__spreads_evenly(salt: str) -> None:
         counts[bucket(salt, f"device-{number}") // 1_000] += 1
     chi_square = sum((count - 1_000) ** 2 / 1_000 for count in counts)
     assert chi_square < 149.4  # 99.9 % of the distribution with 99 degrees of freedom
+
+
+@given(st.integers(0, BUCKETS), st.text(max_size=20), st.text(max_size=20))
+def test_limit__of_a_share__is_below_which_a_hash_is_included(thousandths: int, salt: str, key: str) -> None:
+    assert (hash32(salted(salt) + key, 0, False) < limit(thousandths)) is included(salt, key, thousandths)
+
+
+@given(st.integers(0, BUCKETS))
+def test_limit__of_a_share__is_exactly_where_the_next_bucket_begins(thousandths: int) -> None:
+    below = limit(thousandths)
+    assert (below * BUCKETS) >> 32 == thousandths
+    assert below == 0 or ((below - 1) * BUCKETS) >> 32 == thousandths - 1
+    assert limit(BUCKETS) == HASHES

@@ -172,6 +172,8 @@ def test_single__every_member_a_strict_client_reads__is_there(gateway: Gateway) 
         "errorDetails": missing.json()["errorDetails"],
         "metadata": {},
     }
+    empty = httpx.post(f"{gateway.url}{BULK}/", json={"context": {}}, headers=gateway.auth)
+    assert (empty.status_code, empty.json()["errorCode"]) == (404, "FLAG_NOT_FOUND")
 
 
 BAD: list[tuple[str, bytes, dict[str, str], int]] = [

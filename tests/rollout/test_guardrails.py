@@ -70,7 +70,7 @@ def test_stays__any_steps__follow_the_arm_of_each_step(place: int, shares: list[
     found = stays(place, steps)
     assert all(one.end is None or one.end > one.first for one in found)
     last = arm_at(place, shares[-1])
-    assert ([one.arm for one in found if one.end is None] or [None]) == [last]
+    assert [one.arm for one in found if one.end is None] == ([last] if last else [])
 
 
 # ---- as data ----

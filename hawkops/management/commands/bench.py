@@ -15,13 +15,14 @@ from hawkops.accounts.models import User
 from hawkops.bench import measures
 from hawkops.bench.changes import changes_measure, streams_measure
 from hawkops.bench.error_rates import error_rates_measure
+from hawkops.bench.evaluations import flags_measure
 from hawkops.bench.queries import queries_measure
 from hawkops.core.access import Role
 from hawkops.core.errors import HawkOpsError
 
 MEASURES: dict[str, Callable[[measures.Target, Callable[[str], None]], None]] = {
     "kill": measures.kill_measure,
-    "flags": measures.flags_measure,
+    "flags": flags_measure,
     "changes": changes_measure,
     "streams": streams_measure,
     "telemetry": measures.telemetry_measure,
