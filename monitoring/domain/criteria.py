@@ -298,9 +298,6 @@ def judge(criterion: Criterion, reading: Reading, *, now: datetime, allowed: boo
         return Judgement(Verdict.NO_DATA, reading.scope, in_scope=False)
     if not allowed:
         return Judgement(Verdict.NO_DATA, "wrong subject: simulated devices, not judged here")
-    if criterion.aggregate is Aggregate.INTERVAL:
-        needs = f"the interval of the change of {criterion.over.metric} between treatment and control"
-        return Judgement(Verdict.NO_DATA, f"comes with guardrails: {needs}")
     threshold = criterion.threshold if criterion.threshold is not None else reading.threshold
     if reading.value is None:
         if reading.note:

@@ -13,6 +13,8 @@ logarithm of the fleet: some 105 000 for a million devices.
 from hashlib import blake2b, md5
 from typing import NamedTuple
 
+from monitoring.domain.metrics import BUSINESS_PREFIX
+
 DEVICES_MOST = 4_000
 HOUR_EXACT_MOST = 50_000
 HOUR_STEP = 10_000
@@ -35,6 +37,7 @@ METRICS = frozenset(
         "app.tasks.started",
         "app.tasks.completed",
         "app.user.satisfaction",
+        "app.engagement.events",
     )
 )
 _RANGE = 2**64
@@ -52,6 +55,11 @@ class Row(NamedTuple):
     total: float
     low: float
     high: float
+
+
+def keeps(metric: str) -> bool:
+    """Say whether the panel keeps a metric of its devices."""
+    return metric in METRICS or metric.startswith(BUSINESS_PREFIX)
 
 
 def share(devices: int) -> float:

@@ -133,7 +133,7 @@ PanelNames = tuple[str, str, str, str]
 
 def panel_names(key: SeriesKey) -> PanelNames | None:
     """Return what the panel keeps an observation under; None for what it does not keep."""
-    if key.metric not in panel.METRICS:
+    if not panel.keeps(key.metric):
         return None
     return _same((key.metric, key.backend_actual, key.variant, key.outcome))
 

@@ -61,7 +61,7 @@ def _subject(one: Criterion) -> str | None:
     if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE):
         return metrics.INFERENCES
     name = one.of.metric if one.of is not None else one.over.metric
-    if name in panel.METRICS:
+    if panel.keeps(name):
         return name
     return None if one.over.backends else metrics.INFERENCES
 

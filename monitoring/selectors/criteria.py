@@ -21,6 +21,7 @@ from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import Series, StoredCriterion
 from monitoring.selectors import measured, rollups
 from monitoring.selectors.devices import DeviceCount, shown_counts
+from monitoring.selectors.intervals import between
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
 
@@ -145,8 +146,10 @@ class Evaluation:
         allowed = bool(chosen) or one.over.metric not in self.left_out
         if one.threshold is None:
             return self._by_class(one, chosen, simulated)
-        if one.broken or one.aggregate is Aggregate.INTERVAL:
+        if one.broken:
             reading = Reading(None)
+        elif one.aggregate is Aggregate.INTERVAL:
+            reading = between(one, self.environment, self.population, now=self.now)
         elif one.aggregate is Aggregate.RANGE:
             reading = self._ranged(one, chosen)
         elif one.against is not None:

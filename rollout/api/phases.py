@@ -12,8 +12,8 @@ from hawkops.core.verdicts import Verdict
 from rollout.api.releases import release_found
 from rollout.domain.policy import Decision
 from rollout.models import PhaseRun, Proposal, Release
+from rollout.selectors import guardrail_states, releases
 from rollout.selectors import phases as selectors
-from rollout.selectors import releases
 from rollout.selectors.validation import state
 from rollout.services import phases as services
 from rollout.services.proposals import change_or_propose, proposal_make
@@ -64,6 +64,41 @@ class PhaseOut(Schema):
     reached_at: datetime | None
     ended_at: datetime | None
     held: str
+
+
+class GuardrailLineOut(Schema):
+    """What a guardrail says of one band of ages, of all devices or one class; an open end of the interval is null."""
+
+    band: str
+    device_class: str
+    verdict: Verdict
+    sentence: str
+    low: float | None
+    estimate: float | None
+    high: float | None
+    relative: bool
+
+
+class GuardrailOut(Schema):
+    """A guardrail of a phase; `acted_at` is when it rolled back or, for a watch, would have held."""
+
+    key: str
+    title: str
+    role: str
+    does: str
+    verdict: Verdict | None
+    sentence: str
+    looked_at: datetime | None
+    changed_at: datetime | None
+    acted_at: datetime | None
+    lines: list[GuardrailLineOut]
+
+
+class GuardrailsOut(Schema):
+    """All guardrails of the phase under way."""
+
+    phase: int | None
+    guardrails: list[GuardrailOut]
 
 
 class ClockOut(Schema):
@@ -131,6 +166,14 @@ def phase_start(
     return 202, StartedOut(started=False, proposal=made.pk)
 
 
+@router.get("/{environment}/releases/{int:pk}/guardrails", response=GuardrailsOut, **asks(Scope.READ))
+def guardrails(request: HttpRequest, environment: str, pk: int) -> GuardrailsOut:
+    """The guardrails of the phase under way as the last look, a minute ago at most, left them; none without a phase."""
+    run = selectors.run_under_way(release_found(environment, pk))
+    rows = guardrail_states.rows(run) if run is not None else []
+    return GuardrailsOut(phase=run.number if run else None, guardrails=[_guardrail(row) for row in rows])
+
+
 @router.post("/{environment}/releases/{int:pk}/phases/pause", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_STOP))
 def phase_pause(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> WalkOut:
     """Pause the phase under way: its next step waits and its time stands still."""
@@ -163,6 +206,22 @@ def release_complete(request: HttpRequest, environment: str, pk: int, body: Reas
     found = release_found(environment, pk)
     services.release_complete(release=found, reason=body.reason, **who(request))
     return _walk(found)
+
+
+def _guardrail(row: guardrail_states.Row) -> GuardrailOut:
+    one, state = row.guardrail, row.state
+    return GuardrailOut(
+        key=one.key,
+        title=one.title,
+        role=one.role.value,
+        does=one.does,
+        verdict=Verdict(state.verdict) if state else None,
+        sentence=state.sentence if state else "Not looked at yet.",
+        looked_at=state.looked_at if state else None,
+        changed_at=state.changed_at if state else None,
+        acted_at=state.acted_at if state else None,
+        lines=[GuardrailLineOut(**line) for line in state.lines] if state else [],
+    )
 
 
 def needs_out(decision: Decision) -> list[NeedOut]:

@@ -132,7 +132,10 @@ def stays(bucket: int, steps: Sequence[Served]) -> list[Stay]:
 
 @dataclass(frozen=True)
 class Line:
-    """What a guardrail said of one band of ages, of all devices or one class. Ends of the interval may be None: open."""
+    """What a guardrail said of one band of ages, of all devices or one class. Ends of the interval may be None: open.
+
+    A `relative` interval is of the change against the control; another one is of the value itself.
+    """
 
     band: str
     device_class: str
@@ -141,6 +144,7 @@ class Line:
     low: float | None = None
     estimate: float | None = None
     high: float | None = None
+    relative: bool = False
 
 
 def together(lines: Iterable[Line]) -> tuple[Verdict, str]:

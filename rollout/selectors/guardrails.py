@@ -6,7 +6,7 @@ so that looking every minute costs nothing in false alarms.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -299,7 +299,8 @@ def _judged(
                 lines.append(_line(words, device_class, Verdict.NO_DATA, "nobody beside it measures this"))
                 continue
             ends = next((line.interval for line in said.lines if line.interval is not None), None)
-            lines.append(_line(words, device_class, said.verdict, said.sentence, ends))
+            made_line = _line(words, device_class, said.verdict, said.sentence, ends)
+            lines.append(replace(made_line, relative=control is not None))
             if not device_class and not band and said.verdict is Verdict.INSUFFICIENT:
                 hours = max(1.0, (made.now - made.run.started_at) / HOUR)
                 pace = len(treated_values) / hours

@@ -47,7 +47,7 @@ def guardrails_look(*, run: PhaseRun) -> list[Found]:
         return []
     found = guardrails.findings(made)
     failed = _kept(run, made.classes, found)
-    announce("guardrails", run.release.environment, release=run.release_id)
+    announce("evidence", run.release.environment, release=run.release_id)
     for one, cause in failed:
         _act(run, one, cause)
     return found

@@ -26,6 +26,7 @@ from rollout.selectors import releases as release_selectors
 from rollout.services import phases as services
 from rollout.services import proposals as proposal_services
 from rollout.services.releases import comment_add
+from rollout.views import guardrails
 
 MAY_WALK = (Role.RELEASER,)
 MAY_STOP = (Role.RELEASER, Role.OPERATOR)
@@ -111,6 +112,7 @@ def _under_way(run: PhaseRun, now: datetime) -> dict[str, Any]:
         "served": served,
         "reached": census.reach(environment, progress.phase.flag),
         "criteria": selectors.criteria_rows(run.release, progress.phase, now=now),
+        "guardrails": guardrails.shown(run),
         "late": progress.overdue(now),
         "lasted": domain.spoken(progress.lasted(now)),
     }

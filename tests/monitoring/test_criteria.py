@@ -18,14 +18,14 @@ from monitoring import thresholds
 from monitoring.domain import criteria as domain
 from monitoring.domain.arms import Arm
 from monitoring.domain.criteria import Aggregate, Comparator, Criterion, Reading
-from monitoring.models import Alert, DeviceHour, StoredCriterion
+from monitoring.models import Alert, DeviceHour, PanelHour, StoredCriterion
 from monitoring.selectors import criteria as selectors
 from monitoring.selectors.telemetry import Population
 from monitoring.services.alerts import alerts_evaluate
 from monitoring.services.criteria import criteria_seed, criterion_reset, criterion_save
 from tests.monitoring.conftest import Running
 from tests.monitoring.payloads import DEVICE, Payload
-from tests.monitoring.rows import seen, stored
+from tests.monitoring.rows import in_panel, seen, stored
 
 ME = Actor("person:1", "approver-1")
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -349,7 +349,8 @@ def test_evaluate__all_criteria__in_a_handful_of_queries(django_assert_max_num_q
     stored("litert.inferences", [1.0], at=NOW)
     wanted = thresholds.load()
 
-    with django_assert_max_num_queries(18):
+    # those that judge an interval ask the panel, one query each
+    with django_assert_max_num_queries(20):
         selectors.evaluate("demo", wanted, now=NOW)
 
 
@@ -520,13 +521,51 @@ def test_normal_range__is_told_by_the_hours_before_the_release() -> None:
 
 
 @pytest.mark.django_db
-def test_interval__comes_with_guardrails_and_never_passes() -> None:
-    stored("app.engagement.events", [1.0] * 500, NOW - timedelta(hours=3), variant="on")
+@pytest.mark.parametrize(
+    ("key", "metric", "on", "off", "verdict"),
+    [
+        ("phase-engagement", "app.engagement.events", 12.0, 10.0, Verdict.PASS),
+        ("phase-engagement", "app.engagement.events", 10.1, 10.0, Verdict.FAIL),
+        ("phase-business", "business.value", 12.0, 10.0, Verdict.PASS),
+        # less is better
+        ("phase-improvement", "gen_ai.client.operation.duration", 0.5, 0.9, Verdict.PASS),
+        ("phase-improvement", "gen_ai.client.operation.duration", 0.9, 0.5, Verdict.FAIL),
+        # only a fall beyond chance
+        ("decision-satisfaction-fall", "app.user.satisfaction", 4.4, 4.5, Verdict.PASS),
+        ("decision-satisfaction-fall", "app.user.satisfaction", 3.0, 4.5, Verdict.FAIL),
+    ],
+)
+def test_interval__of_the_change__is_judged_at_the_end_that_matters(
+    key: str, metric: str, on: float, off: float, verdict: Verdict
+) -> None:
+    (none,) = selectors.evaluate("demo", [of_file(key)], now=NOW)
+    stored(metric, [on], NOW - timedelta(hours=3), variant="on")
+    panel_of(metric, on, "on")
+    (alone,) = selectors.evaluate("demo", [of_file(key)], now=NOW)
+    panel_of(metric, off, "off")
+    (found,) = selectors.evaluate("demo", [of_file(key)], now=NOW)
+
+    assert none.judgement.verdict is Verdict.NO_DATA
+    assert alone.judgement.verdict is Verdict.NO_DATA
+    assert found.judgement.verdict is verdict, found.judgement.sentence
+    assert found.reading.count == 60
+
+
+@pytest.mark.django_db
+def test_interval__few_devices__is_insufficient() -> None:
+    panel_of("app.engagement.events", 20.0, "on", devices=8)
+    panel_of("app.engagement.events", 10.0, "off", devices=8)
 
     (found,) = selectors.evaluate("demo", [of_file("phase-engagement")], now=NOW)
 
-    assert found.judgement.verdict is Verdict.NO_DATA
-    assert found.judgement.sentence.startswith("comes with guardrails: the interval of the change of app.engagement")
+    assert found.judgement.verdict is Verdict.INSUFFICIENT
+
+
+def panel_of(metric: str, mean: float, variant: str, *, devices: int = 60) -> None:
+    """Keep a value of each device of one arm, spread a tenth around a mean."""
+    for number in range(devices):
+        row = in_panel(f"{variant}-{number}", metric, NOW - timedelta(hours=3), variant=variant, actual="gpu")
+        PanelHour.objects.filter(pk=row.pk).update(total=mean * (0.9 + 0.2 * number / (devices - 1)))
 
 
 @pytest.mark.django_db

@@ -16,6 +16,7 @@ from hawkops.core.verdicts import Verdict
 from hawkops.history.services import heartbeat_record
 from hawkops.scripts.models import Run, State
 from monitoring.services.criteria import criteria_seed
+from rollout.domain.experiments import Arm
 from rollout.domain.runbook import Box, Limit
 from rollout.evidence import assignment, loglines
 from rollout.evidence.registry import CHECKS
@@ -40,6 +41,7 @@ from tests.rollout.test_checks import (
 )
 from tests.rollout.test_checks import cloud as cloud
 from tests.rollout.test_checks_of_devices import crash
+from tests.rollout.test_experiments import begun, exposed
 from tests.rollout.test_scans import CLEAN, CRITICAL
 from tests.rollout.walking import DIGEST, SYSTEM, begin, furnish
 
@@ -143,6 +145,13 @@ def buckets(this: Setting) -> None:
     if not this.good:
         bent = {**assignment.vectors(), "vectors": [["hawkops.probe/1", 3]]}
         this.given("monkeypatch").setattr(assignment, "vectors", lambda: bent)
+
+
+def shared_out(this: Setting) -> None:
+    """An A/A test whose arms got their shares, or not."""
+    begun("ai_fallback_to_cloud", "aa", "staging", Arm("a", 1, None), Arm("b", 1, None))
+    exposed("a", 60, environment="staging", key="aa")
+    exposed("b", 58 if this.good else 9, environment="staging", key="aa")
 
 
 def crashed(this: Setting) -> None:
@@ -276,6 +285,7 @@ ARRANGED: dict[str, Arrange] = {
     "monitoring_operational": told,
     "log_aggregation": log_line,
     "crash_reporting": crashed,
+    "ab_framework": shared_out,
     "metrics_collection": collected,
     "flags_at_zero": at_zero,
     "kill_switches": drilled,
@@ -306,7 +316,7 @@ ARRANGED: dict[str, Arrange] = {
 # asked through a real gateway, on a database that commits
 LIVE = ("log_aggregation", "hash_assignment")
 # until their part is there a person answers, and the box names the part
-BY_HAND = {"alert_endpoints": "notifications of incidents", "ab_framework": "experiments"}
+BY_HAND = {"alert_endpoints": "notifications of incidents"}
 
 
 def boxes() -> list[Box]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hawkops.core import clock
+from hawkops.core.access import Role as Person
 from hawkops.core.verdicts import Verdict
 from hawkops.history.models import Head, HistoryEntry
 from monitoring.domain.arms import Arm
@@ -357,3 +358,30 @@ def test_rollback__levels__lower_only_and_pause(walk: Walk) -> None:
     phase_abort(release=run.release, actor=SYSTEM, reason="Enough")
     assert rollback(release=run.release, level=1, actor=SYSTEM, reason="Half") is None, "nothing is served any more"
     assert Release.objects.count() == 1
+
+
+# ---- pages ----
+
+
+def test_page_and_api__say_each_guardrail_with_its_band_and_what_it_did(
+    walk: Walk, person: Any, client_as: Any
+) -> None:
+    run = walk()
+    found = healthy(run)
+    treated = found[Arm.TREATMENT]
+    measured(run, treated, "litert.inferences", [8] * len(treated), outcome="timeout")
+    client = client_as(person("viewer", Person.VIEWER))
+    address = f"/demo/releases/{run.release_id}"
+    assert "Not looked at yet" in client.get(address).content.decode()
+    services.guardrails_due()
+    page = client.get(address).content.decode()
+    assert "Failed inferences" in page
+    assert "level 1: halves the percentage" in page
+    assert "Rolled back" in page
+    assert page.count('class="gap') == 1, "of what never happened in the control there is no interval to draw"
+    assert "devices that settle it" in page
+    answer = client.get(f"/api/v1/demo/releases/{run.release_id}/guardrails").json()
+    rows = {one["key"]: one for one in answer["guardrails"]}
+    assert (answer["phase"], rows["errors"]["verdict"], rows["errors"]["acted_at"] is not None) == (3, "FAIL", True)
+    assert rows["latency"]["lines"][0]["relative"] is True
+    assert client.get("/demo/runbook/1.0.0").content.decode().count("Devices fall silent") == 1
