@@ -44,7 +44,7 @@ ON CONFLICT (environment, device_id) DO UPDATE SET
 """
 
 
-@dataclass
+@dataclass(slots=True)
 class _Device:
     device_class: str = ""
     simulated: bool = False
