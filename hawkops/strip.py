@@ -29,6 +29,8 @@ NAV = (
     ("runbook", "rollout:runbook"),
     ("release", "rollout:procedure"),
     ("flags", "rollout:flag"),
+    ("flags", "rollout:experiment"),
+    ("flags", "rollout:group"),
     ("scripts", "scripts:"),
     ("alerts", "monitoring:alert"),
     ("alerts", "monitoring:criteri"),

@@ -18,7 +18,7 @@ from hawkops.history.models import HistoryEntry
 from incidents import reasons
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
-from rollout.services import flags as flag_services
+from rollout.services import overrides
 from rollout.services.flags import BACKENDS, FALLBACK, LITERT
 from rollout.services.proposals import change_or_propose
 
@@ -97,7 +97,7 @@ def kill(request: HttpRequest, environment: str) -> HttpResponse:
     reason = reasons.reason(
         request.POST.get("reason", ""), request.POST.get("words", ""), otherwise="Production incident"
     )
-    entry = flag_services.kill(
+    entry = overrides.kill(
         environment=environment, actor=Actor.person(request.user), reason=reason, request_id=_request_id(request)
     )
     if entry is None:
@@ -116,7 +116,7 @@ def disable(request: HttpRequest, environment: str) -> HttpResponse:
         request.POST.get("reason", ""), request.POST.get("words", ""), otherwise="Performance degradation"
     )
     try:
-        entry = flag_services.backend_disable(
+        entry = overrides.backend_disable(
             environment=environment,
             backend=backend,
             actor=Actor.person(request.user),

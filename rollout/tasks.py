@@ -4,8 +4,10 @@ from celery import shared_task
 
 from rollout.evidence.refreshing import release_refresh
 from rollout.selectors.releases import releases_running
+from rollout.services.guardrails import guardrails_due
 from rollout.services.phases import phases_due
 from rollout.services.proposals import proposals_due
+from rollout.services.validation import validations_due
 
 
 @shared_task(name="rollout.evidence_refresh", ignore_result=True)
@@ -21,3 +23,15 @@ def plan_due() -> None:
     """Do the steps of plans and the scheduled changes that are due."""
     phases_due()
     proposals_due()
+
+
+@shared_task(name="rollout.validations_due", ignore_result=True)
+def validation_due() -> None:
+    """Count the clocks of validations, and run what concludes a phase."""
+    validations_due()
+
+
+@shared_task(name="rollout.guardrails_due", ignore_result=True)
+def guardrails_look() -> None:
+    """Look at the guardrails of every phase under way."""
+    guardrails_due()

@@ -2,17 +2,36 @@
 
 from django.urls import path
 
-from rollout.views import flags, groups, procedure, proposals, releases, runbooks, scans, walk
+from rollout.views import (
+    experiments,
+    flags,
+    groups,
+    own_flags,
+    procedure,
+    proposals,
+    releases,
+    runbooks,
+    scans,
+    walk,
+)
 
 app_name = "rollout"
 urlpatterns = [
     path("flags", flags.flags, name="flags"),
+    path("flags/new", own_flags.new, name="flag_new"),
+    path("flags/create", own_flags.create, name="flag_create"),
     path("flags/<str:key>", flags.flag, name="flag"),
     path("flags/<str:key>/percentage", flags.percentage, name="flag_percentage"),
     path("flags/<str:key>/rules", flags.rules, name="flag_rules"),
     path("flags/<str:key>/salt", flags.salt, name="flag_salt"),
+    path("flags/<str:key>/values", flags.values_set, name="flag_values"),
+    path("flags/<str:key>/archive", own_flags.archive, name="flag_archive"),
     path("flags/<str:key>/requires", flags.requires, name="flag_requires"),
     path("flags/<str:key>/override", flags.override, name="flag_override"),
+    path("experiments", experiments.experiments, name="experiments"),
+    path("experiments/start", experiments.start, name="experiment_start"),
+    path("experiments/<slug:key>", experiments.experiment, name="experiment"),
+    path("experiments/<slug:key>/end", experiments.end, name="experiment_end"),
     path("groups", groups.groups, name="groups"),
     path("groups/create", groups.create, name="group_create"),
     path("groups/<slug:key>", groups.group, name="group"),

@@ -10,7 +10,8 @@ from ninja.utils import check_csrf
 from hawkops.accounts.models import ApiToken
 from hawkops.accounts.services import api_token_find
 from hawkops.core.access import Role, Scope, can
-from hawkops.core.api import documented, fit
+from hawkops.core.api import documented
+from hawkops.core.bounded import fit
 from hawkops.core.environments import Environment
 from hawkops.core.errors import NotAllowed
 from hawkops.history.actors import Actor

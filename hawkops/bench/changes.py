@@ -23,7 +23,7 @@ from hawkops.bench.measures import Target
 from hawkops.core.errors import NotFound
 from hawkops.history.actors import Actor
 from rollout.models import Flag
-from rollout.services.flags import kill, reenable
+from rollout.services.overrides import kill, reenable
 
 BULK = "/ofrep/v1/evaluate/flags"
 ACTOR = Actor.system("bench")

@@ -10,7 +10,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
 from pydantic import ConfigDict
 
-from hawkops.core.bounded import Malformed, json_loads
+from hawkops.core.bounded import fit, json_loads
 from hawkops.core.errors import HawkOpsError
 
 WHOLE_MOST = 2**63 - 1
@@ -34,21 +34,6 @@ class ReasonBody(Body):
     """Why."""
 
     reason: str
-
-
-def fit(value: Any) -> Any:
-    """Return a parsed value that the database can hold. Raises Malformed for texts that PostgreSQL refuses."""
-    if isinstance(value, str):
-        if "\x00" in value or (not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value)):
-            raise Malformed("A text holds a NUL or half a character.")
-    elif isinstance(value, list):
-        for one in value:
-            fit(one)
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            fit(name)
-            fit(one)
-    return value
 
 
 class StrictParser(Parser):

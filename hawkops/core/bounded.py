@@ -78,6 +78,21 @@ def json_loads(data: bytes, *, max_depth: int = 32) -> Any:
         raise Malformed(f"The body is not valid JSON: {error}.") from error
 
 
+def fit(value: Any) -> Any:
+    """Return a parsed value that the database can hold. Raises Malformed for texts that PostgreSQL refuses."""
+    if isinstance(value, str):
+        if "\x00" in value or (not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value)):
+            raise Malformed("A text holds a NUL or half a character.")
+    elif isinstance(value, list):
+        for one in value:
+            fit(one)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            fit(name)
+            fit(one)
+    return value
+
+
 def _depth_checked(data: bytes, max_depth: int) -> None:
     depth = deepest = 0
     in_string = escaped = False

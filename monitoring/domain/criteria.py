@@ -21,6 +21,7 @@ from monitoring.domain import metrics
 from monitoring.domain.arms import Arm, belongs
 from monitoring.domain.grid import Observed
 from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric, known
+from monitoring.domain.statistics.proportions import at_most
 
 Path = tuple[str | int, ...]
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
@@ -345,14 +346,7 @@ def _tail(events: int, trials: int, chance: float) -> float:
     """Return how likely at least so many events are among trials that each succeed with a chance."""
     if events < SURE_EVENTS or events > trials:
         return 1.0
-    if chance <= 0 or chance >= 1:
-        return float(chance >= 1)
-    fewer = (
-        math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
-        + k * math.log(chance) + (trials - k) * math.log1p(-chance)
-        for k in range(events)
-    )  # fmt: skip
-    return max(0.0, 1 - math.fsum(map(math.exp, fewer)))
+    return max(0.0, 1 - at_most(events - 1, trials, chance))
 
 
 def samples_least(criterion: Criterion) -> int:

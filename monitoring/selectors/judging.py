@@ -45,19 +45,35 @@ class Judged:
     synthetic: bool = False
 
 
-def judged(environment: str, wanted: Sequence[Criterion], *, now: datetime, floors: Profiles | None = None) -> Judged:
+def judged(
+    environment: str, wanted: Sequence[Criterion], *, now: datetime, floors: Profiles | None = None,
+    released_at: datetime | None = None,
+) -> Judged:  # fmt: skip
     """Judge criteria as pages do. Outside demo what ran the generated model is no subject, and is left out.
 
-    `floors` stand in for the stored profiles of device classes.
+    `floors` stand in for the stored profiles of device classes; `released_at` ends the time that tells what is normal.
     """
     unreal = profiles().synthetic_classes
     series = Series.objects.filter(environment=environment, device_class__in=unreal)
     seen = tuple(sorted(series.values_list("device_class", flat=True).distinct()))
     if environment == Environment.DEMO:
         real = Series.objects.filter(environment=environment, simulated=False).exclude(device_class__in=unreal)
-        return Judged(evaluate(environment, wanted, now=now, floors=floors), synthetic=not real.exists())
-    population = _Real("real", "Real devices", without=frozenset(unreal))
-    return Judged(evaluate(environment, wanted, population=population, now=now, floors=floors), left_out=seen)
+        return Judged(_look(environment, wanted, now, floors, released_at), synthetic=not real.exists())
+    return Judged(_look(environment, wanted, now, floors, released_at), left_out=seen)
+
+
+def counting(environment: str) -> Population | None:
+    """Return whose telemetry counts: outside demo everybody but what ran the generated model; None for everybody."""
+    if environment == Environment.DEMO:
+        return None
+    return _Real("real", "Real devices", without=frozenset(profiles().synthetic_classes))
+
+
+def _look(
+    environment: str, wanted: Sequence[Criterion], now: datetime, floors: Profiles | None, released_at: datetime | None
+) -> list[Evaluated]:
+    population = counting(environment)
+    return evaluate(environment, wanted, population=population, now=now, floors=floors, released_at=released_at)
 
 
 def over(one: Criterion, window: timedelta) -> Criterion:

@@ -36,6 +36,10 @@ SELECT series_id, 0::bigint AS rolled_id, least(sum(count), 4611686018427387904)
   FROM ({rows}) AS rows GROUP BY series_id
 UNION ALL SELECT -width_seconds, rolled_id, 0, 0, 0, 0, 0 FROM monitoring_rolledup
 """
+_MOMENTS = """
+SELECT DISTINCT 0::bigint AS series_id, 0::bigint AS rolled_id, bucket_at FROM ({rows}) AS rows
+UNION ALL SELECT -width_seconds, rolled_id, NULL FROM monitoring_rolledup
+"""
 _MARK_NOW = "coalesce((SELECT rolled_id FROM monitoring_rolledup WHERE width_seconds = {}), 0)"
 _NEWEST = f"""
 SELECT wanted.id, newest.bucket_at FROM unnest(%s::bigint[]) AS wanted(id), LATERAL (
@@ -76,6 +80,11 @@ def sums(span: Span) -> dict[int, Sketch]:
     return {row[0]: Sketch(*row[2:]) for row in _read(span, _SUMS)}
 
 
+def moments(span: Span) -> list[datetime]:
+    """Return where each bucket with data begins, of all series together, in no order and to no width: finer rows too."""
+    return [row[2] for row in _read(span, _MOMENTS)]
+
+
 def newest(series: Iterable[int]) -> dict[int, datetime]:
     """Return when the newest bucket of each series began: to ten seconds, to ten minutes where it is hours old."""
     wanted = set(series)
@@ -105,7 +114,7 @@ def _read(span: Span, query: str) -> list[Any]:
         marks = seen
     else:
         found = _execute(query.format(rows=_union(span, None)), span)
-    return [row for row in found if row[0] > 0]
+    return [row for row in found if row[0] >= 0]
 
 
 def _union(span: Span, marks: dict[int, int] | None) -> str:

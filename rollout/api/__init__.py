@@ -1,9 +1,11 @@
 """The rollout's part of the REST API: one router a noun. What stands in `ROUTERS` is mounted and tested by that."""
 
-from rollout.api import advance, census, flags, groups, phases, proposals, releases, scans
+from rollout.api import advance, census, experiments, flags, groups, own_flags, phases, proposals, releases, scans
 
 ROUTERS = (
     flags.router,
+    own_flags.router,
+    experiments.router,
     groups.router,
     releases.router,
     scans.router,

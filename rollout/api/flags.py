@@ -9,7 +9,7 @@ from ninja import Query, Router, Schema
 from hawkops.accounts.api import asks, who
 from hawkops.core.access import Role, Scope
 from hawkops.core.api import Body, ReasonBody
-from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.history.models import HistoryEntry
 from rollout.domain.evaluation import explain
 from rollout.domain.targeting import Constraint, Rule, constraint
@@ -18,6 +18,7 @@ from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as selectors
 from rollout.selectors import targeting
 from rollout.services import flags as services
+from rollout.services import overrides, values
 from rollout.services.locking import reason_given
 
 MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
@@ -69,6 +70,16 @@ class RulesBody(Body):
 
     rules: list[RuleBody]
     pinned: dict[str, Variant] = {}
+    revision: int
+    reason: str
+
+
+class ValuesBody(Body):
+    """What both variants serve, in the flag's type, and the JSON Schema (Draft 2020-12) that both meet; null for none."""
+
+    on: Any
+    off: Any
+    value_schema: dict[str, Any] | None
     revision: int
     reason: str
 
@@ -137,6 +148,7 @@ class FlagOut(Schema):
     type: str
     on: Any
     off: Any
+    value_schema: dict[str, Any] | None
     safe_variant: str
     percent: float
     rules: list[RuleOut]
@@ -147,6 +159,7 @@ class FlagOut(Schema):
     lease_seconds: int
     revision: int
     changed_at: datetime
+    archived_at: datetime | None
     devices_on: int
 
 
@@ -187,14 +200,14 @@ class ChangedOut(Schema):
 
 
 @router.get("/{environment}/flags", response=FlagsOut, **asks(Scope.READ))
-def flags(request: HttpRequest, environment: str) -> FlagsOut:
-    """Every flag in the runbook's order."""
-    return flags_out(environment)
+def flags(request: HttpRequest, environment: str, archived: bool = False) -> FlagsOut:
+    """Every flag in the runbook's order, a team's own after them; archived ones when asked."""
+    return flags_out(environment, archived=archived)
 
 
-def flags_out(environment: str) -> FlagsOut:
+def flags_out(environment: str, *, archived: bool = False) -> FlagsOut:
     """Return the flags as the API and the command say them."""
-    found = selectors.flags(environment)
+    found = selectors.flags(environment, archived=archived)
     reaches = census_selectors.reaches(environment, [flag.key for flag in found]) if found else {}
     return FlagsOut(
         revision=selectors.revision(environment),
@@ -214,13 +227,14 @@ def flag_evaluate(
     request: HttpRequest, environment: str, key: str, device: Annotated[str, Query(max_length=200)] = ""
 ) -> EvaluationOut:
     """What a device gets and why, by the code that answers devices; the census knows what it said of itself."""
-    _found(environment, key)
+    if _found(environment, key).archived_at:
+        raise Conflict(f"{key} is archived in {environment}: nobody is answered from it.")
     seen = targeting.context(environment, device)
     answer, steps = explain(targeting.snapshot(environment), key, seen)
     return EvaluationOut(
         flag=key,
         device=device,
-        variant=answer.variant,
+        variant=answer.told,
         value=answer.value,
         reason=answer.reason,
         why=answer.why,
@@ -258,11 +272,27 @@ def flag_rules(request: HttpRequest, environment: str, key: str, body: RulesBody
     return changed(environment, entry)
 
 
+@router.put("/{environment}/flags/{key}/values", response=ChangedOut, **asks(Scope.FLAGS_WRITE, *MAY_CHANGE))
+def flag_values(request: HttpRequest, environment: str, key: str, body: ValuesBody) -> ChangedOut:
+    """Set what both variants serve, and the schema for that."""
+    entry = values.flag_values_set(
+        environment=environment,
+        key=key,
+        on=body.on,
+        off=body.off,
+        schema=body.value_schema,
+        expected_revision=body.revision,
+        reason=body.reason,
+        **who(request),
+    )
+    return changed(environment, entry)
+
+
 @router.put("/{environment}/flags/{key}/override", response=ChangedOut, **asks(Scope.FLAGS_WRITE, *MAY_CHANGE))
 def flag_override(request: HttpRequest, environment: str, key: str, body: OverrideBody) -> ChangedOut:
     """Force one variant on every device."""
     said = reason_said(body.reason)
-    entry = services.flag_override_set(
+    entry = overrides.flag_override_set(
         environment=environment, key=key, variant=body.variant, reason=said, **who(request)
     )
     return changed(environment, entry)
@@ -273,14 +303,14 @@ def flag_override_lift(request: HttpRequest, environment: str, key: str, body: R
     """Let the percentage and rules count again."""
     said = reason_said(body.reason)
     return changed(
-        environment, services.flag_override_clear(environment=environment, key=key, reason=said, **who(request))
+        environment, overrides.flag_override_clear(environment=environment, key=key, reason=said, **who(request))
     )
 
 
 @router.post("/{environment}/flags/{key}/overrides", response={201: ChangedOut}, **asks(Scope.FLAGS_WRITE, *MAY_CHANGE))
 def flag_scoped_override(request: HttpRequest, environment: str, key: str, body: ScopedOverrideBody) -> ChangedOut:
     """Force one variant on the devices that meet every condition."""
-    entry = services.flag_scoped_override_set(
+    entry = overrides.flag_scoped_override_set(
         environment=environment,
         key=key,
         variant=body.variant,
@@ -300,7 +330,7 @@ def flag_scoped_override_lift(
     request: HttpRequest, environment: str, key: str, number: int, body: ReasonBody
 ) -> ChangedOut:
     """Lift one override for some devices."""
-    entry = services.flag_scoped_override_clear(
+    entry = overrides.flag_scoped_override_clear(
         environment=environment, key=key, number=number, reason=body.reason, **who(request)
     )
     return changed(environment, entry)
@@ -311,7 +341,7 @@ def kill(request: HttpRequest, environment: str, body: StopBody | None = None) -
     """Turn LiteRT off and cloud fallback on, in one change. A second call finds nothing left to do."""
     return changed(
         environment,
-        services.kill(environment=environment, reason=body.reason if body else "", **who(request)),
+        overrides.kill(environment=environment, reason=body.reason if body else "", **who(request)),
     )
 
 
@@ -323,7 +353,7 @@ def kill(request: HttpRequest, environment: str, body: StopBody | None = None) -
 )
 def backend_disable(request: HttpRequest, environment: str, backend: str, body: StopBody | None = None) -> ChangedOut:
     """Turn one backend (gpu, npu or adaptive) off on every device."""
-    entry = services.backend_disable(
+    entry = overrides.backend_disable(
         environment=environment, backend=backend, reason=body.reason if body else "", **who(request)
     )
     return changed(environment, entry)
@@ -332,7 +362,7 @@ def backend_disable(request: HttpRequest, environment: str, backend: str, body: 
 @router.post("/{environment}/reenable", response=ChangedOut, tags=["Emergency"], **asks(Scope.FLAGS_WRITE, *MAY_STOP))
 def reenable(request: HttpRequest, environment: str, body: ReenableBody) -> ChangedOut:
     """Lift several overrides in one change."""
-    entry = services.reenable(environment=environment, keys=body.flags, reason=body.reason, **who(request))
+    entry = overrides.reenable(environment=environment, keys=body.flags, reason=body.reason, **who(request))
     return changed(environment, entry)
 
 
@@ -369,6 +399,7 @@ def _flag(found: Flag, devices_on: int) -> FlagOut:
         type=found.type,
         on=found.on,
         off=found.off,
+        value_schema=found.schema,
         safe_variant=found.safe_variant,
         percent=found.percent,
         rules=[_rule(rule) for rule in domain.rules],
@@ -382,6 +413,7 @@ def _flag(found: Flag, devices_on: int) -> FlagOut:
         lease_seconds=found.lease_seconds,
         revision=found.revision,
         changed_at=found.changed_at,
+        archived_at=found.archived_at,
         devices_on=devices_on,
     )
 

@@ -14,6 +14,7 @@ from rollout.domain.policy import Decision
 from rollout.models import PhaseRun, Proposal, Release
 from rollout.selectors import phases as selectors
 from rollout.selectors import releases
+from rollout.selectors.validation import state
 from rollout.services import phases as services
 from rollout.services.proposals import change_or_propose, proposal_make
 
@@ -65,12 +66,27 @@ class PhaseOut(Schema):
     held: str
 
 
+class ClockOut(Schema):
+    """The hours of live data since a phase's target percentage; `since` is null while a critical incident holds it."""
+
+    phase: int
+    began_at: datetime
+    since: datetime | None
+    live_seconds: int
+    needed_seconds: int
+    paused_since: datetime | None
+    expected_at: datetime | None
+    done_at: datetime | None
+    sentence: str
+
+
 class WalkOut(Schema):
-    """The walk of a release: phases begun, criteria of the one under way, and what the next one needs."""
+    """The walk of a release: phases begun, criteria and validation of the one under way, and what the next one needs."""
 
     release: int
     phases: list[PhaseOut]
     criteria: list[PhaseCriterionOut]
+    validation: ClockOut | None
     next_phase: int | None
     proposal: int | None
     needs: list[NeedOut]
@@ -171,9 +187,27 @@ def _walk(found: Release) -> WalkOut:
             )
             for row in rows
         ],
+        validation=_clock(found, run) if run else None,
         next_phase=coming.phase.number if coming and coming.phase else None,
         proposal=coming.waiting.pk if coming and coming.waiting else None,
         needs=needs_out(coming.decision) if coming else [],
+    )
+
+
+def _clock(release: Release, run: PhaseRun) -> ClockOut | None:
+    clock = state(release, run).clock
+    if clock is None:
+        return None
+    return ClockOut(
+        phase=run.number,
+        began_at=clock.began_at,
+        since=clock.since,
+        live_seconds=int(clock.live.total_seconds()),
+        needed_seconds=int(clock.needed.total_seconds()),
+        paused_since=clock.paused_since,
+        expected_at=clock.expected_at,
+        done_at=clock.done_at,
+        sentence=clock.sentence,
     )
 
 

@@ -79,6 +79,7 @@ class BoxOut(Schema):
     sentence: str
     basis: str
     synthetic: bool
+    in_scope: bool
     at: datetime | None
     expires_at: datetime | None
 
@@ -93,7 +94,10 @@ class ChecklistGroupOut(Schema):
 
 
 class ChecklistOut(Schema):
-    """The checklist as it stands; the release may go on only when `verdict` is PASS."""
+    """The checklist as it stands; the release may go on only when `verdict` is PASS.
+
+    `after_phases` are the groups that must hold after each phase, which count for the next one and for the end.
+    """
 
     release: int
     verdict: Verdict
@@ -102,6 +106,7 @@ class ChecklistOut(Schema):
     boxes_passed: int
     checked_at: datetime | None
     groups: list[ChecklistGroupOut]
+    after_phases: list[ChecklistGroupOut]
 
 
 class TickedOut(Schema):
@@ -162,15 +167,8 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> ChecklistOut:
         boxes_total=summary.gates_total,
         boxes_passed=summary.gates_total - summary.gates_open,
         checked_at=selectors.evidence_checked_at(found),
-        groups=[
-            ChecklistGroupOut(
-                key=group.key,
-                title=group.title,
-                measured_in=group.measured_in,
-                boxes=[_box(row) for row in group.rows],
-            )
-            for group in groups
-        ],
+        groups=[_group(group) for group in groups],
+        after_phases=[_group(group) for group in selectors.after_phases(found)],
     )
 
 
@@ -185,7 +183,8 @@ def check_tick(request: HttpRequest, environment: str, pk: int, check: str, body
     moved = services.check_tick(
         release=found, box=check, ticked=body.ticked, note=body.note, link=body.link, **who(request)
     )
-    rows = (row for group in selectors.checklist(found) for row in group.rows)
+    groups = [*selectors.checklist(found), *selectors.after_phases(found)]
+    rows = (row for group in groups for row in group.rows)
     return TickedOut(changed=moved, box=next(_box(row) for row in rows if row.box.key == check))
 
 
@@ -211,6 +210,12 @@ def evidence_refresh(request: HttpRequest, environment: str, pk: int) -> AskedOu
     found = release_found(environment, pk)
     services.EVIDENCE_REFRESH.enqueue(release_id=found.pk, at_once=True)
     return AskedOut(release=found.pk, asked=True)
+
+
+def _group(group: selectors.Group) -> ChecklistGroupOut:
+    return ChecklistGroupOut(
+        key=group.key, title=group.title, measured_in=group.measured_in, boxes=[_box(row) for row in group.rows]
+    )
 
 
 def release_found(environment: str, pk: int) -> Release:
@@ -249,6 +254,7 @@ def _box(row: selectors.Row) -> BoxOut:
         sentence=row.standing.sentence,
         basis=row.standing.basis.value,
         synthetic=row.standing.synthetic,
+        in_scope=row.standing.in_scope,
         at=row.standing.at,
         expires_at=row.standing.expires_at,
     )

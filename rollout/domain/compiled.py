@@ -18,6 +18,7 @@ from rollout.domain.evaluation import (
     KeyMissing,
     UnknownFlag,
     evaluate,
+    in_arm,
     safe,
 )
 from rollout.domain.flags import OFF, ON, Flag, Snapshot
@@ -27,6 +28,8 @@ from rollout.domain.targeting import VALUES_MOST, Constraint, Context, Kind, Ope
 Test = Callable[[Mapping[str, Any]], bool]
 # Chooses a flag's answer: (targeting key, what the device says, the places chosen so far) → place among its answers.
 Choose = Callable[[str, Mapping[str, Any], Sequence[int]], int]
+# How the percentage says that it serves `on`.
+PERCENTAGE = ("100 % of devices", "bucket within the percentage")
 # How every condition of a snapshot came out, each at its place.
 Outcomes = tuple[bool, ...]
 # Every flag's first two answers.
@@ -209,7 +212,8 @@ class Compiled:
             place = answers.say(one.variant, reason, f"emergency override where {where}: {one.reason}")
             scoped.append((self._numbered(one.constraints), place))
         required, refused = self._required(answers)
-        return _behind(scoped, required, self._own(answers) if refused is None else refused)
+        own = _divided(answers, self._own(answers)) if refused is None else refused
+        return _behind(scoped, required, own)
 
     def _numbered(self, constraints: tuple[Constraint, ...]) -> tuple[int, ...]:
         """Return where the conditions' outcomes stand."""
@@ -366,6 +370,33 @@ def _by_key(
         return end
 
     return choose
+
+
+def _divided(answers: FlagAnswers, rest: int | Settle) -> int | Settle:
+    """Put whoever gets `on` by a rule or the percentage into an arm of the A/B test that runs, if one does."""
+    running = answers.flag.experiment
+    if running is None:
+        return rest
+    arms: dict[int, dict[str, int]] = {}
+    for place, said in enumerate(list(answers.all)):
+        # of all that was said so far only these divide devices, none of them an override's or a pinned device's
+        if said.variant == ON and (said.rule or said.why in PERCENTAGE):
+            arms[place] = {arm.variant: answers.place(in_arm(answers.flag, running, arm, said)) for arm in running.arms}
+
+    def divide(found: int | Choose) -> int | Choose:
+        if isinstance(found, int) and found not in arms:
+            return found
+
+        def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
+            place = found if isinstance(found, int) else found(key, said, places)
+            divided = arms.get(place)
+            return divided[running.arm(key).variant] if divided and key else place
+
+        return choose
+
+    if isinstance(rest, int):
+        return Settle(lambda _outcomes, _places: divide(rest)) if rest in arms else rest
+    return Settle(lambda outcomes, places: divide(rest.left(outcomes, places)))
 
 
 def _split(salt: str, below: int, within: int, beyond: int, keyless: int) -> Choose:

@@ -1,6 +1,7 @@
 """Evaluate a flag for a device: a pure function of (snapshot, context). No clock, no database, no request.
 
-Order: lockdown → emergency override → prerequisite flags → pinned devices → targeting rules in order → percentage → off.
+Order: lockdown → emergency override → prerequisite flags → pinned devices → targeting rules in order → percentage → off;
+whoever a rule or the percentage serves `on` is then divided among the arms of the A/B test that runs on the flag.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rollout.domain.bucketing import BUCKETS, bucket, included
-from rollout.domain.flags import OFF, ON, Flag, Snapshot
+from rollout.domain.experiments import Arm, Experiment
+from rollout.domain.flags import OFF, ON, Flag, Snapshot, coerce
 from rollout.domain.targeting import Context, Rule
 
 # The protocol's closed list of reasons.
@@ -26,6 +28,13 @@ class Evaluation:
     why: str
     # the place of the rule that served it, from 1; 0 when none did
     rule: int = 0
+    # the arm of the A/B test that chose the value; `variant` says whether that is the `off` value or another
+    arm: str = ""
+
+    @property
+    def told(self) -> str:
+        """The variant as the device is told it."""
+        return self.arm or self.variant
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ def _evaluate(snapshot: Snapshot, flag: Flag, context: Context, note: Note | Non
         found = _means(snapshot, flag, rule, context)
         if found:
             said = _said(flag, rule.variant, TARGETING_MATCH, f"rule {place}: {rule}", note)
-            return replace(said, rule=place)
+            return _divided(flag, context, replace(said, rule=place), note)
         unkeyed = unkeyed or found is None
         if note:
             note(f"Rule {place}, {rule}: {_why_not(snapshot, flag, rule, context)}", False)
@@ -129,11 +138,11 @@ def _evaluate(snapshot: Snapshot, flag: Flag, context: Context, note: Note | Non
     if flag.thousandths <= 0:
         return _said(flag, OFF, STATIC, "0 % of devices", note)
     if flag.thousandths >= BUCKETS:
-        return _said(flag, ON, STATIC, "100 % of devices", note)
+        return _divided(flag, context, _said(flag, ON, STATIC, "100 % of devices", note), note)
     if not key:
         raise KeyMissing(flag.key)
     if included(flag.salt, key, flag.thousandths):
-        return _said(flag, ON, SPLIT, "bucket within the percentage", note)
+        return _divided(flag, context, _said(flag, ON, SPLIT, "bucket within the percentage", note), note)
     return _said(flag, OFF, SPLIT, "bucket beyond the percentage", note)
 
 
@@ -141,6 +150,24 @@ def _said(flag: Flag, variant: str, reason: str, why: str, note: Note | None) ->
     if note:
         note(f"{why[0].upper()}{why[1:]}", True)
     return _answer(flag, variant, reason, why)
+
+
+def _divided(flag: Flag, context: Context, said: Evaluation, note: Note | None) -> Evaluation:
+    """Put a device that gets `on` into its arm; one without a key can't be, and keeps `on`."""
+    if flag.experiment is None or said.variant != ON or not context.targeting_key:
+        return said
+    answer = in_arm(flag, flag.experiment, flag.experiment.arm(context.targeting_key), said)
+    if note:
+        note(f"A/B test {flag.experiment.key}: arm {answer.arm}", True)
+    return answer
+
+
+def in_arm(flag: Flag, running: Experiment, arm: Arm, said: Evaluation) -> Evaluation:
+    """Return the answer of a device in an arm, which got `on` by what is said."""
+    value = coerce(flag.type, arm.value)
+    variant = OFF if value == flag.value(OFF) else ON
+    why = f"{said.why}; A/B test {running.key}: arm {arm.variant}"
+    return Evaluation(flag.key, variant, value, SPLIT, why, said.rule, arm.variant)
 
 
 def in_audience(snapshot: Snapshot, rule: Rule, context: Context) -> bool:

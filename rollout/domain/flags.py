@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from rollout.domain.bucketing import BUCKETS
+from rollout.domain.equality import same
+from rollout.domain.experiments import Experiment, moved
 from rollout.domain.targeting import Constraint, Rule, constraints
 
 ON, OFF = "on", "off"
@@ -65,6 +67,8 @@ class Flag:
     lease_seconds: int = 900
     pinned: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    # the A/B test that runs on it: divides whom rules and percentage serve `on`
+    experiment: Experiment | None = None
 
     @property
     def may_serve_on(self) -> bool:
@@ -100,6 +104,11 @@ def coerce(kind: FlagType, value: Any) -> Any:
     return value
 
 
+def same_values(one: Flag, other: Flag) -> bool:
+    """Say whether both variants have the same values."""
+    return all(same(one.value(variant), other.value(variant)) for variant in (ON, OFF))
+
+
 def raises_exposure(before: Flag, after: Flag) -> bool:
     """Say whether a change may move a device away from the flag's safe value.
 
@@ -108,11 +117,21 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
 
     Lowering is proven clause by clause: each one of `after` that serves an unsafe value lies within one of `before`, and
     everything that kept devices safe ahead of that one keeps them safe ahead of it still.
+
+    Another safe value always raises: it is what a kill, a lockdown and a lost gateway serve. Another unsafe value raises
+    where some device may get it.
     """
+    unsafe_variant = OFF if after.safe_variant == ON else ON
+    if not same(before.value(after.safe_variant), after.value(after.safe_variant)):
+        return True
+    if not same(before.value(unsafe_variant), after.value(unsafe_variant)) and _may_serve(after, unsafe_variant):
+        return True
     if after.override is not None:
         unsafe = after.override.variant != after.safe_variant
         return unsafe and not (before.override is not None and before.override.variant == after.override.variant)
     ours = _clauses(after)
+    if _tests_raise(before, after) and any(one.variant == ON and one.rule.thousandths for one in ours):
+        return True  # an arm's value is new to some
     if set(before.requires) - set(after.requires) and any(
         one.variant != after.safe_variant and one.rule.thousandths for one in ours
     ):
@@ -132,6 +151,14 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
         one.variant != after.safe_variant and one.rule.thousandths and not _within(ours, index, theirs, before)
         for index, one in enumerate(ours)
     )
+
+
+def _tests_raise(before: Flag, after: Flag) -> bool:
+    """Say whether an A/B test that starts, ends, or is reached again gives devices a value that is new and not safe."""
+    on, safe = after.value(ON), after.value(after.safe_variant)
+    forced = before.override is not None and before.override.variant == ON
+    standing = None if forced else before.experiment
+    return standing != after.experiment and moved(standing, after.experiment, on=on, safe=safe)
 
 
 def circle(requires: Mapping[str, Iterable[str]]) -> list[str]:
@@ -172,6 +199,16 @@ def _clauses(flag: Flag) -> list[_Clause]:
         if one.covers(everybody):
             break
     return [*scoped, *pinned, *reached]
+
+
+def _may_serve(flag: Flag, variant: str) -> bool:
+    """Say whether some device may get a variant. `off` is also for whom a requirement, or a missing key, keeps from on."""
+    if flag.override is not None:
+        return flag.override.variant == variant
+    if any(one.variant == variant and one.rule.thousandths for one in _clauses(flag)):
+        return True
+    divided = any(rule.group or 0 < rule.thousandths < BUCKETS for rule in flag.rules)
+    return variant == OFF and bool(flag.requires or divided)
 
 
 def _within(ours: list[_Clause], index: int, theirs: list[_Clause], before: Flag) -> bool:

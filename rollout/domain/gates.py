@@ -17,6 +17,8 @@ from hawkops.core.verdicts import Verdict, worst
 from rollout.domain.runbook import Box, Limit
 
 DEMO = "demo"
+# a member of a subject: no device in its audience has what the box judges
+OUT_OF_SCOPE = "out_of_scope"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Subject:
     flag_revision: int
     # the scripts' programs as they are, by name: their SHA-256
     programs: Mapping[str, str] = field(default_factory=dict)
+    # which validation is under way; empty without one
+    validation: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,29 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a line rests on, as people read it: the value, its target, how many samples there are and how many it takes.
+
+    `points` are the value over the time that was read, in equal steps; `bound` is the target on the same scale.
+    """
+
+    value: str
+    target: str
+    have: int
+    need: int
+    points: tuple[float | None, ...] = ()
+    bound: float | None = None
+    criterion: str = ""
+
+
+@dataclass(frozen=True)
 class Line:
     """One sub-result: what was wanted, what was measured, what that is worth. Without verdict it is out of scope."""
 
     title: str
     verdict: Verdict | None
     sentence: str
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,8 @@ class Standing:
     synthetic: bool = False
     at: datetime | None = None
     expires_at: datetime | None = None
+    # false where nobody has what it judges, as fresh evidence says: then it is no part of the verdict
+    in_scope: bool = True
 
     @property
     def passes(self) -> bool:
@@ -118,7 +141,10 @@ def _by_evidence(box: Box, evidence: Evidence | None, subject: Subject, now: dat
         expires_at=evidence.expires_at,
     )
     if evidence.verdict is Verdict.NO_DATA:
-        return said
+        absent = evidence.subject.get(OUT_OF_SCOPE) is True
+        return replace(
+            said, in_scope=not absent or bool(_moved(evidence.subject, subject)) or now >= evidence.expires_at
+        )
     if reason := wrong_subject(evidence.subject, subject.environment):
         return replace(said, verdict=Verdict.NO_DATA, sentence=f"Wrong subject: {reason}. {evidence.sentence}")
     if moved := _moved(evidence.subject, subject):
@@ -189,6 +215,9 @@ def _moved(covered: Mapping[str, Any], subject: Subject) -> str:
     revision = covered.get("flag_revision")
     if isinstance(revision, int) and revision != subject.flag_revision:
         return f"It covered flag revision {revision}, the flags are at {subject.flag_revision}"
+    validation = covered.get("validation")
+    if isinstance(validation, str) and validation != subject.validation:
+        return f"It covered {validation}, under way is {subject.validation or 'none'}"
     for name, ran in (covered.get("programs") or {}).items():
         if subject.programs.get(name, ran) != ran:
             return f"{name} has been changed since it ran"

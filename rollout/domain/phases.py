@@ -110,14 +110,25 @@ class Progress:
     paused: timedelta
     steps_done: int
     served: int
+    # how long it had lasted when its validation began, and when the hours of data were full; None before
+    validated_from: timedelta | None = None
+    validated_after: timedelta | None = None
 
     def lasted(self, now: datetime) -> timedelta:
         """Return how long it has run, pauses left out."""
         return max(timedelta(), now - self.started_at - self.paused)
 
+    def towards_maximum(self, now: datetime) -> timedelta:
+        """Return what of that counts towards its maximum: the time of its validation does not."""
+        lasted = self.lasted(now)
+        if self.validated_from is None:
+            return lasted
+        after = lasted - self.validated_after if self.validated_after is not None else timedelta()
+        return self.validated_from + max(timedelta(), after)
+
     def overdue(self, now: datetime) -> bool:
         """Say whether it outlives its maximum."""
-        return self.lasted(now) > self.phase.at_most
+        return self.towards_maximum(now) > self.phase.at_most
 
 
 def ending(progress: Progress, criteria: Iterable[Judged], now: datetime) -> tuple[Need, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hawkops.core.teams import Team
+from hawkops.core.verdicts import Verdict
 
 PRODUCTION = "production"
 # A team's own approver for a go; in the runbook's order.
@@ -25,6 +26,8 @@ class Need:
     met: bool
     sentence: str
     have: str = ""
+    # where a line is judged by more than met or not
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The runbook's shape: checklist, deployment, phases. Read from plain data; what is wrong is said with its place."""
+"""The runbook's shape: checklist, deployment, phases, validation. From plain data; what is wrong is said with its place."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any
 
 from hawkops.core.errors import InvalidInput
-from rollout.domain import procedure
+from rollout.domain import guardrails, procedure
+from rollout.domain.guardrails import Guardrail
 from rollout.domain.procedure import ProcedurePhase, Step
 from rollout.domain.reading import Path, Reader, Unfit
 from rollout.domain.targeting import Constraint, constraint
+
+# as an argument of a script: the environment of the release
+OWN = "{environment}"
 
 
 class Kind(StrEnum):
@@ -42,13 +47,21 @@ class Limit:
 
 @dataclass(frozen=True)
 class Expectation:
-    """One of the lines a gate expects. `metric` is empty where nothing is measured yet."""
+    """One of the things a gate expects: a measurement (`metric`), or lines of its script by their titles.
+
+    A title in `lines` may end in `*`. With neither it is words only, and nothing enforces it.
+    """
 
     key: str
     title: str
     metric: str
     backend: str
     limit: Limit
+    lines: tuple[str, ...] = ()
+
+    def speaks_of(self, title: str) -> bool:
+        """Whether a line of the script is one of those expected."""
+        return any(fnmatchcase(title, pattern) for pattern in self.lines)
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class Box:
     """One box of the checklist. `by` names the check that ticks it; without one a person does.
 
     `arguments` are what its scripts run with, by name; runs with others don't decide it. A box without
-    any hears every run.
+    any hears every run. `criteria` are the keys of the stored criteria that judge it.
     """
 
     key: str
@@ -70,6 +83,7 @@ class Box:
     arguments: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()
     reason: str = ""
     limit: Limit = Limit()
     expects: tuple[Expectation, ...] = ()
@@ -78,6 +92,10 @@ class Box:
     def automatic(self) -> bool:
         """Whether it ticks itself."""
         return bool(self.by)
+
+    def given(self, environment: str) -> dict[str, str]:
+        """Return the arguments of its scripts for a release of an environment, which OWN stands for."""
+        return {name: environment if value == OWN else value for name, value in self.arguments}
 
 
 @dataclass(frozen=True)
@@ -143,7 +161,11 @@ class Version:
 
 @dataclass(frozen=True)
 class Runbook:
-    """A whole version of the runbook."""
+    """A whole version of the runbook.
+
+    The checklist comes before phase 1. After each phase come compliance and validation, and the conclusion: what runs by
+    itself once the validation has had its time.
+    """
 
     version: str
     title: str
@@ -159,10 +181,24 @@ class Runbook:
     checklist: tuple[Group, ...]
     phases: tuple[Phase, ...]
     procedure: tuple[ProcedurePhase, ...] = ()
+    compliance: tuple[Group, ...] = ()
+    validation: tuple[Group, ...] = ()
+    conclusion: tuple[Group, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+
+    @property
+    def after_phases(self) -> tuple[Group, ...]:
+        """The groups that must pass after each phase."""
+        return (*self.validation, *self.compliance, *self.conclusion)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Every group of boxes, before the phases and after each."""
+        return (*self.checklist, *self.after_phases)
 
     def boxes(self) -> Iterator[tuple[Group, Box]]:
-        """Go through all boxes in the runbook's order."""
-        for group in self.checklist:
+        """Go through all boxes of the checklist and of what comes after phases."""
+        for group in self.groups:
             for box in group.boxes:
                 yield group, box
 
@@ -175,8 +211,17 @@ class Runbook:
         for phase in self.procedure:
             yield from phase.steps
 
+    @property
+    def flags(self) -> frozenset[str]:
+        """Every flag that a phase moves, a box looks at, or a step sets."""
+        named = [box.flags for _group, box in self.boxes()] + [step.flags for step in self.steps()]
+        return frozenset([phase.flag for phase in self.phases] + [key for keys in named for key in keys])
+
 
 ENVIRONMENTS = ("production", "staging", "demo")
+# the members of a runbook that hold groups of boxes
+AFTER = ("compliance", "validation", "conclusion")
+GROUPS = ("checklist", *AFTER)
 STRATEGIES = ("TARGET_GROUPS", "HASH_BASED", "CAPABILITY_BASED", "GRADUAL")
 
 
@@ -201,6 +246,8 @@ def runbook(document: Any) -> Runbook:
         phases=whole.items("phases", _phase),
         # a text from before the procedure has none
         procedure=whole.items("procedure", procedure.phase, needed=False),
+        guardrails=whole.items("guardrails", guardrails.guardrail, needed=False),
+        **{name: whole.items(name, _group, needed=False) for name in AFTER},
     )
     about.end()
     whole.end()
@@ -243,6 +290,7 @@ def _box(value: Any, path: Path) -> Box:
         arguments=tuple(reader.pairs("arguments").items()),
         flags=reader.texts("flags"),
         metrics=reader.texts("metrics"),
+        criteria=reader.texts("criteria"),
         reason=reader.text("reason", ""),
         limit=_limits(reader, "limits"),
         expects=reader.items("expects", _expectation, needed=False),
@@ -263,8 +311,13 @@ def _expectation(value: Any, path: Path) -> Expectation:
         metric=reader.text("metric", ""),
         backend=reader.one_of("backend", ("cpu", "gpu", "npu"), ""),
         limit=_limit(reader),
+        lines=reader.texts("lines"),
     )
     reader.end()
+    if found.metric and found.lines:
+        raise Unfit(
+            (*path, "lines"), "a measurement (`metric`) is expected, or lines of the script (`lines`), not both"
+        )
     return found
 
 
@@ -337,15 +390,21 @@ def _where(value: Any, path: Path) -> Constraint:
 
 
 def _distinct(found: Runbook) -> None:
-    seen: set[str] = set()
-    for index, group in enumerate(found.checklist):
-        if group.key in {other.key for other in found.checklist[:index]}:
-            raise Unfit(("checklist", index, "key"), f"there are two groups {group.key!r}")
-        for place, box in enumerate(group.boxes):
-            if box.key in seen:
-                raise Unfit(("checklist", index, "boxes", place, "key"), f"there are two boxes {box.key!r}")
-            seen.add(box.key)
+    groups: set[str] = set()
+    boxes: set[str] = set()
+    for name in GROUPS:
+        for index, group in enumerate(getattr(found, name)):
+            if group.key in groups:
+                raise Unfit((name, index, "key"), f"there are two groups {group.key!r}")
+            groups.add(group.key)
+            for place, box in enumerate(group.boxes):
+                if box.key in boxes:
+                    raise Unfit((name, index, "boxes", place, "key"), f"there are two boxes {box.key!r}")
+                boxes.add(box.key)
     for index, phase in enumerate(found.phases[1:], start=1):
         if phase.from_percent != found.phases[index - 1].to_percent:
             raise Unfit(("phases", index, "from_percent"), "a phase begins where the one before it ended")
+    keys = [one.key for one in found.guardrails]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise Unfit(("guardrails", keys.index(twice[0]), "key"), f"there are two guardrails {twice[0]!r}")
     procedure.distinct(found.procedure)

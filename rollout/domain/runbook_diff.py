@@ -4,13 +4,13 @@ It walks the runbook's own dataclasses, so that whatever the runbook learns to h
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
-from rollout.domain.runbook import Box, Group, Limit, Runbook
+from rollout.domain.runbook import GROUPS, Box, Group, Limit, Runbook
 
 # fields whose name in the code is not what a person would say
 WORDS = {
@@ -26,6 +26,13 @@ WORDS = {
     "next_review": "next review",
 }
 SECTIONS = {"versions": "Version table", "phases": "Phases"}
+# the groups of boxes of each member that has some, and the boxes in them
+HEADINGS = {
+    "checklist": ("Groups of the checklist", "Boxes and gates"),
+    "compliance": ("Groups of compliance", "Boxes of compliance"),
+    "validation": ("Groups of the validation", "Boxes of the validation"),
+    "conclusion": ("Groups at the end of a phase", "Boxes at the end of a phase"),
+}
 PERCENTS = ("from_percent", "to_percent")
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -73,13 +80,14 @@ def diff(before: Runbook, after: Runbook) -> tuple[Section, ...]:
     document: list[Line] = []
     sections = []
     # a group keeps the name it had: a new title for it is no move of its boxes
-    names = {group.key: group.title for group in (*after.checklist, *before.checklist)}
+    names = {group.key: group.title for group in (*after.groups, *before.groups)}
     for field in fields(Runbook):
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if field.name == "checklist":
+        if field.name in GROUPS:
+            groups, boxes = HEADINGS[field.name]
             sections += [
-                Section("Groups of the checklist", tuple(_things([*map(_Heading.of, old)], [*map(_Heading.of, new)]))),
-                Section("Boxes and gates", tuple(_things(_placed(before, names), _placed(after, names)))),
+                Section(groups, tuple(_things([*map(_Heading.of, old)], [*map(_Heading.of, new)]))),
+                Section(boxes, tuple(_things(_placed(old, names), _placed(new, names)))),
             ]
         elif _many(old) or _many(new):
             sections.append(Section(SECTIONS.get(field.name, _word(field.name).capitalize()), tuple(_things(old, new))))
@@ -126,8 +134,8 @@ class _Placed:
         return self.box.title
 
 
-def _placed(runbook: Runbook, names: dict[str, str]) -> list[_Placed]:
-    return [_Placed(names[group.key], box) for group, box in runbook.boxes()]
+def _placed(groups: Iterable[Group], names: dict[str, str]) -> list[_Placed]:
+    return [_Placed(names[group.key], box) for group in groups for box in group.boxes]
 
 
 def _many(value: Any) -> bool:

@@ -36,17 +36,28 @@ def flags_at_zero(asked: Question) -> Finding:
 
 
 def kill_switches(asked: Question) -> Finding:
-    """Each of the box's flags was pressed to its safe value with the drill's reason within the box's span."""
+    """Each of the box's flags was pressed to its safe value with the drill's reason within the box's span.
+
+    A drill that forced one to its other side last fails: in earnest that press would have done harm.
+    """
     environment, box = asked.release.environment, asked.box
     safe = {flag.key: flag.safe_variant for flag in selectors.flags(environment)}
     drilled: dict[str, tuple[datetime, int]] = {}
+    wrongly: dict[str, str] = {}
     for entry in history.entries(environment=environment, verbs=DRILLS, since=asked.now - box.valid_for):
         if entry.environment != environment or not entry.reason.startswith(box.reason):
             continue
         for key, variant in _pressed(entry).items():
-            if key in box.flags and variant == safe.get(key):
-                drilled.setdefault(key, (entry.at, entry.seq))
+            if key not in box.flags or key in drilled or key in wrongly:
+                continue  # the newest press of each decides
+            if variant == safe.get(key):
+                drilled[key] = (entry.at, entry.seq)
+            elif variant:
+                wrongly[key] = variant
     subject = {"entries": sorted({seq for _, seq in drilled.values()})}
+    if wrongly:
+        said = ", ".join(f"{key} was forced {variant}, {safe.get(key)} is safe" for key, variant in wrongly.items())
+        return Finding(Verdict.FAIL, f"Drilled to the wrong side: {said}.", subject)
     missing = [key for key in box.flags if key not in drilled]
     days = box.valid_for.days
     if missing:

@@ -2,7 +2,20 @@
 
 from datetime import timedelta
 
-from rollout.evidence import assignment, chain, cloud, crashes, flags, loglines, runs, scans, targets, telemetry
+from rollout.evidence import (
+    assignment,
+    chain,
+    cloud,
+    crashes,
+    experiments,
+    flags,
+    loglines,
+    runs,
+    scans,
+    targets,
+    telemetry,
+    validated,
+)
 from rollout.evidence.shape import Check
 
 CHECKS: dict[str, Check] = {
@@ -19,7 +32,10 @@ CHECKS: dict[str, Check] = {
     "metrics_collection": Check(telemetry.metrics_collection),
     "crash_reporting": Check(crashes.crash_reporting),
     "targets_validated": Check(targets.targets_validated),
+    "criteria_met": Check(validated.criteria_met, every=timedelta(minutes=5)),
+    "concluding_script": Check(validated.concluding_script),
     "flags_at_zero": Check(flags.flags_at_zero),
     "kill_switches": Check(flags.kill_switches),
+    "ab_framework": Check(experiments.ab_framework),
     "hash_assignment": Check(assignment.hash_assignment, every=timedelta(minutes=10)),
 }

@@ -17,7 +17,7 @@ from rollout.domain.runbook import Expectation, Limit
 from rollout.evidence.shape import Question
 
 BACKEND_TITLES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
-UNMEASURED = "the run measured nothing of it"
+UNMEASURED, UNSAID = "the run measured nothing of it", "the run says nothing of it"
 UNITS = {
     metrics.PREFILL: "{token}/s",
     metrics.MEMORY_PEAK: "By",
@@ -124,8 +124,13 @@ class Ran:
 
 
 def _ran(asked: Question, name: str) -> Ran | None:
-    found = scripts.runs_deciding(asked.environment, name, dict(asked.box.arguments))
+    found = scripts.runs_deciding(asked.environment, name, asked.box.given(asked.release.environment))
     return Ran(tuple(found)) if found else None
+
+
+def ran_newest(asked: Question) -> Ran | None:
+    """Return what counts of the box's script; None when it never ran as the box asks."""
+    return _ran(asked, asked.box.scripts[0])
 
 
 def performance_tests(asked: Question) -> Finding:
@@ -186,25 +191,48 @@ def backends_tested(asked: Question) -> Finding:
 def script_passed(asked: Question) -> Finding:
     """The newest run of the box's script passed, with every line that it judged.
 
-    For scripts that look at this installation. Where a line names a model, the evidence is bound to it.
+    For scripts that look at this installation. Where a line names a model, the evidence is bound to it. What the box
+    expects by the titles of lines must be among them, and hold: a script that no longer looks proves nothing.
     """
-    name = asked.box.scripts[0]
-    ran = _ran(asked, name)
+    ran = ran_newest(asked)
     if ran is None:
         return Finding(Verdict.NO_DATA, f"{_typed(asked)} has not run in {asked.environment} yet.")
+    return said_by(ran, asked.box.expects)
+
+
+def said_by(ran: Ran, expects: Iterable[Expectation] = ()) -> Finding:
+    """Return what a script's run or series says, line by line, what is expected of it first."""
     if ran.verdict is None:
         return ran.under_way()
     if not ran.results():
         return _without_results(ran)
-    lines = tuple(
-        Line(str(data.get("name")), OUTCOMES.get(str(data.get("outcome"))), str(data.get("note", "")))
+    said = tuple(
+        Line(
+            str(data.get("title") or data.get("name")),
+            OUTCOMES.get(str(data.get("outcome"))),
+            str(data.get("note", "")),
+        )
         for data in ran.runs[-1].results
     )
+    wanted = tuple(_of_lines(expected, said) for expected in expects if expected.lines)
+    lines = (*wanted, *said)
     verdicts = [ran.verdict]
     if ran.runs[0].series_id is None:
-        # in a series the last run's lines decide nothing by themselves
         verdicts.append(together(lines))
+    elif any(line.sentence == UNSAID for line in wanted):
+        # in a series the last run's lines decide nothing by themselves, but what it does not look at nobody knows
+        verdicts.append(Verdict.NO_DATA)
     return _finding(worst(verdicts), f"{ran.name}: {ran.runs[-1].summary}", ran.results(), lines)
+
+
+def _of_lines(expected: Expectation, said: Iterable[Line]) -> Line:
+    """Judge what is expected by the lines that speak of it; none of them is NO_DATA."""
+    found = [line for line in said if expected.speaks_of(line.title) and line.verdict is not None]
+    if not found:
+        return Line(expected.title, Verdict.NO_DATA, UNSAID)
+    passing = sum(line.verdict is Verdict.PASS for line in found)
+    open_ = ", ".join(line.title for line in found if line.verdict is not Verdict.PASS)
+    return Line(expected.title, together(found), f"{passing} of {len(found)} lines pass{open_ and f'; not: {open_}'}")
 
 
 def model_script_passed(asked: Question) -> Finding:
@@ -217,7 +245,8 @@ def model_script_passed(asked: Question) -> Finding:
 
 def _typed(asked: Question) -> str:
     """Name the box's script with its arguments, as people say it."""
-    return " ".join([asked.box.scripts[0], *(f"--{key}={value}" for key, value in asked.box.arguments)])
+    given = asked.box.given(asked.release.environment)
+    return " ".join([asked.box.scripts[0], *(f"--{key}={value}" for key, value in given.items())])
 
 
 def memory_limit(asked: Question) -> Finding:

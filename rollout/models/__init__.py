@@ -1,13 +1,16 @@
 """Tables of the rollout."""
 
 from rollout.models.census import CensusDevice
+from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
+from rollout.models.guardrail import GuardrailState
 from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
 from rollout.models.runbook import RunbookApproval, RunbookVersion
 from rollout.models.scan import ScanUpload
+from rollout.models.validation import Validation
 
 __all__ = [
     "Approval",
@@ -15,9 +18,12 @@ __all__ = [
     "CensusDevice",
     "EnvironmentFlags",
     "Evidence",
+    "Experiment",
+    "Exposure",
     "Flag",
     "FreezeWindow",
     "GroupMember",
+    "GuardrailState",
     "PhaseRun",
     "Proposal",
     "Release",
@@ -27,5 +33,6 @@ __all__ = [
     "RunbookVersion",
     "ScanUpload",
     "TargetGroup",
+    "Validation",
     "Waiver",
 ]

@@ -5,6 +5,7 @@ from django.db import models
 from hawkops.core.environments import Environment
 from rollout.domain import flags as domain
 from rollout.domain import targeting
+from rollout.domain.experiments import experiment
 
 ENVIRONMENTS = [(e.value, e.value) for e in Environment]
 
@@ -31,6 +32,8 @@ class Flag(models.Model):
     type = models.CharField(max_length=10, choices=[(t.value, t.value) for t in domain.FlagType])
     on = models.JSONField()
     off = models.JSONField()
+    # the JSON Schema that both values meet
+    schema = models.JSONField(null=True)
     safe_variant = models.CharField(max_length=3, choices=[("on", "on"), ("off", "off")])
     strategy = models.CharField(max_length=20, default=domain.Strategy.HASH_BASED.value)
     thousandths = models.IntegerField(default=0)
@@ -46,9 +49,13 @@ class Flag(models.Model):
     override_revision = models.BigIntegerField(null=True)
     # overrides for some devices only: number, variant, reason, by, at and constraints
     scoped_overrides = models.JSONField(default=list)
+    # the A/B test that runs on it, as `experiments.Experiment.document`; null without one
+    experiment = models.JSONField(null=True)
     lease_seconds = models.IntegerField(default=900)
     revision = models.BigIntegerField(default=0)
     changed_at = models.DateTimeField()
+    # since when nobody is answered from it; its key stays taken
+    archived_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["environment", "position", "key"]
@@ -88,6 +95,7 @@ class Flag(models.Model):
             lease_seconds=self.lease_seconds,
             pinned=self.pinned,
             rules=tuple(targeting.rule(document) for document in self.rules),
+            experiment=experiment(self.experiment),
         )
 
     def state(self) -> dict[str, object]:
@@ -96,6 +104,7 @@ class Flag(models.Model):
             "percentage": self.percent,
             **({"rules": self.rules} if self.rules else {}),
             **({"pinned": len(self.pinned)} if self.pinned else {}),
+            **({"experiment": self.experiment} if self.experiment else {}),
             **({"scoped_overrides": self.scoped_overrides} if self.scoped_overrides else {}),
             "override": {"variant": self.override_variant, "reason": self.override_reason}
             if self.override_variant

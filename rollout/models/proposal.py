@@ -19,6 +19,8 @@ class Proposal(models.Model):
     subject = models.CharField(max_length=120)
     title = models.CharField(max_length=200)
     payload = models.JSONField()
+    # what that changes, as it stood when it was proposed: name, before and after, to be compared by people
+    changes = models.JSONField(default=list)
     reason = models.CharField(max_length=300)
     made_by = models.CharField(max_length=150)
     makers = models.JSONField(default=list)
@@ -109,6 +111,10 @@ class PhaseRun(models.Model):
     ended_at = models.DateTimeField(null=True)
     # why the step that is due has not been done
     held = models.TextField(blank=True)
+    # every step as it was done: when, and the share of the audience in buckets; and the device classes that guardrails
+    # look at one by one, settled by the first look
+    served = models.JSONField(default=list)
+    classes = models.JSONField(null=True)
     # the revision of the flag as the plan left it: another one means that somebody changed it by hand
     flag_revision = models.BigIntegerField(default=0)
     proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, null=True)

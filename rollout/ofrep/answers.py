@@ -54,10 +54,12 @@ class Written:
 class Bulk:
     """The answers of all flags that some devices get together."""
 
-    def __init__(self, found: list[tuple[Evaluation, int]], revision: int) -> None:
+    def __init__(self, found: list[tuple[Evaluation, int]], snapshot: Snapshot) -> None:
+        revision = snapshot.revision
         self.served_on = tuple(answer.key for answer, _ in found if answer.variant == ON)
+        self.arms = tuple(one for answer, _ in found for one in in_arms(answer, snapshot))
         self._revision = revision
-        self._essences = [[one.key, one.variant, one.value, one.reason] for one, _ in found]
+        self._essences = [[one.key, one.told, one.value, one.reason] for one, _ in found]
         self._heads = [(_head(answer, revision), lease_seconds) for answer, lease_seconds in found]
         self._tags: dict[str, str] = {}
         # the last few: most devices of an environment share a key, and what is spent goes up and down by a second or two
@@ -168,7 +170,13 @@ class Answers:
 
     def _made(self, places: list[int]) -> Bulk:
         answers = [one.all[place] for one, place in zip(self.compiled.answers, places, strict=True)]
-        return Bulk(list(zip(answers, self._leases, strict=True)), self.snapshot.revision)
+        return Bulk(list(zip(answers, self._leases, strict=True)), self.snapshot)
+
+
+def in_arms(answer: Evaluation, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """Return the (A/B test, arm) that an answer exposes a device to, if it does."""
+    running = snapshot.flags[answer.key].experiment
+    return ((running.key, answer.arm),) if running is not None and answer.arm else ()
 
 
 def item(answer: Evaluation, revision: int, lease_seconds: int, **more: Any) -> dict[str, Any]:
@@ -176,7 +184,7 @@ def item(answer: Evaluation, revision: int, lease_seconds: int, **more: Any) -> 
     return {
         "key": answer.key,
         "value": answer.value,
-        "variant": answer.variant,
+        "variant": answer.told,
         "reason": answer.reason,
         "metadata": {**more, "revision": revision, "lease_seconds": lease_seconds},
     }

@@ -43,6 +43,15 @@ ON CONFLICT (environment, device_id) DO UPDATE SET
   last_seen_at = GREATEST(c.last_seen_at, excluded.last_seen_at)
 """
 
+# A device keeps the arm that it was exposed to first.
+EXPOSE = """
+INSERT INTO rollout_exposure (environment, experiment, device_id, arm, simulated, first_at)
+SELECT u.e, u.x, u.d, u.a, u.s, %s
+  FROM json_to_recordset(%s::json) AS u(e text, x text, d text, a text, s bool)
+ ORDER BY u.e, u.x, u.d
+ON CONFLICT (environment, experiment, device_id) DO NOTHING
+"""
+
 
 @dataclass(slots=True)
 class _Device:
@@ -52,6 +61,9 @@ class _Device:
     told: int = 0
     obeyed: int = 0
     served: tuple[str, ...] | None = None
+    # (A/B test, arm) that it was exposed to, and those of them that are written
+    arms: tuple[tuple[str, str], ...] = ()
+    exposed: tuple[tuple[str, str], ...] = ()
     seen: float = 0.0
     written: float = float("-inf")
     changed: bool = True
@@ -96,8 +108,9 @@ class CensusRecorder:
         told: int = 0,
         obeyed: int = 0,
         served_on: tuple[str, ...] | None = None,
+        arms: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Note a contact: told revision R, or obeying R, or just alive (both 0)."""
+        """Note a contact: told revision R, or obeying R, or just alive (both 0). `arms` are (A/B test, arm)."""
         key = (environment, device_id)
         device = self._devices.get(key)
         if device is None:
@@ -110,6 +123,8 @@ class CensusRecorder:
             device.obeyed, device.changed = obeyed, True
         if served_on is not None and served_on is not device.served and served_on != device.served:
             device.served, device.changed = served_on, True
+        if arms and arms is not device.arms and (new := tuple(one for one in arms if one not in device.arms)):
+            device.arms, device.changed = (device.arms + new if device.arms else arms), True
         if device_class and device_class != device.device_class:
             device.device_class, device.changed = device_class, True
         if attributes and attributes is not device.attributes and attributes != device.attributes:
@@ -155,9 +170,12 @@ class CensusRecorder:
         now = time.time()
         announce = [name for name in changed if now - self._announced.get(name, 0) >= ANNOUNCE_SECONDS]
         self._owed = changed.difference(announce)
+        exposed = [(key, device, device.arms) for key, device in rows if device.arms != device.exposed]
         async with self._line.transaction():
             if rows:
                 await self._line.execute(UPSERT, [_document(rows), clock.now()])
+            if exposed:
+                await self._line.execute(EXPOSE, [clock.now(), _exposures(exposed)])
             for name in announce:
                 payload = orjson.dumps({"topic": "census", "environment": name}).decode()
                 await self._line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
@@ -165,6 +183,8 @@ class CensusRecorder:
             self._announced[name] = now
         for _, device in rows:
             device.written = now
+        for _, device, arms in exposed:
+            device.exposed = arms
 
 
 def _document(rows: list[tuple[tuple[str, str], _Device]]) -> str:
@@ -182,5 +202,17 @@ def _document(rows: list[tuple[tuple[str, str], _Device]]) -> str:
                 "a": device.attributes,
             }
             for (environment, device_id), device in rows
+        ]
+    ).decode()
+
+
+def _exposures(rows: list[tuple[tuple[str, str], _Device, tuple[tuple[str, str], ...]]]) -> str:
+    """Return who was exposed to which arm, what is written already left out."""
+    return orjson.dumps(
+        [
+            {"e": environment, "x": experiment, "d": device_id, "a": arm, "s": device.simulated}
+            for (environment, device_id), device, arms in rows
+            for experiment, arm in arms
+            if (experiment, arm) not in device.exposed
         ]
     ).decode()

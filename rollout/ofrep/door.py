@@ -23,7 +23,7 @@ from hawkops.core.whole import Whole
 from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.evaluation import KeyMissing, UnknownFlag, safe
 from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
-from rollout.ofrep.answers import STREAM, Answers, Profile, item
+from rollout.ofrep.answers import STREAM, Answers, Profile, in_arms, item
 from rollout.ofrep.census import CensusRecorder
 from rollout.ofrep.store import KeyInfo, SnapshotStore
 from rollout.ofrep.streams import Streams, change_event
@@ -132,7 +132,15 @@ class OfrepDoor:
         if targeting_key:
             # A single-flag client asks whenever it needs the value: told counts as obeyed.
             profile = answers.profile(context)
-            self._note(info, targeting_key, profile, told=snapshot.revision, obeyed=snapshot.revision, served=None)
+            self._note(
+                info,
+                targeting_key,
+                profile,
+                told=snapshot.revision,
+                obeyed=snapshot.revision,
+                served=None,
+                arms=in_arms(found, snapshot),
+            )
         more = {}
         if targeting_key and targeting_key.startswith(PROBE_PREFIX):  # a check that compares with the published vectors
             more["bucket"] = bucket(snapshot.flags[found.key].salt, targeting_key)
@@ -154,7 +162,7 @@ class OfrepDoor:
             revision = answers.snapshot.revision
             said = context.get("hawkops.revision")
             obeyed = revision if same else min(_number(said), revision) if said else 0
-            self._note(info, key, profile, told=revision, obeyed=obeyed, served=bulk.served_on)
+            self._note(info, key, profile, told=revision, obeyed=obeyed, served=bulk.served_on, arms=bulk.arms)
         return written.unchanged if same else written.whole
 
     async def _stream(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -187,6 +195,7 @@ class OfrepDoor:
         told: int,
         obeyed: int,
         served: tuple[str, ...] | None,
+        arms: tuple[tuple[str, str], ...],
     ) -> None:
         if not targeting_key.startswith(PROBE_PREFIX):
             self._census.note(
@@ -198,6 +207,7 @@ class OfrepDoor:
                 told=told,
                 obeyed=obeyed,
                 served_on=served,
+                arms=arms,
             )
 
 

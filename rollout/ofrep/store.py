@@ -18,12 +18,15 @@ from psycopg.rows import dict_row
 from hawkops.core import clock
 from hawkops.core.live import Listener
 from rollout.domain import targeting
+from rollout.domain.experiments import experiment
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot, scoped_override
 from rollout.ofrep.answers import Answers
 
 log = logging.getLogger(__name__)
 
 RECHECK_SECONDS = 2.0
+# What is in memory here changes with entries of these verbs.
+WAKING = ("flag.", "group.", "experiment.", "key.")
 # A gateway stays believable this long without its database; afterwards it serves safe values.
 LEASE_SECONDS = 900
 
@@ -31,8 +34,9 @@ FLAGS = """
 SELECT e.environment AS environment, e.revision AS environment_revision,
        f.key, f.type, f."on", f."off", f.safe_variant, f.thousandths, f.salt, f.requires,
        f.rules, f.pinned, f.scoped_overrides,
-       f.override_variant, f.override_reason, f.lease_seconds
-  FROM rollout_environmentflags e LEFT JOIN rollout_flag f USING (environment)
+       f.override_variant, f.override_reason, f.lease_seconds, f.experiment
+  FROM rollout_environmentflags e
+  LEFT JOIN rollout_flag f ON f.environment = e.environment AND f.archived_at IS NULL
  ORDER BY e.environment, f.position, f.key
 """
 KEYS = "SELECT id, environment, name, key_hash, expires_at FROM accounts_devicekey WHERE revoked_at IS NULL"
@@ -144,7 +148,7 @@ class SnapshotStore:
         return key
 
     def _on_event(self, event: dict[str, Any]) -> None:
-        if event.get("topic") == "history" and str(event.get("verb", "")).startswith(("flag.", "group.", "key.")):
+        if event.get("topic") == "history" and str(event.get("verb", "")).startswith(WAKING):
             self._wanted.set()
 
     async def _on_connect(self) -> None:
@@ -258,6 +262,7 @@ def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, fro
             scoped=tuple(scoped_override(document) for document in row["scoped_overrides"]),
             pinned=row["pinned"],
             rules=tuple(targeting.rule(document) for document in row["rules"]),
+            experiment=experiment(row["experiment"]),
         )
     return {
         name: Snapshot(name, revision, flags[name], groups=groups.get(name, {})) for name, revision in revisions.items()

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from hawkops.core.errors import NotFound
 from hawkops.core.verdicts import Verdict, worst
 from rollout.models import PhaseRun, Release
-from rollout.selectors.phases import next_of
+from rollout.selectors.phases import next_of, run_under_way
 from rollout.selectors.policy import BEFORE_START
-from rollout.selectors.releases import checklist, release_running
+from rollout.selectors.releases import Group, Row, after_phases, checklist, release_running
+
+# lines of the policy that sum up boxes, each of which is a line here
+SUMMED = ("gates", "validation", "compliance", "conclusion")
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,13 @@ def _boxes(release: Release) -> Iterator[Line]:
         for row in group.rows:
             if begun and row.box.by == BEFORE_START:
                 continue
-            said = row.standing
-            waived = f" Waived until {row.waiver.expires_at:%d %b}: {row.waiver.reason}." if row.waiver else ""
-            yield Line(
-                group.title, row.box.key, row.box.title, said.verdict, f"{said.sentence}{waived}", bool(row.waiver)
-            )
+            yield _line(group, row)
+
+
+def _line(group: Group, row: Row) -> Line:
+    said = row.standing
+    waived = f" Waived until {row.waiver.expires_at:%d %b}: {row.waiver.reason}." if row.waiver else ""
+    return Line(group.title, row.box.key, row.box.title, said.verdict, f"{said.sentence}{waived}", bool(row.waiver))
 
 
 def _policy(release: Release) -> Iterator[Line]:
@@ -88,9 +93,21 @@ def _policy(release: Release) -> Iterator[Line]:
         return
     title = f"Phase {coming.phase.number}: {coming.phase.title}" if coming.phase else "The end of the walk"
     for need in coming.decision.needs:
-        if need.key != "gates":
+        if need.key not in SUMMED:
             waits = Verdict.INSUFFICIENT if need.key in ("time", "steps", "sample", "approval") else Verdict.FAIL
-            yield Line(title, need.key, need.title, Verdict.PASS if need.met else waits, need.sentence)
+            verdict = need.verdict or (Verdict.PASS if need.met else waits)
+            yield Line(title, need.key, need.title, verdict, need.sentence)
 
 
-SOURCES: tuple[Callable[[Release], Iterator[Line]], ...] = (_boxes, _policy)
+def _after(release: Release) -> Iterator[Line]:
+    """What must hold after the phase under way; what nobody has is no line."""
+    run = run_under_way(release)
+    if run is None:
+        return
+    for group in after_phases(release):
+        for row in group.rows:
+            if row.standing.in_scope:
+                yield _line(group, row)
+
+
+SOURCES: tuple[Callable[[Release], Iterator[Line]], ...] = (_boxes, _after, _policy)

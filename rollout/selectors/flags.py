@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
+
 from rollout.domain import targeting
 from rollout.models import EnvironmentFlags, Flag
 
@@ -12,19 +14,24 @@ def revision(environment: str) -> int:
     return EnvironmentFlags.objects.filter(pk=environment).values_list("revision", flat=True).first() or 0
 
 
-def flags(environment: str) -> list[Flag]:
-    """Return the environment's flags in the runbook's order. One query."""
-    return list(Flag.objects.filter(environment=environment))
+def live(environment: str) -> QuerySet[Flag]:
+    """Return the flags that devices are answered from: those that are not archived."""
+    return Flag.objects.filter(environment=environment, archived_at=None)
+
+
+def flags(environment: str, *, archived: bool = False) -> list[Flag]:
+    """Return the environment's flags in the runbook's order, then a team's own; archived ones when asked. One query."""
+    return list(Flag.objects.filter(environment=environment) if archived else live(environment))
 
 
 def flag(environment: str, key: str) -> Flag | None:
-    """Return one flag, or None."""
+    """Return one flag, archived or not, or None."""
     return Flag.objects.filter(environment=environment, key=key).first()
 
 
 def overridden(environment: str) -> list[Flag]:
     """Return the flags under an emergency override, newest first."""
-    return list(Flag.objects.filter(environment=environment).exclude(override_variant="").order_by("-override_at"))
+    return list(live(environment).exclude(override_variant="").order_by("-override_at"))
 
 
 def scoped(environment: str) -> list[tuple[Flag, dict[str, Any]]]:
@@ -46,7 +53,4 @@ def overrides_shown(flag: Flag) -> list[dict[str, Any]]:
 
 def flag_percentages(environment: str) -> dict[str, float]:
     """Return percent by key."""
-    return {
-        key: thousandths / 1000
-        for key, thousandths in Flag.objects.filter(environment=environment).values_list("key", "thousandths")
-    }
+    return {key: thousandths / 1000 for key, thousandths in live(environment).values_list("key", "thousandths")}

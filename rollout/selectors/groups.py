@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
-from rollout.models import Flag, GroupMember, TargetGroup
-from rollout.selectors import census
+from rollout.models import GroupMember, TargetGroup
+from rollout.selectors import census, flags
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Shown:
 def shown(environment: str) -> list[Shown]:
     """Return the environment's groups. Four queries."""
     found = TargetGroup.objects.filter(environment=environment).annotate(count=Count("members"))
-    rules = list(Flag.objects.filter(environment=environment).values_list("key", "rules"))
+    rules = list(flags.live(environment).values_list("key", "rules"))
     heard = census.active(environment).values("device_id")
     members = GroupMember.objects.filter(group__environment=environment, targeting_key__in=heard)
     active = dict(members.values_list("group_id").annotate(devices=Count("pk")))

@@ -13,12 +13,14 @@ from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.judging import judged
 from rollout.domain import phases as domain
 from rollout.domain.bucketing import BUCKETS
+from rollout.domain.flags import ON, Flag
+from rollout.domain.guardrails import Role
 from rollout.domain.phases import Audience, Judged, Progress
 from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_need, decide, gates_need
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
-from rollout.models import PhaseRun, Proposal, Release
-from rollout.selectors import census, flags, policy, procedure, releases, targeting
+from rollout.models import PhaseRun, Proposal, Release, Validation
+from rollout.selectors import census, flags, guardrail_states, policy, procedure, releases, targeting, validation
 
 UNDER_WAY = ("running", "paused")
 
@@ -54,6 +56,12 @@ def plan_rules(release: Release, phase: Phase, percent: float) -> tuple[Rule, ..
     return tuple(ours)
 
 
+def own_rules(flag: Flag, phase: Phase) -> list[Rule]:
+    """Return the rules of a flag by which a phase serves its audience, as they stand."""
+    shapes = {(rule.group, rule.constraints) for rule in domain.rules(phase, 1)}
+    return [rule for rule in flag.rules if rule.variant == ON and (rule.group, rule.constraints) in shapes]
+
+
 def criteria_rows(release: Release, phase: Phase, *, now: datetime | None = None) -> list[Judged]:
     """Return a phase's success criteria as they read now, in the runbook's order."""
     wanted = {key for one in phase.criteria for key in one.judged_by}
@@ -76,7 +84,20 @@ def progress(run: PhaseRun, *, now: datetime | None = None) -> Progress:
     paused = timedelta(seconds=run.paused_seconds)
     if run.paused_at is not None:
         paused += now - run.paused_at
-    return Progress(phase, run.started_at, paused, run.step, census.reach(run.release.environment, phase.flag))
+    reached = census.reach(run.release.environment, phase.flag)
+    found = Validation.objects.filter(run=run).only("lasted_seconds", "lasted_done_seconds").first()
+    if found is None:
+        return Progress(phase, run.started_at, paused, run.step, reached)
+    done = found.lasted_done_seconds
+    return Progress(
+        phase,
+        run.started_at,
+        paused,
+        run.step,
+        reached,
+        validated_from=timedelta(seconds=found.lasted_seconds),
+        validated_after=timedelta(seconds=done) if done is not None else None,
+    )
 
 
 def start_decision(release: Release, number: int, change: Raise, *, jump: bool = False) -> Decision:
@@ -147,7 +168,10 @@ def _order(release: Release, number: int, reached: int, *, jump: bool) -> Need:
         return Need("order", "Order", False, f"Phase {reached + 1} comes before phase {number}.")
     if jump:
         return Need(
-            "order", "Order", True, f"A jump from phase {reached} to {number}: time, sample and criteria are not asked."
+            "order",
+            "Order",
+            True,
+            f"A jump from phase {reached} to {number}: time, sample, criteria and validation are not asked.",
         )
     return Need("order", "Order", True, f"Phase {number} is next.")
 
@@ -158,7 +182,9 @@ def _ending(run: PhaseRun | None, now: datetime) -> Iterable[Need]:
     if run.state == "paused":
         return (Need("paused", "Pause", False, f"Phase {run.number} is paused; resume it first."),)
     before = progress(run, now=now)
-    return domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
+    own = domain.ending(before, criteria_rows(run.release, before.phase, now=now), now)
+    rails = guardrail_states.need(run)
+    return (*own, *((rails,) if rails else ()), *validation.needs(run.release, run, now=now))
 
 
 def _procedure(release: Release) -> Need:
@@ -212,6 +238,9 @@ def held(run: PhaseRun) -> str:
         return f"{phase.flag} is under an override."
     if stored.revision != run.flag_revision:
         return f"{phase.flag} was changed by hand at revision {stored.revision}. Resume the phase to go on from there."
+    if failing := guardrail_states.failing(run, Role.GUARDRAIL, Role.SIGNAL):
+        said = "; ".join(f"{row.guardrail.title}: {row.state.sentence}" for row in failing if row.state)
+        return f"Guardrails fail. {said}"
     change = Raise(Environment(release.environment).value, frozenset(), freeze=policy.freeze(release.environment))
     lines = [gates_need(policy.gates_open(release)), *decide(change).needs]
     return " ".join(f"{need.title}: {need.sentence}" for need in lines if not need.met and need.key != "approval")

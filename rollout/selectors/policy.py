@@ -71,11 +71,12 @@ def frozen_evidence(release: Release | None) -> dict[str, object]:
     """Return what an approval keeps of the evidence it saw: subject, and each box with its verdict."""
     if release is None:
         return {}
-    rows = [row for group in releases.checklist(release) for row in group.rows]
+    groups = releases.checklist(release)
+    rows = [row for group in (*groups, *releases.after_phases(release)) for row in group.rows]
     return {
         "release": release.pk,
         **release.subject,
         "runbook": release.runbook.version,
         "boxes": {row.box.key: row.standing.verdict.value for row in rows},
-        "headline": gates.headline(releases.Summary(release, releases.checklist(release), "").counts),
+        "headline": gates.headline(releases.Summary(release, groups, "").counts),
     }

@@ -1,7 +1,7 @@
 """Reading releases: the checklist as it stands, and its summary for other pages. Stored evidence only, never a probe."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from rollout.domain.adoption import State
 from rollout.domain.gates import Standing
 from rollout.domain.phases import spoken
 from rollout.models import Attestation, Evidence, PhaseRun, Release, RunbookVersion, Waiver
-from rollout.selectors import flags
+from rollout.selectors import clocks, flags
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Row:
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps the release from rising: it does not pass, and is not waived."""
-        return not self.standing.passes and self.waiver is None
+        """Whether it keeps the release from rising: it is in scope, does not pass, and is not waived."""
+        return self.standing.in_scope and not self.standing.passes and self.waiver is None
 
 
 @dataclass
@@ -71,11 +71,18 @@ class Group:
     title: str
     measured_in: str
     rows: list[Row] = field(default_factory=list)
+    # whether it counts after each phase instead of before the first
+    after: bool = False
 
     @property
     def total(self) -> int:
         """How many boxes it has."""
         return len(self.rows)
+
+    @property
+    def scoped(self) -> list[Row]:
+        """The boxes of which somebody has what they judge."""
+        return [row for row in self.rows if row.standing.in_scope]
 
     @property
     def passed(self) -> int:
@@ -95,13 +102,13 @@ class Group:
     @property
     def worst(self) -> Verdict:
         """The verdict that the group's line shows."""
-        return worst([row.standing.verdict for row in self.rows])
+        return worst([row.standing.verdict for row in self.scoped])
 
     @property
     def badge(self) -> str:
         """The words of its badge: `5 of 5 PASS`, `2 of 5 NO DATA`."""
-        count = sum(row.standing.verdict is self.worst for row in self.rows)
-        return f"{count} of {self.total} {self.worst.label}"
+        count = sum(row.standing.verdict is self.worst for row in self.scoped)
+        return f"{count} of {len(self.scoped)} {self.worst.label}"
 
 
 @dataclass(frozen=True)
@@ -205,6 +212,18 @@ def measured_in(release: Release, group: domain.Group) -> str:
 
 def checklist(release: Release) -> list[Group]:
     """Return the checklist as it stands, in the runbook's order. A handful of queries."""
+    return _groups(release, runbook(release).checklist)
+
+
+def after_phases(release: Release) -> list[Group]:
+    """Return what must hold after each phase as it stands: validation, compliance, conclusion. A handful of queries."""
+    return _groups(release, runbook(release).after_phases)
+
+
+def _groups(release: Release, wanted: Sequence[domain.Group]) -> list[Group]:
+    if not wanted:
+        return []
+    book = runbook(release)
     evidence = {one.box: one for one in Evidence.objects.filter(release=release)}
     words = {one.box: one for one in Attestation.objects.filter(release=release)}
     subject = gates.Subject(
@@ -212,14 +231,16 @@ def checklist(release: Release) -> list[Group]:
         release.model_digest,
         flags.revision(release.environment),
         _programs(one.subject for one in evidence.values()),
+        clocks.named(clocks.current(release)),
     )
-    runs = {environment: scripts.runs_latest(environment) for environment in _environments(release)}
+    runs = {where: scripts.runs_latest(where) for where in {measured_in(release, group) for group in wanted}}
     now = clock.now()
     waived = {one.box: one for one in Waiver.objects.filter(release=release, expires_at__gt=now)}
     groups = []
-    for group in runbook(release).checklist:
+    for group in wanted:
         where = measured_in(release, group)
-        found = Group(group.key, group.title, where if where != release.environment else "")
+        elsewhere = where if where != release.environment else ""
+        found = Group(group.key, group.title, elsewhere, after=group in book.after_phases)
         for box in group.boxes:
             kept, word = evidence.get(box.key), words.get(box.key)
             standing = gates.stand(
@@ -254,10 +275,6 @@ def _programs(subjects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
             with suppress(NotFound):
                 found[name] = entry.program_digest()
     return found
-
-
-def _environments(release: Release) -> set[str]:
-    return {measured_in(release, group) for group in runbook(release).checklist}
 
 
 def _evidence(kept: Evidence, box: domain.Box) -> gates.Evidence:
@@ -351,7 +368,7 @@ def script_uses(environment: str, name: str) -> list[Use]:
             f"{reverse('rollout:checklist', kwargs={'environment': release.environment, 'pk': release.pk})}#{box.key}",
         )
         for release in releases_running()
-        for group in runbook(release).checklist
+        for group in runbook(release).groups
         if measured_in(release, group) == environment
         for box in group.boxes
         if box.automatic and name in box.scripts

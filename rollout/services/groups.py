@@ -11,6 +11,7 @@ from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from rollout.domain.targeting import targeting_key_checked
 from rollout.models import Flag, GroupMember, Proposal, TargetGroup
+from rollout.selectors import flags as selectors
 from rollout.services.locking import environment_locked, next_revision, reason_given
 from rollout.services.raising import Authority, admit
 
@@ -119,7 +120,7 @@ def group_delete(*, environment: str, key: str, actor: Actor, reason: str, reque
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state = environment_locked(environment)
         group = _locked(environment, key)
-        rules = Flag.objects.filter(environment=environment).values_list("key", "rules")
+        rules = selectors.live(environment).values_list("key", "rules")
         using = [flag for flag, documents in rules if any(one["group"] == key for one in documents)]
         if using:
             raise InvalidInput(f"{key} is named by rules of {', '.join(using)}; change those first.")
@@ -169,7 +170,7 @@ def raised_by(environment: str, key: str, members: Iterable[str]) -> list[str]:
 def _raised(environment: str, key: str, *, joins: bool, leaves: bool) -> list[str]:
     """Return the flags that other members would raise: more who get an unsafe value, or fewer who are kept from it."""
     found = []
-    for flag in Flag.objects.filter(environment=environment).order_by("key"):
+    for flag in selectors.live(environment).order_by("key"):
         rules = [rule for rule in flag.domain().rules if rule.group == key and rule.thousandths]
         unsafe = [rule.variant != flag.safe_variant for rule in rules]
         if (joins and any(unsafe)) or (leaves and not all(unsafe)):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
+from rollout.domain.experiments import Arm
 from rollout.domain.policy import Decision, Raise, approval_need, decide
 from rollout.domain.targeting import constraints, pinned_checked, rule, rules_checked, targeting_key_checked
-from rollout.models import Proposal, Release
+from rollout.domain.values import Shown, Values, schema_checked
+from rollout.models import Experiment, Proposal, Release
 from rollout.selectors import phases as phase_selectors
-from rollout.services import flags, groups, phases, waivers
+from rollout.services import experiments, flags, groups, overrides, own_flags, phases, values, waivers
 from rollout.services.raising import Authority, question
 
 Payload = Mapping[str, Any]
@@ -47,7 +49,8 @@ class Act:
 class Kind:
     """One kind of change: its title and subject in words, how it is carried out, and the lines it needs.
 
-    `takes` are the members of its payload with their types; a boolean is no number here.
+    `takes` are the members of its payload with their types; a boolean is no number here. `changes` are what of it can be
+    compared with what stands.
     """
 
     title: Callable[[str, Payload], str]
@@ -56,6 +59,11 @@ class Kind:
     decision: Callable[[str, Payload, Authority], Decision]
     takes: Mapping[str, type | tuple[type, ...]]
     fit: Callable[[Payload], object] = lambda payload: None
+    changes: Callable[[str, Payload], list[Shown]] = lambda environment, payload: []
+
+    def shown(self, environment: str, payload: Payload) -> list[dict[str, str]]:
+        """Return what it changes, as a proposal keeps it for people to compare. Raises what carrying it out would."""
+        return [asdict(one) for one in self.changes(environment, payload)]
 
     def checked(self, payload: Payload) -> dict[str, Any]:
         """Return a payload that can be carried out. Raises InvalidInput."""
@@ -92,6 +100,21 @@ def _rules(act: Act, payload: Payload) -> HistoryEntry | None:
     )
 
 
+def _values(act: Act, payload: Payload) -> HistoryEntry | None:
+    return values.flag_values_set(
+        **act.common,
+        key=payload["key"],
+        on=payload["on"],
+        off=payload["off"],
+        schema=payload["schema"],
+        expected_revision=payload["expected_revision"],
+    )
+
+
+def _archived(act: Act, payload: Payload) -> HistoryEntry | None:
+    return own_flags.flag_archive(**act.common, key=payload["key"], expected_revision=payload["expected_revision"])
+
+
 def _salt(act: Act, payload: Payload) -> HistoryEntry | None:
     return flags.flag_salt_set(
         **act.common, key=payload["key"], salt=payload["salt"], expected_revision=payload["expected_revision"]
@@ -108,15 +131,15 @@ def _requires(act: Act, payload: Payload) -> HistoryEntry | None:
 
 
 def _override(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
+    return overrides.flag_override_set(**act.common, key=payload["key"], variant=payload["variant"])
 
 
 def _override_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_override_clear(**act.common, key=payload["key"])
+    return overrides.flag_override_clear(**act.common, key=payload["key"])
 
 
 def _scoped(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_scoped_override_set(
+    return overrides.flag_scoped_override_set(
         **act.common,
         key=payload["key"],
         variant=payload["variant"],
@@ -125,11 +148,11 @@ def _scoped(act: Act, payload: Payload) -> HistoryEntry | None:
 
 
 def _scoped_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.flag_scoped_override_clear(**act.common, key=payload["key"], number=payload["number"])
+    return overrides.flag_scoped_override_clear(**act.common, key=payload["key"], number=payload["number"])
 
 
 def _reenabled(act: Act, payload: Payload) -> HistoryEntry | None:
-    return flags.reenable(**act.common, keys=payload["keys"])
+    return overrides.reenable(**act.common, keys=payload["keys"])
 
 
 def _members(act: Act, payload: Payload) -> HistoryEntry | None:
@@ -139,6 +162,21 @@ def _members(act: Act, payload: Payload) -> HistoryEntry | None:
         members=payload["members"],
         expected_revision=payload["expected_revision"],
     )
+
+
+def _experiment(act: Act, payload: Payload) -> HistoryEntry | None:
+    return experiments.experiment_start(
+        **act.common,
+        flag=payload["flag"],
+        key=payload["key"],
+        title=payload["title"],
+        hypothesis=payload["hypothesis"],
+        arms=[Arm(one["variant"], one["weight"], one["value"]) for one in payload["arms"]],
+    )
+
+
+def _experiment_ended(act: Act, payload: Payload) -> HistoryEntry | None:
+    return experiments.experiment_end(**act.common, key=payload["key"])
 
 
 def _phase(act: Act, payload: Payload) -> HistoryEntry | None:
@@ -184,6 +222,11 @@ def _of_flags(*, restores: bool = False) -> Callable[[str, Payload, Authority], 
     return decision
 
 
+def _of_experiment(environment: str, payload: Payload, authority: Authority) -> Decision:
+    flag = payload.get("flag") or Experiment.objects.get(environment=environment, key=payload["key"]).flag
+    return decide(question(environment, {flag: False}, authority))
+
+
 def _of_group(environment: str, payload: Payload, authority: Authority) -> Decision:
     raised = groups.raised_by(environment, payload["key"], payload["members"])
     return decide(question(environment, dict.fromkeys(raised, False), authority))
@@ -203,6 +246,26 @@ def _of_waiver(environment: str, _payload: Payload, authority: Authority) -> Dec
 
 def _of_flag(_environment: str, payload: Payload) -> str:
     return f"flag:{payload['key']}"
+
+
+def _values_title(environment: str, payload: Payload) -> str:
+    found = [one for one in _values_changes(environment, payload) if one.name != "schema"]
+    said = ", ".join(f"{one.name} {one.before} → {one.after}" for one in found)
+    if not _values_changes(environment, payload):
+        raise InvalidInput(f"{payload['key']} has these values and this schema already.")
+    if len(said) > 80 or "\n" in said:
+        said = " and ".join(one.name for one in found)
+    return f"New values of {payload['key']}: {said or 'another schema'}"
+
+
+def _values_changes(environment: str, payload: Payload) -> list[Shown]:
+    return values.changes(environment, payload["key"], Values(payload["on"], payload["off"], payload["schema"]))
+
+
+def _archive_title(environment: str, payload: Payload) -> str:
+    if why := own_flags.kept_by(environment, payload["key"]):
+        raise InvalidInput(why)
+    return f"Archive {payload['key']}"
 
 
 def _phase_title(environment: str, payload: Payload) -> str:
@@ -243,6 +306,19 @@ def _fit_members(payload: Payload) -> None:
         targeting_key_checked(member if isinstance(member, str) else "")
 
 
+def _fit_arms(payload: Payload) -> None:
+    for one in payload["arms"]:
+        fits = isinstance(one, dict) and {*one} == {"variant", "weight", "value"}
+        if not fits or not isinstance(one["variant"], str) or type(one["weight"]) is not int:
+            raise InvalidInput("Each arm is a variant, a weight and a value.")
+
+
+def _fit_values(payload: Payload) -> None:
+    if missing := [name for name in ("on", "off", "schema") if name not in payload]:
+        raise InvalidInput(f"{missing[0]!r} is missing.")
+    schema_checked(payload["schema"])
+
+
 def _fit_percent(payload: Payload) -> None:
     if not 0 <= payload["percent"] <= 100:
         raise InvalidInput(f"{payload['percent']:g} % is not a percentage; use 0 to 100.")
@@ -272,6 +348,22 @@ KINDS: dict[str, Kind] = {
         _of_flags(),
         {"key": str, "rules": list, "pinned": dict, "expected_revision": int},
         _fit_rules,
+    ),
+    "flag.values": Kind(
+        _values_title,
+        _of_flag,
+        _values,
+        _of_flags(),
+        {"key": str, "on": object, "off": object, "schema": (dict, type(None)), "expected_revision": int},
+        _fit_values,
+        _values_changes,
+    ),
+    "flag.archive": Kind(
+        _archive_title,
+        _of_flag,
+        _archived,
+        _of_flags(),
+        {"key": str, "expected_revision": int},
     ),
     "flag.salt": Kind(
         lambda _environment, payload: f"Salt {payload['key']} anew: {payload['salt']}",
@@ -333,6 +425,21 @@ KINDS: dict[str, Kind] = {
         _of_group,
         {"key": str, "members": list, "expected_revision": int},
         _fit_members,
+    ),
+    "experiment.start": Kind(
+        lambda _environment, payload: f"Start the A/B test {payload['key']} on {payload['flag']}",
+        lambda _environment, payload: f"experiment:{payload['key']}",
+        _experiment,
+        _of_experiment,
+        {"flag": str, "key": str, "title": str, "hypothesis": str, "arms": list},
+        _fit_arms,
+    ),
+    "experiment.end": Kind(
+        lambda _environment, payload: f"End the A/B test {payload['key']}",
+        lambda _environment, payload: f"experiment:{payload['key']}",
+        _experiment_ended,
+        _of_experiment,
+        {"key": str},
     ),
     "phase.start": Kind(
         _phase_title,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hawkops.core import clock
-from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from rollout.models import EnvironmentFlags, Flag
 from rollout.services.raising import Authority, admit_flags
 
@@ -32,13 +32,17 @@ def environment_locked(environment: str) -> EnvironmentFlags:
 
 
 def flags_locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlags, dict[str, Flag]]:
-    """Lock the environment's revision, then the flags in order of their keys."""
+    """Lock the environment's revision, then the flags in order of their keys. Raises Conflict for an archived one."""
     wanted = sorted(set(keys))
     state = environment_locked(environment)
     found = Flag.objects.select_for_update(no_key=True).filter(environment=environment, key__in=wanted).order_by("key")
     flags = {flag.key: flag for flag in found}
     if missing := [key for key in wanted if key not in flags]:
         raise NotFound(f"There is no flag {missing[0]!r} in {environment}.")
+    if archived := [key for key, flag in flags.items() if flag.archived_at]:
+        raise Conflict(
+            f"{archived[0]} is archived in {environment}: nobody is answered from it, and it stays as it is."
+        )
     return state, flags
 
 

@@ -14,12 +14,13 @@ from rollout.domain import phases as domain
 from rollout.domain.flags import OFF
 from rollout.domain.policy import Raise
 from rollout.domain.runbook import Phase
-from rollout.models import PhaseRun, Proposal, Release
+from rollout.models import Flag, PhaseRun, Proposal, Release
 from rollout.selectors import phases as selectors
 from rollout.selectors import policy
 from rollout.services.flags import BACKENDS
 from rollout.services.locking import flags_locked, flags_save, reason_given
 from rollout.services.raising import Authority, NeedsApproval, Refused
+from rollout.services.validation import validation_begin
 
 PLAN = Actor.rule("plan")
 
@@ -242,12 +243,22 @@ def _step(run: PhaseRun, phase: Phase, authority: Authority, *, backends: bool =
         for flag in moving:
             this.record("flag.rules_changed", subject=f"flag:{flag.key}", before=before[flag.key], after=flag.state())
     run.step += 1
+    run.served = [*run.served, {"at": at.isoformat(), "thousandths": _share(flags[phase.flag], phase)}]
     run.flag_revision = flags[phase.flag].revision
     run.held = ""
     last = run.step >= len(run.percents)
     run.next_at = None if last else at + timedelta(seconds=run.interval_seconds)
     run.reached_at = at if last else None
     run.save()
+    if last:
+        with change(actor=PLAN, environment=release.environment) as this:
+            validation_begin(run=run, this=this)
+
+
+def _share(flag: Flag, phase: Phase) -> int:
+    """Return the share of its audience that a phase serves now, in buckets of 100 000."""
+    own = selectors.own_rules(flag.domain(), phase)
+    return max((rule.thousandths for rule in own), default=0)
 
 
 def _of_plan(authority: Authority, release: Release) -> Authority:

@@ -59,6 +59,7 @@ def proposal_make(
     found = _kind(kind)
     payload = found.checked(payload)
     title = found.title(environment, payload)
+    shown = found.shown(environment, payload)
     _schedule_checked(scheduled_at)
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         same = Proposal.objects.filter(environment=environment, kind=kind, payload=dict(payload), state="open").first()
@@ -70,6 +71,7 @@ def proposal_make(
             subject=found.subject(environment, payload)[:120],
             title=title[:200],
             payload=dict(payload),
+            changes=shown,
             reason=reason_given(reason),
             made_by=actor.label,
             makers=[actor.reference],
@@ -101,6 +103,7 @@ def proposal_edit(
         if payload is not None:
             locked.payload = _kind(locked.kind).checked(payload)
             locked.title = _kind(locked.kind).title(locked.environment, payload)[:200]
+            locked.changes = _kind(locked.kind).shown(locked.environment, payload)
         locked.reason, locked.scheduled_at, locked.refusal = reason, scheduled_at, ""
         if _state(locked) == before:
             return locked

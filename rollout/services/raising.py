@@ -74,7 +74,11 @@ def admit(environment: str, raised: Mapping[str, bool], authority: Authority) ->
 def restores(before: domain.Flag, after: domain.Flag) -> bool:
     """Say whether a change only lifts overrides, so that what was decided before counts again."""
     lifted = after.override in (None, before.override) and set(after.scoped) <= set(before.scoped)
-    return lifted and replace(before, override=None, scoped=()) == replace(after, override=None, scoped=())
+    return (
+        lifted
+        and domain.same_values(before, after)
+        and replace(before, override=None, scoped=()) == replace(after, override=None, scoped=())
+    )
 
 
 def question(environment: str, raised: Mapping[str, bool], authority: Authority) -> Raise:

@@ -207,7 +207,7 @@ def check_run(*, release: Release, box: str, actor: Actor, request_id: str = "")
     return run_request(
         environment=measured_in(release, group),
         name=found.scripts[0],
-        arguments=dict(found.arguments),
+        arguments=found.given(release.environment),
         actor=actor,
         subject={"release": release.pk, **release.subject},
         request_id=request_id,
@@ -234,7 +234,7 @@ def evidence_record(*, release: Release, box: Box, finding: gates.Finding) -> bo
         stored.sentence = finding.sentence
         stored.subject = dict(finding.subject)
         stored.synthetic = bool(gates.unreal(finding.subject))
-        stored.lines = [asdict(line) for line in finding.lines]
+        stored.lines = [_document(line) for line in finding.lines]
         stored.source = finding.source[:60]
         stored.measured_at = measured_at
         stored.expires_at = finding.expires_at or measured_at + box.valid_for
@@ -253,6 +253,10 @@ def evidence_record(*, release: Release, box: Box, finding: gates.Finding) -> bo
                 },
             )
     return moved
+
+
+def _document(line: gates.Line) -> dict[str, Any]:
+    return {name: value for name, value in asdict(line).items() if name != "measured" or value is not None}
 
 
 def _box(release: Release, key: str) -> Box:

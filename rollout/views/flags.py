@@ -8,13 +8,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, must_everywhere
+from hawkops.core.access import Role, can, can_in_all, must_everywhere
 from hawkops.core.access import requires as requires_role
+from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
+from rollout.domain import values
 from rollout.domain.bucketing import bucket
 from rollout.domain.evaluation import explain
 from rollout.domain.flags import Snapshot, raises_exposure
@@ -23,9 +25,11 @@ from rollout.models import Flag, Proposal
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import targeting
+from rollout.services import own_flags
 from rollout.services.proposals import change_or_propose
-from rollout.views import drafts
+from rollout.views import drafts, value_forms
 from rollout.views.drafts import Draft
+from rollout.views.value_forms import ValueForm
 
 MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
 
@@ -34,22 +38,25 @@ MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
 @requires_role()
 def flags(request: HttpRequest, environment: str) -> HttpResponse:
     """Every flag of the environment with its percentage, override, devices and last change."""
-    found = flag_selectors.flags(environment)
+    every = flag_selectors.flags(environment, archived=True)
+    archived = [flag for flag in every if flag.archived_at]
+    found = every if "archived" in request.GET else [flag for flag in every if not flag.archived_at]
     reaches = census_selectors.reaches(environment, [flag.key for flag in found]) if found else {}
     context = {
         "flags": [{"flag": flag, "reach": reaches[flag.key], "value": _served(flag)} for flag in found],
         "active": census_selectors.active_count(environment),
         "revision": flag_selectors.revision(environment),
+        "archived": archived,
+        "showing": found is every,
+        "may_make": can_in_all(request.user, list(Environment), *MAY_CHANGE),
     }
     return render_page(request, "rollout/flag_list.html", context)
 
 
-def _served(flag: Flag) -> object:
+def _served(flag: Flag) -> str:
     """What most devices get, as its value."""
     domain = flag.domain()
-    if flag.override_variant:
-        return domain.value(flag.override_variant)
-    return domain.value("on" if flag.thousandths >= 50_000 else "off")
+    return values.said(domain.value(flag.override_variant or ("on" if flag.thousandths >= 50_000 else "off")))
 
 
 @require_safe
@@ -85,25 +92,36 @@ def rules(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 
 
 def flag_page(
-    request: HttpRequest, environment: str, key: str, *, draft: Draft | None = None, refusal: str = ""
+    request: HttpRequest,
+    environment: str,
+    key: str,
+    *,
+    draft: Draft | None = None,
+    refusal: str = "",
+    form: ValueForm | None = None,
 ) -> HttpResponse:
-    """The page of one flag; with a draft of its rules, what that would change, or why it can't be kept."""
+    """The page of one flag; with a draft of its rules or values, what that would change, or why it can't be kept."""
     found = flag_selectors.flag(environment, key)
     if found is None:
         raise Http404(f"There is no flag {key!r} in {environment}.")
+    if found.archived_at:
+        return _archived_page(request, found)
     asked = request.GET.get("device", "").strip()[:200]
     now = targeting.snapshot(environment)
     before = now.flags[key]
     standing = targeting.reach(now, key, before) if before.rules or before.pinned else None
     context: dict[str, Any] = {
         "flag": found,
-        "on_value": before.value("on"),
-        "off_value": before.value("off"),
+        "on_value": values.said(before.value("on")),
+        "off_value": values.said(before.value("off")),
+        "form": form or value_forms.standing(found),
         "active": census_selectors.active_count(environment),
         "reach": census_selectors.reach(environment, key),
         "census": census_selectors.census(environment, found.revision),
         "entries": history.entries(environment=environment, subject=f"flag:{key}")[:8],
         "may_change": can(request.user, environment, *MAY_CHANGE),
+        "own": not own_flags.is_seeded(key),
+        "kept_by": own_flags.kept_by(environment, key),
         "asked": asked,
         "why": _why(now, key, asked) if asked else None,
         "now": standing,
@@ -117,12 +135,22 @@ def flag_page(
     context |= {"draft": shown, "editing": draft is not None, **drafts.choices(now)}
     if draft is not None and not refusal:
         context |= _changes(now, key, draft)
-    return render_page(request, "rollout/flag.html", context, status=422 if refusal else 200)
+    return render_page(request, "rollout/flag.html", context, status=422 if refusal or form else 200)
+
+
+def _archived_page(request: HttpRequest, found: Flag) -> HttpResponse:
+    """What is left to read of a flag that nobody is answered from."""
+    context = {
+        "flag": found,
+        "form": value_forms.standing(found),
+        "entries": history.entries(environment=found.environment, subject=f"flag:{found.key}")[:8],
+    }
+    return render_page(request, "rollout/flag_archived.html", context)
 
 
 def _preview(request: HttpRequest, environment: str, key: str, draft: Draft, refusal: str) -> HttpResponse:
     """Only what the form would change, for a page that asks while somebody types."""
-    found = flag_selectors.flag(environment, key)
+    found = flag_selectors.live(environment).filter(key=key).first()
     if found is None:
         raise Http404(f"There is no flag {key!r} in {environment}.")
     context: dict[str, Any] = {"flag": found, "refusal": refusal}
@@ -164,6 +192,35 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
     return _made(request, environment, key, made, f"{key} is at {percent:g} %", f"{key} already was at {percent:g} %.")
+
+
+@require_POST
+@requires_role(*MAY_CHANGE)
+def values_set(request: HttpRequest, environment: str, key: str) -> HttpResponse:
+    """Set the values and their schema; what is refused comes back with the reason beside its field."""
+    found = flag_selectors.flag(environment, key)
+    if found is None:
+        raise Http404(f"There is no flag {key!r} in {environment}.")
+    number = request.POST.get("revision", "")
+    alone = bool(request.headers.get("HX-Request"))
+    try:
+        read = value_forms.typed(request.POST, found.type).read()
+        payload = {
+            "key": key,
+            "on": read.on,
+            "off": read.off,
+            "schema": read.schema,
+            "expected_revision": int(number) if number.isdecimal() and len(number) < 18 else -1,
+        }
+        made = _changed(request, environment, "flag.values", payload)
+    except HawkOpsError as refused:
+        form = value_forms.typed(request.POST, found.type, refused=refused)
+        if alone:
+            return render_page(request, "rollout/values.html", {"flag": found, "form": form, "may_change": True})
+        return flag_page(request, environment, key, form=form)
+    answer = _made(request, environment, key, made, f"The values of {key} are saved", "It has these values already.")
+    # htmx would put the page that follows into the form
+    return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]}) if alone else answer
 
 
 @require_POST

@@ -16,6 +16,7 @@ from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from rollout.domain.runbook_diff import text_diff
 from rollout.models import FreezeWindow, Proposal
 from rollout.selectors import policy
 from rollout.services import freezes, waivers
@@ -58,6 +59,8 @@ def proposal(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "said_yes": any(one.reference == reference and one.fell_at is None for one in approvals),
         "may_approve": can(request.user, environment, *MAY_APPROVE),
         "may_propose": can(request.user, environment, *MAY_PROPOSE),
+        # the first line says only where the comparison begins
+        "changes": [(one["name"], text_diff(one["before"], one["after"])[1:]) for one in found.changes],
         "payload": [(name, value) for name, value in found.payload.items() if value not in ("", [], {})],
         "entries": history.entries(environment=environment).filter(subject=f"proposal:{pk}")[:12],
         "one_person": settings.ONE_PERSON_INSTALLATION,

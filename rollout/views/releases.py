@@ -77,7 +77,7 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     document = selectors.runbook(release)
     context = {
         "release": release,
-        "groups": groups,
+        "groups": [*groups, *selectors.after_phases(release)],
         "summary": summary,
         "headline": gates.headline(summary.counts),
         "digest": gates.short(release.model_digest),

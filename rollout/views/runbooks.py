@@ -1,5 +1,8 @@
 """Pages of the runbook's versions: the list, one to read and approve, two compared, and YAML in and out."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -15,11 +18,19 @@ from hawkops.core.teams import Team
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from rollout.domain import adoption
+from rollout.domain.runbook import Group
 from rollout.domain.runbook_diff import bounds, span
 from rollout.selectors import runbooks as selectors
 from rollout.selectors.runbooks import Shown
 from rollout.services import runbooks as services
 
+# the members of a runbook that hold boxes, as they stand on the page
+SECTIONS = (
+    ("checklist", "Checklist"),
+    ("validation", "After each phase: validation"),
+    ("compliance", "After each phase: compliance"),
+    ("conclusion", "After each phase: what runs by itself"),
+)
 MAY_IMPORT = (Role.RELEASER, Role.APPROVER)
 
 
@@ -155,15 +166,8 @@ def _page(
     context = {
         "shown": shown,
         "runbook": shown.runbook,
-        "groups": [
-            (
-                group,
-                [
-                    (box, span(box.valid_for), bounds(box.limit), [(one, bounds(one.limit)) for one in box.expects])
-                    for box in group.boxes
-                ],
-            )
-            for group in shown.runbook.checklist
+        "sections": [
+            (key, title, _read(getattr(shown.runbook, key))) for key, title in SECTIONS if getattr(shown.runbook, key)
         ],
         "boxes": len(list(shown.runbook.boxes())),
         "others": [one.version for one in listed if one.version.pk != found.pk],
@@ -177,6 +181,20 @@ def _page(
         "refusal": refusal,
     }
     return render_page(request, "rollout/runbook.html", context, status=422 if refusal else 200)
+
+
+def _read(groups: Iterable[Group]) -> list[tuple[Group, list[Any]]]:
+    """Return groups with their boxes, spans and limits in words."""
+    return [
+        (
+            group,
+            [
+                (box, span(box.valid_for), bounds(box.limit), [(one, bounds(one.limit)) for one in box.expects])
+                for box in group.boxes
+            ],
+        )
+        for group in groups
+    ]
 
 
 def _choices(request: HttpRequest, shown: Shown) -> tuple[list[str], str]:

@@ -20,7 +20,7 @@ from rollout.domain import gates
 from rollout.domain import phases as domain
 from rollout.domain.runbook import Phase
 from rollout.models import PhaseRun, Proposal, Release, ReleaseComment
-from rollout.selectors import census, policy, procedure, targeting
+from rollout.selectors import census, policy, procedure, targeting, validation
 from rollout.selectors import phases as selectors
 from rollout.selectors import releases as release_selectors
 from rollout.services import phases as services
@@ -92,6 +92,8 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     }
     if run is not None:
         context |= _under_way(run, now)
+    if (latest := validation.newest(found)) is not None:
+        context["validated"] = validation.state(found, latest, now=now)
     if (coming := selectors.next_of(found)) is not None:
         context |= {"waiting": coming.waiting, "decision": coming.decision}
     return render_page(request, "rollout/release.html", context)

@@ -24,6 +24,7 @@ from rollout.services.releases import runbook_import
 pytestmark = pytest.mark.django_db
 
 SYSTEM = Actor.system("test")
+COUNT = "litert_max_concurrent_inferences"
 RELEASE = {
     "name": "HazardHawk",
     "app_version": "2.4.0",
@@ -147,6 +148,78 @@ def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
     api("POST", "demo/flags/litert_gpu_backend/override/lift", {"reason": "Done"})
     assert api("GET", "demo/flags/litert_gpu_backend")["override"] is None
     assert api("GET", "demo/flags/litert_enabled")["devices_on"] == 1
+
+
+def test_values__read_changed_and_refused(api: Pipeline) -> None:
+    place = f"demo/flags/{COUNT}"
+    stands = api("GET", place)
+    assert (stands["on"], stands["off"], stands["value_schema"], stands["archived_at"]) == (2, 4, None, None)
+    body = {"on": 1, "off": 4.0, "value_schema": {"minimum": 1}, "revision": stands["revision"], "reason": "Memory"}
+    changed = api("PUT", f"{place}/values", body)
+    assert (changed["changed"], api.last.verb, api.last.actor_label) == (True, "flag.values_changed", "pipeline")
+    after = api("GET", place)
+    assert (after["on"], after["off"], after["value_schema"]) == (1, 4, {"minimum": 1})
+    assert "changed meanwhile" in api("PUT", f"{place}/values", {**body, "on": 3}, status=409)["error"]
+    body["revision"] = after["revision"]
+    assert api("PUT", f"{place}/values", body)["changed"] is False
+    for unfit, words in (
+        ({"on": 0}, "on: it does not meet the schema. 0 is less than the minimum of 1."),
+        ({"on": "1"}, 'on: "1" is not a number.'),
+        ({"off": 2.5}, "off: 2.5 is not a whole number."),
+        ({"value_schema": {"minimum": 2}}, "schema: the on value does not meet it."),
+        ({"value_schema": {"$ref": "https://example.org/x"}}, "is not fetched"),
+        ({"reason": ""}, "Say why"),
+    ):
+        assert words in api("PUT", f"{place}/values", {**body, **unfit}, status=400)["error"], unfit
+    api("PUT", f"{place}/values", {"on": 1, "off": 4, "revision": 1, "reason": "x"}, status=422)
+    assert api("GET", place) == after
+
+
+def test_own_flag__made_everywhere_archived_in_one_environment(api: Pipeline) -> None:
+    new = {
+        "key": "prompt.style",
+        "title": "Prompt style",
+        "explanation": "Asks for short answers.",
+        "type": "json",
+        "on": {"words": 40},
+        "off": {"words": 200},
+        "value_schema": {"required": ["words"]},
+        "reason": "Shorter answers",
+    }
+    seq = api.last.seq
+    assert "in each of them" in api("POST", "flags", new, status=403)["error"], "its token is for demo"
+    assert api.last.seq == seq
+    everywhere = Pipeline(environment="")
+    made = everywhere("POST", "flags", new, status=201)
+    assert sorted(made["environments"]) == ["demo", "production", "staging"]
+    assert "already" in everywhere("POST", "flags", new, status=400)["error"]
+    assert "one of boolean" in everywhere("POST", "flags", {**new, "key": "x", "type": "map"}, status=400)["error"]
+    place = "demo/flags/prompt.style"
+    stands = api("GET", place)
+    assert (stands["percent"], stands["safe_variant"], stands["value_schema"]) == (0, "off", {"required": ["words"]})
+    assert api("GET", f"{place}/evaluate?device=d1")["value"] == {"words": 200}
+
+    gone = {"revision": stands["revision"], "reason": "Done with it"}
+    assert "runbook's" in api("POST", f"demo/flags/{COUNT}/archive", gone, status=409)["error"]
+    assert api("POST", f"{place}/archive", gone)["changed"] is True
+    assert "archived" in api("POST", f"{place}/archive", gone, status=409)["error"]
+    assert "archived" in api("GET", f"{place}/evaluate?device=d1", status=409)["error"]
+    assert api("GET", place)["archived_at"]
+    assert "prompt.style" not in {one["key"] for one in api("GET", "demo/flags")["flags"]}
+    assert "prompt.style" in {one["key"] for one in api("GET", "demo/flags?archived=true")["flags"]}
+    assert everywhere("GET", "staging/flags/prompt.style")["archived_at"] is None
+
+
+def test_own_flag__by_a_person__takes_a_role_in_each_environment(
+    api: Pipeline, person: Callable[..., Any], client_as: Callable[..., Client]
+) -> None:
+    body = {"key": "x", "title": "X", "explanation": "X.", "type": "boolean", "on": True, "off": False, "reason": "x"}
+    for user, status in (
+        (person("here", Role.RELEASER, environment="demo"), 403),
+        (person("all", Role.RELEASER), 201),
+    ):
+        answer = client_as(user).post("/api/v1/flags", body, content_type="application/json")
+        assert answer.status_code == status, answer.content
 
 
 def test_kill__without_a_body__is_one_change_and_re_enabled_deliberately(api: Pipeline) -> None:
@@ -278,6 +351,12 @@ def test_walk__a_token_proposes_and_carries_out__but_never_says_yes(
         ("flag.percentage", {"key": "litert_enabled", "percent": True, "expected_revision": 1}),
         ("flag.percentage", {"key": "litert_enabled", "percent": 101, "expected_revision": 1}),
         ("flag.rules", {"key": "litert_enabled", "rules": [{}], "pinned": {}, "expected_revision": 1}),
+        ("flag.values", {"key": COUNT, "on": 2, "off": 4, "expected_revision": 1}),
+        ("flag.values", {"key": COUNT, "on": 2, "schema": None, "expected_revision": 1}),
+        ("flag.values", {"key": COUNT, "on": 2.5, "off": 4, "schema": None, "expected_revision": 1}),
+        ("flag.values", {"key": COUNT, "on": 2, "off": 4, "schema": {"type": 1}, "expected_revision": 1}),
+        ("flag.values", {"key": COUNT, "on": 2, "off": 4, "schema": None, "expected_revision": 1}),
+        ("flag.archive", {"key": COUNT, "expected_revision": 1}),
         ("flag.override", {"key": "litert_enabled", "variant": "maybe"}),
         ("flag.override", {"key": "litert_enabled", "variant": "on", "more": 1}),
         ("flag.reenable", {"keys": []}),

@@ -21,7 +21,7 @@ from monitoring.selectors import alerts as selectors
 from monitoring.services import alerts as services
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.silences import silence_create, silence_end
-from rollout.services import flags
+from rollout.services import flags, overrides
 from tests.monitoring.rows import stored
 
 ME = Actor("person:1", "operator-1")
@@ -218,7 +218,7 @@ def test_switched_off__quiets_performance_alerts(seeded: None) -> None:
     look(40, 9.0)
     with at(40):
         assert selectors.firing_count("demo") == 1
-        flags.kill(environment="demo", actor=ME, reason="Production incident")
+        overrides.kill(environment="demo", actor=ME, reason="Production incident")
     look(50, 9.0)
 
     with at(50):

@@ -21,7 +21,7 @@ from monitoring.selectors.looks import looks
 from monitoring.services import alerts as services
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.silences import silence_create, silence_end
-from rollout.services import flags
+from rollout.services import flags, overrides
 from tests.monitoring.rows import stored
 from tests.monitoring.test_health import result
 
@@ -89,7 +89,7 @@ def covered() -> set[str]:
 
 
 def test_kill_of_litert__explains_performance_and_leaves_what_users_get_loud() -> None:
-    flags.kill(environment="demo", actor=ME, reason="")
+    overrides.kill(environment="demo", actor=ME, reason="")
 
     assert covered() == {
         "alert-latency",
@@ -107,7 +107,7 @@ def test_kill_of_litert__explains_performance_and_leaves_what_users_get_loud() -
     [("gpu", {"alert-gpu-throughput"}), ("npu", {"alert-npu-throughput"}), ("adaptive", {"alert-switches"})],
 )
 def test_kill_of_a_backend__explains_what_has_no_other(backend: str, explained: set[str]) -> None:
-    flags.backend_disable(environment="demo", backend=backend, actor=ME, reason="")
+    overrides.backend_disable(environment="demo", backend=backend, actor=ME, reason="")
 
     assert covered() == explained
 
@@ -131,7 +131,7 @@ def test_rollout_that_stands_at_nobody__explains_that_nobody_reports_from_the_tr
     assert missing(of_treatment=True)
     assert not missing(of_treatment=False)
     assert not missing(of_treatment=True, kind=Kind.BREACH)
-    flags.kill(environment="demo", actor=ME, reason="")
+    overrides.kill(environment="demo", actor=ME, reason="")
     assert missing(of_treatment=True)
     assert not missing(of_treatment=False)
     assert {quiet.reason for quiet in switched_off("demo")} == {"litert_enabled is killed"}
@@ -141,13 +141,13 @@ def test_kill__latency_that_counts_the_cloud_too__stays_loud() -> None:
     row = StoredCriterion.objects.get(key="alert-latency")
     row.document = {**row.document, "backends": ["cpu", "cloud"]}
     row.save()
-    flags.kill(environment="demo", actor=ME, reason="")
+    overrides.kill(environment="demo", actor=ME, reason="")
 
     assert "alert-latency" not in covered()
 
 
 def test_kill__no_inference_on_any_device__pages_nobody_but_a_stopped_check_does() -> None:
-    flags.kill(environment="production", actor=ME, reason="")
+    overrides.kill(environment="production", actor=ME, reason="")
     stored("litert.inferences", [1.0], START, outcome="ok", actual="cloud", environment="production")
     for seconds in (0, 30, 60):
         result("litert-availability", "production", Verdict.FAIL, START + timedelta(seconds=seconds))
@@ -190,7 +190,7 @@ def test_kill_lifted__alert_that_fired_while_explained__becomes_loud_with_a_fact
     told: list[AlertMoved], django_capture_on_commit_callbacks: object
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
-        flags.kill(environment="demo", actor=ME, reason="Production incident")
+        overrides.kill(environment="demo", actor=ME, reason="Production incident")
         look(0, 9.0)
         look(40, 9.0)
     alert = Alert.objects.get(key="alert-latency")
@@ -198,7 +198,7 @@ def test_kill_lifted__alert_that_fired_while_explained__becomes_loud_with_a_fact
 
     told.clear()
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
-        flags.reenable(environment="demo", keys=["litert_enabled"], actor=ME, reason="Fixed")
+        overrides.reenable(environment="demo", keys=["litert_enabled"], actor=ME, reason="Fixed")
         look(50, 9.0)
         look(60, 9.0)
 
@@ -215,7 +215,7 @@ def test_kill__explains_an_alert_that_fires__with_the_kill_as_its_cause() -> Non
     look(0, 9.0)
     look(40, 9.0)
     with at(45):
-        killed = flags.kill(environment="demo", actor=ME, reason="Production incident")
+        killed = overrides.kill(environment="demo", actor=ME, reason="Production incident")
     look(50, 9.0)
 
     assert killed is not None

@@ -23,7 +23,9 @@ from monitoring.services.alertmanager import alertmanager_take
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import pattern_save, patterns_seed
 from monitoring.services.silences import silence_create
+from rollout.domain.experiments import Arm
 from rollout.models import Release
+from rollout.services.experiments import experiment_start
 from rollout.services.flags import flags_seed
 from rollout.services.freezes import freeze_make
 from rollout.services.groups import groups_seed
@@ -35,17 +37,30 @@ SYSTEM = Actor.system("test")
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
 PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "api_nothing"} | API
 
-COMES_BACK = {"runbook/import", "releases/create", "flags/litert_enabled/rules", "groups/internal_testers/members"}
+COMES_BACK = {
+    "runbook/import",
+    "releases/create",
+    "flags/create",
+    "flags/litert_enabled/rules",
+    "flags/litert_enabled/values",
+    "groups/internal_testers/members",
+    "experiments/start",
+}
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
     "emergency/kill": {Role.OPERATOR},
     "emergency/disable": {Role.OPERATOR},
     "emergency/enable": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
+    "flags/create": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/values": {Role.RELEASER, Role.OPERATOR},
+    "flags/litert_enabled/archive": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/requires": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/salt": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/override": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/rules": {Role.RELEASER, Role.OPERATOR},
+    "experiments/start": {Role.RELEASER, Role.OPERATOR},
+    "experiments/furnished/end": {Role.RELEASER, Role.OPERATOR},
     "groups/create": {Role.RELEASER},
     "groups/internal_testers/members": {Role.RELEASER},
     "groups/internal_testers/delete": {Role.RELEASER},
@@ -100,6 +115,10 @@ PAGES = (
     "flags",
     "flags/litert_enabled",
     "flags/litert_enabled?device=abc",
+    "experiments",
+    "experiments/furnished",
+    "flags/new",
+    "flags?archived=1",
     "groups",
     "groups/internal_testers",
     "groups/internal_testers.csv",
@@ -205,6 +224,16 @@ def furnished() -> dict[str, Any]:
         environment="demo", pattern="alert-x", span=timedelta(hours=1), actor=SYSTEM, reason="Furnished"
     )
     alert = Alert.objects.get().pk
+    experiment_start(
+        environment="demo",
+        flag="litert_enabled",
+        key="furnished",
+        title="Furnished",
+        hypothesis="",
+        arms=[Arm("a", 1, None), Arm("b", 1, None)],
+        actor=SYSTEM,
+        reason="Furnished",
+    )
     asked = {"release": Release.objects.get().pk, "number": 1, "jump": False}
     proposal = proposal_make(kind="phase.start", environment="demo", payload=asked, actor=SYSTEM, reason="Furnished")
     freeze = freeze_make(

@@ -29,12 +29,15 @@ from rollout.evidence import assignment, loglines, refreshing
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Check, Question
 from rollout.models import CensusDevice, Evidence, Flag, Release
+from rollout.runbook.loading import load
 from rollout.selectors import releases as selectors
-from rollout.services import flags
+from rollout.services import flags, overrides
 from rollout.services import releases as services
 from tests.rollout.conftest import Gateway
 
 SYSTEM = Actor.system("test")
+# boxes of the bundled runbook that tick themselves
+AUTOMATIC = 40
 DIGEST = "sha256:" + "ab" * 32
 DRILL = "Pre-deployment test"
 
@@ -83,7 +86,7 @@ def test_flags_at_zero__one_raised_or_forced_on__fails_by_name(begin: Callable[.
     flags.flag_percentage_set(
         environment="staging", key="litert_gpu_backend", percent=5, actor=SYSTEM, reason="x", expected_revision=None
     )
-    flags.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
+    overrides.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
     found = ask(release, "flags_at_zero")
     assert found.verdict is Verdict.FAIL
     assert found.sentence == "2 of 4 flags are at 0 %; litert_gpu_backend is at 5 %, litert_enabled is forced on."
@@ -93,7 +96,7 @@ def test_flags_at_zero__one_raised_or_forced_on__fails_by_name(begin: Callable[.
 def test_flags_at_zero__changed_after_the_check__is_stale_at_once(begin: Callable[..., Release]) -> None:
     release = begin()
     refreshing.release_refresh(release=release)
-    flags.kill(environment="production", actor=SYSTEM, reason="x")
+    overrides.kill(environment="production", actor=SYSTEM, reason="x")
     standing = next(
         row.standing for g in selectors.checklist(release) for row in g.rows if row.box.key == "flags_at_zero"
     )
@@ -102,11 +105,11 @@ def test_flags_at_zero__changed_after_the_check__is_stale_at_once(begin: Callabl
 
 def drill(environment: str, *, reason: str = DRILL, without: str = "") -> None:
     """Press all five switches as the emergency page does, and lift them again."""
-    flags.kill(environment=environment, actor=SYSTEM, reason=reason)
+    overrides.kill(environment=environment, actor=SYSTEM, reason=reason)
     for backend in flags.BACKENDS:
         if backend != without:
-            flags.backend_disable(environment=environment, backend=backend, actor=SYSTEM, reason=reason)
-    flags.reenable(environment=environment, keys=flags.SWITCHES, actor=SYSTEM, reason="drill over")
+            overrides.backend_disable(environment=environment, backend=backend, actor=SYSTEM, reason=reason)
+    overrides.reenable(environment=environment, keys=flags.SWITCHES, actor=SYSTEM, reason="drill over")
 
 
 @pytest.mark.django_db
@@ -135,12 +138,17 @@ def test_kill_switches__some_missing_or_pressed_for_another_reason__say_which(be
 
 
 @pytest.mark.django_db
-def test_kill_switches__forced_to_the_unsafe_side__is_no_drill(begin: Callable[..., Release]) -> None:
+def test_kill_switches__forced_to_the_unsafe_side__fails_until_it_is_drilled_rightly(
+    begin: Callable[..., Release],
+) -> None:
     release = begin("staging")
     for key in flags.SWITCHES:
         unsafe = "off" if key == flags.FALLBACK else "on"
-        flags.flag_override_set(environment="staging", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
-    assert ask(release, "kill_switches").verdict is Verdict.NO_DATA
+        overrides.flag_override_set(environment="staging", key=key, variant=unsafe, actor=SYSTEM, reason=DRILL)
+    found = ask(release, "kill_switches")
+    assert (found.verdict, "litert_enabled was forced on, off is safe" in found.sentence) == (Verdict.FAIL, True)
+    drill("staging")
+    assert ask(release, "kill_switches").verdict is Verdict.PASS
 
 
 # ---- history ----
@@ -305,6 +313,14 @@ def said(outcome: str, **more: Any) -> dict[str, Any]:
     return {"name": "Model signature", "value": None, "outcome": outcome, "note": "signed by us", **more}
 
 
+# the lines that a gate's script must have said, besides what a case is about
+EXPECTED = {
+    "models_signed": (),
+    "security_validation": ("Model signature", "TLS: Gateway", "Chain"),
+    "integration_tests": ("Workflow: local inference", "Errors: empty file", "Degradation: local inference again"),
+}
+
+
 def stored(release: Release, key: str) -> Verdict:
     """Let the sweep ask, and say where the box stands then."""
     refreshing.release_refresh(release=release, at_once=True)
@@ -319,17 +335,24 @@ def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
 ) -> None:
     release, script = begin(), MODEL_BOXES[key]
     real = {"model": "gemma3-1b", "model_digest": DIGEST, "synthetic": False}
+    expected = [{**said("pass"), "name": name} for name in EXPECTED[key]]
     assert stored(release, key) is Verdict.NO_DATA
-    ran("production", script, said("pass", **real), said("pass"))
+    ran("production", script, said("pass", **real), said("pass"), *expected)
     assert stored(release, key) is Verdict.PASS
     kept = Evidence.objects.get(release=release, box=key)
     assert kept.subject["model_digest"] == DIGEST
-    assert kept.lines[0] == {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"}
+    assert {"title": "Model signature", "verdict": "PASS", "sentence": "signed by us"} in kept.lines
+    for left_out in expected:
+        others = [one for one in expected if one is not left_out]
+        ran("production", script, {**said("pass", **real), "name": "Anything"}, *others)
+        assert stored(release, key) is Verdict.NO_DATA, f"nothing was said of {left_out['name']}"
+        failed = {**left_out, "outcome": "fail"}
+        ran("production", script, said("pass", **real), *others, failed, state=State.FAILED)
+        assert stored(release, key) is Verdict.FAIL
     for results, state, verdict in (
         ([said("pass", **real), said("fail")], State.FAILED, Verdict.FAIL),
         ([said("pass", **real), said("fail")], State.PASSED, Verdict.FAIL),
         ([said("pass", **real), said("no_data")], State.NO_DATA, Verdict.NO_DATA),
-        ([said("out_of_scope", **real)], State.PASSED, Verdict.NO_DATA),
         ([said("pass")], State.PASSED, Verdict.NO_DATA),
         ([], State.PASSED, Verdict.NO_DATA),
         ([said("pass", **{**real, "model_digest": "sha256:" + "cd" * 32})], State.PASSED, Verdict.STALE),
@@ -337,8 +360,10 @@ def test_model_boxes__are_what_their_script_says_of_the_releases_own_model(
         ([said("pass", **{**real, "target": "host"})], State.PASSED, Verdict.NO_DATA),
         ([said("pass", **real)], State.PASSED, Verdict.PASS),
     ):
-        ran("production", script, *results, state=state)
+        ran("production", script, *results, *(expected if results else ()), state=state)
         assert stored(release, key) is verdict, results
+    ran("production", script, said("out_of_scope", **real))
+    assert stored(release, key) is Verdict.NO_DATA
 
 
 @pytest.mark.django_db
@@ -690,7 +715,7 @@ def test_release_refresh__a_check_that_breaks__is_an_error_and_stops_no_other(
     refreshing.release_refresh(release=release)
     kept = Evidence.objects.get(release=release, box="memory_limit")
     assert (kept.verdict, kept.sentence) == ("ERROR", "The check broke: RuntimeError. The worker's log says more.")
-    assert Evidence.objects.filter(release=release).count() == 20
+    assert Evidence.objects.filter(release=release).count() == AUTOMATIC
 
 
 @pytest.mark.django_db
@@ -708,12 +733,13 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     for name, check in list(CHECKS.items()):
         monkeypatch.setitem(CHECKS, name, Check(noted, check.every))
     tasks.refresh()
-    assert (len(asked), Evidence.objects.filter(release=old).count()) == (20, 0)
+    assert (len(asked), Evidence.objects.filter(release=old).count()) == (AUTOMATIC, 0)
     asked.clear()
     tasks.refresh()
-    assert {"cloud_fallback", "hash_assignment", "log_aggregation"}.isdisjoint(asked)
-    assert len(asked) == 17
+    validated = {box.key for group in load().runbook.validation for box in group.boxes}
+    assert {"cloud_fallback", "hash_assignment", "log_aggregation", *validated}.isdisjoint(asked)
+    assert len(asked) == 24
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
-    assert len(asked) == 20
+    assert len(asked) == AUTOMATIC
     assert all(e.expires_at > datetime.now(tz=UTC) for e in Evidence.objects.filter(release=release) if e.expires_at)

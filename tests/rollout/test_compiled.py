@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rollout.domain.bucketing import BUCKETS
 from rollout.domain.compiled import NOT_ELIGIBLE, Compiled
 from rollout.domain.evaluation import Evaluation, KeyMissing, evaluate, evaluate_all
+from rollout.domain.experiments import Arm, Experiment
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot
 from rollout.domain.targeting import Constraint, Context, Operator, Rule
 
@@ -38,6 +39,13 @@ some_constraints = st.lists(constraints(), max_size=2).map(tuple)
 rules = st.builds(Rule, variants, shares, st.sampled_from(["", *GROUPS]), some_constraints)
 overrides = st.builds(Override, variants, st.sampled_from(["incident", "drill"]))
 scoped = st.builds(Override, variants, st.just("driver"), some_constraints)
+arms = st.lists(
+    st.builds(Arm, st.sampled_from("abc"), st.integers(1, 3), st.integers(0, 3)),
+    min_size=2,
+    max_size=3,
+    unique_by=lambda one: one.variant,
+)
+running = st.builds(Experiment, st.just("test"), st.sampled_from(["e1", "e2"]), arms.map(tuple))
 flags = st.builds(
     Flag,
     key=st.just(""),
@@ -53,6 +61,7 @@ flags = st.builds(
     scoped=st.lists(scoped, max_size=2).map(tuple),
     pinned=st.dictionaries(st.sampled_from(DEVICES), variants, max_size=2),
     rules=st.lists(rules, max_size=4).map(tuple),
+    experiment=st.one_of(st.none(), running),
 )
 contexts = st.builds(
     Context,

@@ -18,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from hawkops.accounts.services import device_key_create
 from hawkops.history.actors import Actor
 from rollout.selectors.census import census
-from rollout.services.flags import flags_seed, kill
+from rollout.services.flags import flags_seed
+from rollout.services.overrides import kill
 from tests.rollout.conftest import free_port
 
 pytestmark = pytest.mark.fresh_database

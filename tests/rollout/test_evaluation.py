@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rollout.domain.evaluation import KeyMissing, UnknownFlag, evaluate, evaluate_all, safe
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot, raises_exposure
-from rollout.domain.targeting import Context
+from rollout.domain.targeting import Context, Rule, constraint
 
 DEVICE = Context("device-1")
 
@@ -126,3 +126,59 @@ def test_raises_exposure__a_requirement_dropped__raises_where_something_is_serve
     assert not raises_exposure(replace(gated, thousandths=0), replace(gated, thousandths=0, requires=()))
     fallback = replace(CLOUD, thousandths=100_000)
     assert raises_exposure(fallback, replace(fallback, requires=("other",))), "where the other is off, fallback ends"
+
+
+TEXT = Flag("prompt", FlagType.STRING, "new", "old", "off", 0, "p")
+TEXT_SAFE_ON = replace(TEXT, safe_variant="on", thousandths=100_000)
+TESTERS_ON, TESTERS_OFF = Rule("on", group="testers"), Rule("off", group="testers")
+
+
+@pytest.mark.parametrize(
+    ("flag", "variant", "raises"),
+    [
+        # the unsafe value: only where some device may get it
+        (TEXT, "on", False),
+        (replace(TEXT, thousandths=1), "on", True),
+        (replace(TEXT, thousandths=100_000), "on", True),
+        (replace(TEXT, rules=(TESTERS_ON,)), "on", True),
+        (replace(TEXT, rules=(replace(TESTERS_ON, thousandths=0),)), "on", False),
+        (replace(TEXT, rules=(Rule("off"), TESTERS_ON), thousandths=100_000), "on", False),
+        (replace(TEXT, pinned={"d1": "on"}), "on", True),
+        (replace(TEXT, pinned={"d1": "off"}), "on", False),
+        (replace(TEXT, scoped=(Override("on", "x", (constraint("device.soc", "is", "a"),)),)), "on", True),
+        (replace(TEXT, override=ON), "on", True),
+        (replace(TEXT, thousandths=100_000, override=OFF), "on", False),
+        (replace(TEXT, thousandths=100_000, requires=("other",)), "on", True),
+        # the safe value: a kill, a lockdown and a lost gateway serve it, whoever gets it now
+        (TEXT, "off", True),
+        (replace(TEXT, thousandths=100_000), "off", True),
+        (replace(TEXT, override=ON), "off", True),
+        (TEXT_SAFE_ON, "on", True),
+        (replace(TEXT_SAFE_ON, override=OFF), "on", True),
+        # off is the unsafe one
+        (TEXT_SAFE_ON, "off", False),
+        (replace(TEXT_SAFE_ON, thousandths=99_999), "off", True),
+        (replace(TEXT_SAFE_ON, rules=(TESTERS_OFF,)), "off", True),
+        (replace(TEXT_SAFE_ON, override=OFF), "off", True),
+        (replace(TEXT_SAFE_ON, thousandths=0, override=ON), "off", False),
+        (replace(TEXT_SAFE_ON, requires=("other",)), "off", True),
+        (replace(TEXT_SAFE_ON, rules=(TESTERS_ON,)), "off", True),
+    ],
+)
+def test_raises_exposure__another_value(flag: Flag, variant: str, raises: bool) -> None:
+    given: dict[str, Any] = {variant: "another"}
+    assert raises_exposure(flag, replace(flag, **given)) is raises
+
+
+def test_raises_exposure__the_same_value_of_another_type__is_another_value() -> None:
+    known = replace(TEXT, type=FlagType.JSON, on={"a": 1}, off={}, thousandths=100_000)
+    assert raises_exposure(known, replace(known, on={"a": True}))
+    assert not raises_exposure(known, replace(known, on={"a": 1}))
+    ratio = replace(RATIO, on=2)
+    assert not raises_exposure(ratio, replace(ratio, on=2.0)), "devices get 2.0 both times"
+
+
+def test_raises_exposure__another_value_and_off_for_everybody__is_lowering() -> None:
+    everybody = replace(TEXT, thousandths=100_000)
+    assert not raises_exposure(everybody, replace(everybody, on="another", thousandths=0))
+    assert raises_exposure(everybody, replace(everybody, on="another", thousandths=50_000))

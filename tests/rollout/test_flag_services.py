@@ -11,13 +11,8 @@ from hawkops.history.models import Head, HistoryEntry
 from hawkops.history.services import history_verify
 from rollout.models import EnvironmentFlags, Flag
 from rollout.selectors.flags import flag_percentages, revision
-from rollout.services.flags import (
-    backend_disable,
-    flag_percentage_set,
-    flags_seed,
-    kill,
-    reenable,
-)
+from rollout.services.flags import flag_percentage_set, flags_seed
+from rollout.services.overrides import backend_disable, kill, reenable
 from rollout.services.raising import LITERT_FLAGS
 
 ONCALL = Actor("person:1", "oncall-1")

@@ -24,8 +24,11 @@ from rollout.models import Flag, TargetGroup
 from rollout.selectors.census import attributes as census_attributes
 from rollout.selectors.census import census, reach
 from rollout.selectors.flags import revision
-from rollout.services.flags import flag_percentage_set, flag_rules_set, kill, reenable
+from rollout.services.flags import flag_percentage_set, flag_rules_set
 from rollout.services.groups import group_members_set, groups_seed
+from rollout.services.overrides import kill, reenable
+from rollout.services.own_flags import flag_archive, flag_create
+from rollout.services.values import flag_values_set
 from tests.rollout.conftest import Gateway
 
 pytestmark = pytest.mark.fresh_database
@@ -81,6 +84,42 @@ def test_bulk__etag__covers_the_answer_and_not_the_revision(gateway: Gateway) ->
     wait_for(lambda: bulk(gateway).headers["hawkops-revision"] == "2")
     answers = {bulk(gateway, f"device-{n}").json()["flags"][0]["value"] for n in range(20)}
     assert answers == {True, False}
+
+
+def test_values__changed_made_and_archived__are_answered_in_their_type_or_not_at_all(gateway: Gateway) -> None:
+    made = {"words": 40, "tone": ["plain", None, True, 1.5]}
+    flag_create(
+        key="prompt.style",
+        title="Prompt style",
+        explanation="Short answers.",
+        kind="json",
+        on={},
+        off=made,
+        safe_variant="off",
+        schema=None,
+        actor=ONCALL,
+        reason="x",
+    )
+
+    def served() -> dict[str, Any]:
+        return {flag["key"]: flag["value"] for flag in bulk(gateway).json()["flags"]}
+
+    wait_for(lambda: "prompt.style" in served())
+    assert served()["prompt.style"] == made
+    first = bulk(gateway).headers["etag"]
+    key = "litert_switch_cooldown_ms"
+    common: dict[str, Any] = {"environment": "demo", "actor": ONCALL, "reason": "x"}
+    stands = Flag.objects.get(environment="demo", key=key)
+    flag_values_set(key=key, on=9e3, off=1, schema=None, expected_revision=stands.revision, **common)
+    wait_for(lambda: served()[key] == 9_000)
+    assert isinstance(served()[key], int)
+    assert bulk(gateway, etag=first).status_code == 200
+    own = Flag.objects.get(environment="demo", key="prompt.style")
+    flag_archive(key=own.key, expected_revision=own.revision, **common)
+    wait_for(lambda: "prompt.style" not in served())
+    asked = {"context": {"targetingKey": "device-1"}}
+    single = httpx.post(f"{gateway.url}{BULK}/prompt.style", json=asked, headers=gateway.auth)
+    assert (single.status_code, single.json()["errorCode"]) == (404, "FLAG_NOT_FOUND")
 
 
 def test_bulk__rules_groups_and_pins__decide_by_what_a_device_says(gateway: Gateway) -> None:

@@ -16,11 +16,11 @@ from rollout.domain.evaluation import evaluate
 from rollout.domain.flags import ON
 from rollout.domain.phases import Audience, Judged
 from rollout.domain.targeting import Context, Rule
-from rollout.models import Flag, PhaseRun, Proposal, Release
+from rollout.models import Flag, PhaseRun, Proposal, Release, Validation
 from rollout.runbook.loading import load
 from rollout.selectors import phases as selectors
 from rollout.selectors import targeting
-from rollout.services import flags, phases, proposals
+from rollout.services import flags, overrides, phases, proposals
 from rollout.services.freezes import freeze_make
 from rollout.services.raising import Authority, Refused
 from tests.rollout.walking import (
@@ -34,6 +34,7 @@ from tests.rollout.walking import (
     members,
     signers,
     somebody,
+    validated,
 )
 
 pytestmark = pytest.mark.django_db
@@ -117,7 +118,7 @@ def test_start__phase_1__serves_the_whole_group_and_nobody_else(release: Release
     ("spoil", "line"),
     [
         (lambda release: gates_reset(release), "Gates: 1 open"),
-        (lambda release: flags.kill(environment="staging", actor=SYSTEM, reason=""), "forced off"),
+        (lambda release: overrides.kill(environment="staging", actor=SYSTEM, reason=""), "forced off"),
         (lambda release: members("staging", "internal_testers", []), ""),
     ],
 )
@@ -158,10 +159,11 @@ def test_advance__time_sample_and_criteria__each_is_its_own_line(
     criteria(monkeypatch, Verdict.FAIL)
     with pytest.raises(Refused) as refused:
         start(release, 2)
-    assert [need.key for need in refused.value.decision.missing] == ["time", "criteria"]
+    assert [need.key for need in refused.value.decision.missing] == ["time", "criteria", "data"]
     backdate(run, started_at=clock.now() - timedelta(hours=25))
     with pytest.raises(Refused, match="No crash related to LiteRT FAIL"):
         start(release, 2)
+    validated(run)
     criteria(monkeypatch, Verdict.PASS)
     second = start(release, 2)
     run.refresh_from_db()
@@ -195,8 +197,7 @@ def test_jump__takes_each_team_whatever_the_environment(release: Release) -> Non
 def ramping(release: Release, monkeypatch: pytest.MonkeyPatch) -> PhaseRun:
     """Walk to phase 2, which has two steps."""
     criteria(monkeypatch, Verdict.PASS)
-    first = start(release, 1)
-    backdate(first, started_at=clock.now() - timedelta(hours=25))
+    validated(start(release, 1))
     return start(release, 2)
 
 
@@ -242,7 +243,7 @@ def test_step__something_against_it__is_held_with_one_entry_until_it_is_gone(
     run = ramping(release, monkeypatch)
     backdate(run, next_at=clock.now())
     if what == "kill":
-        flags.kill(environment="staging", actor=SYSTEM, reason="")
+        overrides.kill(environment="staging", actor=SYSTEM, reason="")
     elif what == "gate":
         gates_reset(release)
     else:
@@ -285,9 +286,9 @@ def test_plan__under_way__locks_its_flag_against_raising_but_never_against_lower
     with pytest.raises(Refused, match=r"Phase 1 of HazardHawk 2\.4\.0 holds this flag"):
         flags.flag_percentage_set(environment="staging", key="litert_enabled", percent=50, actor=SYSTEM, reason="x")
     with pytest.raises(Refused, match="holds this flag"):
-        flags.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
-    assert flags.kill(environment="staging", actor=SYSTEM, reason="")
-    assert flags.reenable(environment="staging", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
+        overrides.flag_override_set(environment="staging", key="litert_enabled", variant="on", actor=SYSTEM, reason="x")
+    assert overrides.kill(environment="staging", actor=SYSTEM, reason="")
+    assert overrides.reenable(environment="staging", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
 
 
 def test_pause__its_time_stands_still__and_resume_goes_on(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,8 +326,14 @@ def test_supersede__while_a_phase_runs__ends_it_and_raises_nothing(release: Rele
 
 def test_overdue__a_phase_that_outlives_its_maximum__says_so(release: Release) -> None:
     run = start(release, 1)
-    assert not selectors.progress(run).overdue(clock.now())
-    assert selectors.progress(run).overdue(clock.now() + timedelta(hours=49))
+    assert not selectors.progress(run).overdue(clock.now() + timedelta(hours=90)), "validation is no part of it"
+    validated(run)
+    now = clock.now()
+    assert not selectors.progress(run).overdue(now + timedelta(hours=47))
+    assert selectors.progress(run).overdue(now + timedelta(hours=49))
+    backdate(run, reached_at=None, started_at=now)
+    Validation.objects.all().delete()
+    assert selectors.progress(run).overdue(now + timedelta(hours=49)), "nor does a phase stay below its target for ever"
 
 
 def test_rows__every_phase__has_four_criteria_with_a_verdict(release: Release) -> None:
@@ -381,5 +388,5 @@ def test_page__release__shows_the_walk_and_starts_a_phase_in_staging(release: Re
     for press, form in (("pause", {"reason": "Look"}), ("resume", {"reason": "On"}), ("abort", {"reason": "No"})):
         assert client.post(f"{where}/phases/{press}", form).status_code == 303
     assert PhaseRun.objects.get().state == "aborted"
-    for part in ("walk", "state", "needs", "happened"):
+    for part in ("walk", "state", "needs", "validated", "happened"):
         assert client.get(f"{where}?part={part}").status_code == 200

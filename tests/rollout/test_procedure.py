@@ -24,13 +24,8 @@ from rollout.selectors.configuration import configuration
 from rollout.selectors.flags import flag_percentages, revision
 from rollout.services import procedure as services
 from rollout.services import releases
-from rollout.services.flags import (
-    SWITCHES,
-    flag_override_clear,
-    flag_override_set,
-    flags_seed,
-    kill,
-)
+from rollout.services.flags import SWITCHES, flags_seed
+from rollout.services.overrides import flag_override_clear, flag_override_set, kill
 from rollout.services.raising import LITERT_FLAGS
 from tests.scripts.test_verbatim import LINES
 

@@ -15,7 +15,7 @@ from hawkops.history.models import Head, HistoryEntry
 from rollout.models import Flag, FreezeWindow, Proposal, Release, TargetGroup, Waiver
 from rollout.selectors import policy
 from rollout.selectors.releases import checklist
-from rollout.services import flags, groups, proposals
+from rollout.services import flags, groups, overrides, proposals
 from rollout.services.freezes import freeze_end, freeze_make
 from rollout.services.raising import NeedsApproval, Refused
 from tests.rollout.walking import SYSTEM, approve, begin, devices, furnish, gates_pass, members, signers, somebody
@@ -46,7 +46,7 @@ RAISES: dict[str, Callable[[], object]] = {
     "percentage": lambda: flags.flag_percentage_set(
         environment="production", key="litert_enabled", percent=1, actor=SYSTEM, reason="x"
     ),
-    "forced on": lambda: flags.flag_override_set(
+    "forced on": lambda: overrides.flag_override_set(
         environment="production", key="litert_enabled", variant="on", actor=SYSTEM, reason="x"
     ),
     "backend": lambda: flags.flag_percentage_set(
@@ -103,15 +103,15 @@ def test_lowering__needs_nobody__also_while_frozen_and_gates_are_red() -> None:
     assert flags.flag_percentage_set(
         environment="production", key="litert_enabled", percent=5, actor=SYSTEM, reason="Less"
     )
-    assert flags.kill(environment="production", actor=SYSTEM, reason="")
+    assert overrides.kill(environment="production", actor=SYSTEM, reason="")
 
 
 def test_reenable__undoing_a_kill__is_raising() -> None:
     gates_pass(begin())
     Flag.objects.filter(environment="production", key="litert_enabled").update(thousandths=25_000)
-    flags.kill(environment="production", actor=SYSTEM, reason="")
+    overrides.kill(environment="production", actor=SYSTEM, reason="")
     with pytest.raises(NeedsApproval):
-        flags.reenable(environment="production", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
+        overrides.reenable(environment="production", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
     made = proposals.change_or_propose(
         kind="flag.reenable",
         environment="production",
@@ -124,8 +124,8 @@ def test_reenable__undoing_a_kill__is_raising() -> None:
 
 
 def test_reenable__a_drill_at_zero__raises_nothing() -> None:
-    flags.kill(environment="production", actor=SYSTEM, reason="Pre-deployment test")
-    assert flags.reenable(environment="production", keys=["litert_enabled"], actor=SYSTEM, reason="Drill over")
+    overrides.kill(environment="production", actor=SYSTEM, reason="Pre-deployment test")
+    assert overrides.reenable(environment="production", keys=["litert_enabled"], actor=SYSTEM, reason="Drill over")
 
 
 def test_freeze__open__holds_raises_until_it_ends() -> None:
@@ -197,7 +197,7 @@ def test_scheduled__due__looks_at_every_line_again_and_stays_with_its_reason() -
 def test_apply__flag_changed_meanwhile__is_a_conflict_and_keeps_the_yes() -> None:
     made = percentage(TUNABLE, 50)
     assert isinstance(made, Proposal)
-    flags.flag_override_set(environment="production", key=TUNABLE, variant="off", actor=SYSTEM, reason="x")
+    overrides.flag_override_set(environment="production", key=TUNABLE, variant="off", actor=SYSTEM, reason="x")
     with pytest.raises(Conflict, match="changed meanwhile"):
         approve(made, somebody("ana", Role.APPROVER))
     kept = Proposal.objects.get()

@@ -70,7 +70,7 @@ def test_runbook_import__twice__is_one_version_and_one_entry(runbook: RunbookVer
     RunbookVersion.objects.update(digest="older", document={})
     services.runbook_import(actor=SYSTEM)
     assert verbs(seq) == ["runbook.corrected"]
-    assert len(list(selectors.runbook_of(RunbookVersion.objects.get()).boxes())) == 22
+    assert len(list(selectors.runbook_of(RunbookVersion.objects.get()).boxes())) == 41
 
 
 def test_release_seed__twice__makes_one_release_in_demo_only(runbook: RunbookVersion) -> None:
@@ -235,7 +235,7 @@ def test_pages__releaser__begins_ticks_and_sees_refusals(
     assert begun.status_code == 303
     page = client.get(begun["Location"]).content.decode()
     assert "0 of 22 pass; 22 have no data" in page
-    assert page.count('class="evidence') == 22
+    assert page.count('class="evidence') == 41, "39 boxes and what runs at the end of a phase"
     assert "measured in staging" in page
     ticked = client.post(f"{begun['Location']}/alert_endpoints", {"ticked": "1", "note": "<b>seen</b>"})
     assert (ticked.status_code, ticked["Location"].endswith("#alert_endpoints")) == (303, True)

@@ -5,6 +5,8 @@ from datetime import date, timedelta
 import pytest
 
 from hawkops.core.errors import InvalidInput
+from monitoring import thresholds
+from monitoring.domain.criteria import Purpose
 from rollout.evidence.registry import CHECKS
 from rollout.runbook.loading import CURRENT, load, loads
 
@@ -13,8 +15,8 @@ TEXT = CURRENT.read_text(encoding="utf-8")
 
 def test_load__bundled_runbook__holds_nineteen_boxes_three_gates_four_phases() -> None:
     runbook = load().runbook
-    boxes = [box for group, box in runbook.boxes() if not group.gates]
-    gates = [box for group, box in runbook.boxes() if group.gates]
+    boxes = [box for group in runbook.checklist for box in group.boxes if not group.gates]
+    gates = [box for group in runbook.checklist for box in group.boxes if group.gates]
     assert [len(group.boxes) for group in runbook.checklist] == [5, 5, 5, 4, 3]
     assert (len(boxes), len(gates)) == (19, 3)
     assert [(p.from_percent, p.to_percent) for p in runbook.phases] == [(0, 1), (1, 5), (5, 25), (25, 100)]
@@ -45,6 +47,20 @@ def test_load__every_box__ticks_itself_by_a_known_check_or_says_what_brings_one(
         assert (box.by in CHECKS) != bool(box.comes_with), box.key
 
 
+def test_load__after_each_phase__four_boxes_of_compliance_thirteen_of_validation_and_two_scripts() -> None:
+    runbook = load().runbook
+    for name, sizes in (("compliance", [4]), ("validation", [5, 4, 4]), ("conclusion", [2])):
+        assert [len(group.boxes) for group in getattr(runbook, name)] == sizes
+    stored = {one.key for one in thresholds.load(thresholds.FILE) if one.purpose is Purpose.VALIDATION}
+    judged = {key for group in runbook.validation for box in group.boxes for key in box.criteria}
+    assert judged == stored - {"validation-engagement"}, "engagement is the rollback's, no box of this list"
+
+
+def test_loads__a_text_from_before_the_validation__has_none() -> None:
+    old = loads(TEXT[: TEXT.index("# What must hold after each phase")].encode(), name="old.yaml").runbook
+    assert (old.after_phases, len(list(old.boxes()))) == ((), 22)
+
+
 @pytest.mark.parametrize(
     "old,new,words",
     [
@@ -56,13 +72,17 @@ def test_load__every_box__ticks_itself_by_a_known_check_or_says_what_brings_one(
         ("  next_review: 2025-02-09", "  next_review: 2025-02-30", "is not a date"),
         ("    from_percent: 5", "    from_percent: 6", "begins where the one before it ended"),
         ("    to_percent: 100", "    to_percent: 101", "from 0 to 100"),
-        ("        comes_with: experiments", "        means: again", "'means' stands here twice"),
-        ("        comes_with: experiments\n", "", "needs `by`, or `comes_with`"),
+        ("        comes_with: notifications of incidents", "        means: again", "'means' stands here twice"),
+        ("        comes_with: notifications of incidents\n", "", "needs `by`, or `comes_with`"),
         ('{standard: "SOC2,GDPR"}', "{standard: 2}", "'standard' needs a text in quotation marks"),
         ('{check-all-components: "on"}', "{check-all-components: on}", "needs a text in quotation marks"),
         ('{check-all-components: "on"}', "all", "arguments must be a mapping"),
         ("    strategy: GRADUAL", "    strategy: [GRADUAL", "expected"),
         ("  owner: Engineering Team", "  owner:", "needs owner, a text"),
+        ("      - key: validated_cpu", "      - key: compliance_audit", "two boxes 'compliance_audit'"),
+        ("  - key: validated_users", "  - key: security", "two groups 'security'"),
+        ("criteria: [validation-cpu]", "criteria: validation-cpu", "criteria must be a list of texts"),
+        ("at_least: 243}", "at_least: 243, lines: [CPU]}", "is expected, or lines of the script"),
     ],
 )
 def test_loads__something_wrong__names_file_and_line(old: str, new: str, words: str) -> None:

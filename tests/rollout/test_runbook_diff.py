@@ -55,6 +55,26 @@ def test_diff__limits_of_a_box_and_of_what_a_gate_expects__before_and_after() ->
     }
 
 
+def test_diff__what_comes_after_a_phase__has_sections_of_its_own() -> None:
+    after = changed(
+        ("criteria: [validation-cpu]", "criteria: [validation-cpu, decision-throughput]"),
+        ("title: Security compliance", "title: Compliance"),
+        ('arguments: {last-24h: "on"}\n        valid_for: 24h', 'arguments: {last-24h: "on"}\n        valid_for: 12h'),
+    )
+    assert found(after, "Boxes of the validation") == {
+        "CPU performance": (Kind.CHANGED, (Line("criteria", "", "decision-throughput"),))
+    }
+    assert found(after, "Groups of compliance")["Compliance"][1] == (
+        Line("title", "Security compliance", "Compliance"),
+    )
+    assert found(after, "Boxes of compliance") == {
+        "Audit trail complete": (Kind.CHANGED, (Line("valid for", "24 h", "12 h"),))
+    }
+    before = TEXT[: TEXT.index("# What must hold after each phase")]
+    sections = {one.title for one in diff(loads(before.encode(), name="old").runbook, BEFORE)}
+    assert {"Boxes of compliance", "Boxes of the validation", "Boxes at the end of a phase"} <= sections
+
+
 def _below(*values: int) -> tuple[str, ...]:
     return tuple("below " + f"{value:,}".replace(",", "\u202f") for value in values)
 

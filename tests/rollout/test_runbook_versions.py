@@ -258,7 +258,7 @@ def test_version_import__draft_edited_meanwhile_or_imported_anew__is_a_conflict(
         (BUNDLED.encode(), "This is version 1.0.0 as it stands"),
         (text_of("1.0.0", changes="Other"), "Version 1.0.0 is adopted, and releases rely on its text"),
         (BUNDLED.replace("  version: 1.0.0\n", "  version: 1.0.2\n").encode(), "says the same as version 1.0.0"),
-        (text_of("../1"), r"mine.yaml, line 10: '../1' is not a version"),
+        (text_of("../1"), r"mine.yaml, line 12: '../1' is not a version"),
         (text_of("1.0.2").replace(b"  owner:", b"  ovner:"), r"mine.yaml, line \d+: "),
         (text_of("1.0.2").replace(b"at_least: 243}", b"at_least: .nan}"), r"mine.yaml, line \d+: at_least must be"),
         (text_of("1.0.2").replace(b"at_least: 243}", b"at_least: 1" + b"0" * 400 + b"}"), "at_least must be"),

@@ -197,6 +197,26 @@ def test_raises_exposure__a_lowering_moves_no_device_away_from_its_safe_value(be
             assert served(after, key, **said) == before.safe_variant
 
 
+TEXTS = st.sampled_from(["a", "b"])
+
+
+@settings(max_examples=400)
+@given(FLAGS, FLAGS, TEXTS, TEXTS, TEXTS, TEXTS, st.sampled_from([None, "on", "off"]), st.booleans())
+def test_raises_exposure__a_lowering_serves_the_safe_value_or_what_was_served(
+    before: Flag, other: Flag, on: str, off: str, new_on: str, new_off: str, forced: str | None, only: bool
+) -> None:
+    texts: dict[str, Any] = {"type": FlagType.STRING, "safe_variant": before.safe_variant}
+    before = replace(before, on=on, off=off, override=Override(forced, "x") if forced else None, **texts)
+    after = replace(before if only else replace(other, **texts), on=new_on, off=new_off)
+    if raises_exposure(before, after):
+        return
+    safe = before.value(before.safe_variant)
+    assert after.value(before.safe_variant) == safe
+    for key, said in EVERYBODY:
+        then = after.value(served(after, key, **said))
+        assert then in (safe, before.value(served(before, key, **said)))
+
+
 @given(FLAGS)
 def test_raises_exposure__no_change__is_none(flag: Flag) -> None:
     assert not raises_exposure(flag, flag)

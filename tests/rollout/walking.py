@@ -1,5 +1,7 @@
 """People, releases and devices with which a walk can be tested."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hawkops.accounts.models import User
@@ -9,17 +11,28 @@ from hawkops.core.access import Role
 from hawkops.core.teams import Team
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
+from monitoring.domain.sketch import Sketch
+from monitoring.models import RollupPartial, Series
 from monitoring.services.criteria import criteria_seed
 from rollout.domain.gates import Finding
-from rollout.models import CensusDevice, GroupMember, PhaseRun, Release, ReleaseStep, TargetGroup
+from rollout.models import CensusDevice, GroupMember, PhaseRun, Release, ReleaseStep, TargetGroup, Validation
+from rollout.selectors import clocks
 from rollout.selectors.releases import runbook
 from rollout.services import proposals
 from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import check_tick, evidence_record, release_create, runbook_import
+from rollout.services.validation import validations_due
 
 SYSTEM = Actor.system("test")
 DIGEST = "sha256:" + "ab" * 32
+SKETCH = Sketch()
+SKETCH.add(1.0)
+
+
+def never(_at: datetime) -> bool:
+    """No moment."""
+    return False
 
 
 def furnish() -> None:
@@ -111,6 +124,67 @@ def approve(proposal: Any, *people: User) -> Any:
             proposal=proposal, edition=proposal.edition, teams=user.teams(), actor=Actor.person(user)
         )
     return proposal
+
+
+def data_flows(
+    environment: str,
+    *,
+    since: datetime,
+    until: datetime,
+    simulated: bool = False,
+    without: Callable[[datetime], bool] = never,
+) -> None:
+    """Let devices that LiteRT is served to have reported inferences in each ten minutes, as stored rollups."""
+    series, _made = Series.objects.get_or_create(
+        environment=environment,
+        metric="litert.inferences",
+        backend_requested="cpu",
+        backend_actual="cpu",
+        device_class="tensor-g4",
+        variant="on",
+        outcome="ok",
+        simulated=simulated,
+    )
+    slot = 600
+    starts = range(int(since.timestamp()) // slot * slot, int(until.timestamp()), slot)
+    moments = (datetime.fromtimestamp(start, tz=UTC) for start in starts)
+    RollupPartial.objects.bulk_create(
+        RollupPartial(
+            series=series,
+            bucket_at=at,
+            width_seconds=slot,
+            count=1,
+            total=1.0,
+            squares=1.0,
+            low=1.0,
+            high=1.0,
+            buckets=SKETCH.buckets_bytes(),
+        )
+        for at in moments
+        if not without(at)
+    )
+
+
+def validated(run: PhaseRun, *, hours: int = 50) -> None:
+    """Let a phase have reached its target so many hours ago, with data ever since, and its validation pass every line."""
+    now = clock.now()
+    began = now - timedelta(hours=hours)
+    run.refresh_from_db()
+    backdate(run, started_at=min(run.started_at, began), reached_at=began)
+    Validation.objects.filter(run=run).update(began_at=began, since=began, counted_at=began)
+    data_flows(run.release.environment, since=began, until=now)
+    validations_due()
+    run.refresh_from_db()
+    after_passes(run.release)
+
+
+def after_passes(release: Release, *, but: tuple[str, ...] = ()) -> None:
+    """Let every box of what comes after a phase pass, as evidence of the validation under way."""
+    subject = {"validation": clocks.named(clocks.current(release))}
+    for group in runbook(release).after_phases:
+        for box in group.boxes:
+            if box.key not in but:
+                evidence_record(release=release, box=box, finding=Finding(Verdict.PASS, "Seen.", subject))
 
 
 def backdate(run: PhaseRun, **moved: Any) -> None:

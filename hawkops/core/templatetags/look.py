@@ -1,5 +1,6 @@
 """Words and shapes of the pages: icons, verdict badges, numbers, times. Everything is escaped; nothing is styled inline."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from hawkops.core.verdicts import Verdict
 register = template.Library()
 
 SPACE = "\u202f"  # narrow no-break space
+SPARK_WIDTH, SPARK_HEIGHT = 120, 22
 
 
 @register.simple_tag
@@ -117,6 +119,41 @@ def at(mapping: dict[Any, Any], key: Any) -> Any:
 def share(part: Any, whole: Any) -> float:
     """Return `part` as percent of `whole`, 0 when there is no whole."""
     return 100 * float(part) / float(whole) if whole else 0.0
+
+
+@register.simple_tag
+def spark(points: Sequence[float | None] | None, words: str, bound: float | None = None, css: str = "") -> SafeString:
+    """Draw a number over time as a line that fits into a table's cell, with its target; a gap stays a gap.
+
+    Nothing is drawn of nothing. `words` are what a screen reader hears.
+    """
+    known = [point for point in points or () if point is not None]
+    if not points or not known:
+        return SafeString("")
+    shown = known if bound is None else [*known, bound]
+    low, high = min(shown), max(shown)
+    scale = (SPARK_HEIGHT - 4) / (high - low) if high > low else 0.0
+    step = SPARK_WIDTH / max(1, len(points) - 1)
+
+    def down(value: float) -> str:
+        return f"{SPARK_HEIGHT - 2 - (value - low) * scale:.1f}"
+
+    path, drawing = [], False
+    for place, point in enumerate(points):
+        if point is not None:
+            path.append(f"{'L' if drawing else 'M'}{place * step:.1f} {down(point)}{'' if drawing else 'h.5'}")
+        drawing = point is not None
+    target = "" if bound is None else format_html('<path class="tg" d="M0 {}H{}"/>', down(bound), SPARK_WIDTH)
+    return format_html(
+        '<svg class="spark cell {}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '{}<path class="ln" d="{}"/></svg>',
+        css,
+        SPARK_WIDTH,
+        SPARK_HEIGHT,
+        words,
+        target,
+        "".join(path),
+    )
 
 
 @register.simple_tag

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from hawkops.accounts.models import User
 from hawkops.bench import measures
 from hawkops.bench.changes import changes_measure, streams_measure
+from hawkops.bench.error_rates import error_rates_measure
 from hawkops.bench.evaluations import flags_measure
 from hawkops.bench.queries import queries_measure
 from hawkops.core.access import Role
@@ -28,20 +29,35 @@ MEASURES: dict[str, Callable[[measures.Target, Callable[[str], None]], None]] = 
     "pages": measures.pages_measure,
     "queries": lambda _target, say: queries_measure(say),
 }
+# what is simulated: nothing needs to run for it
+ALONE: dict[str, Callable[[Callable[[str], None]], None]] = {"statistics": error_rates_measure}
 
 
 class Command(BaseCommand):
     """Print one line a figure."""
 
-    help = "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries."
+    help = (
+        "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries. Alone: statistics."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Which measures; all by default."""
-        parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+        """Which measures; by default all of the installation."""
+        parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join((*MEASURES, *ALONE)))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Measure."""
+        wanted = options["measures"] or list(MEASURES)
+        if unknown := sorted(set(wanted) - {*MEASURES, *ALONE}):
+            raise CommandError(f"There is no measure {unknown[0]}; there are {', '.join((*MEASURES, *ALONE))}.")
         self.stdout.write(_machine())
+        for name in wanted:
+            if name in ALONE:
+                ALONE[name](self.stdout.write)
+        if running := [name for name in wanted if name in MEASURES]:
+            self._running(running)
+
+    def _running(self, wanted: list[str]) -> None:
+        """Measure the installation."""
         session, cookie = _session()
         target = measures.Target(
             console=settings.CONSOLE_URL,
@@ -50,10 +66,8 @@ class Command(BaseCommand):
             key=_key(settings.DATA / "device.key"),
             cookie=cookie,
         )
-        if unknown := sorted(set(options["measures"]) - set(MEASURES)):
-            raise CommandError(f"There is no measure {unknown[0]}; there are {', '.join(MEASURES)}.")
         try:
-            for name in options["measures"] or MEASURES:
+            for name in wanted:
                 MEASURES[name](target, self.stdout.write)
         except HawkOpsError as error:
             raise CommandError(error.message) from error

@@ -80,6 +80,7 @@ def _keep(finding: Finding) -> None:
         return
     line = {
         "name": finding.name or finding.title,
+        **({"title": finding.title} if finding.name else {}),
         "value": finding.value,
         "unit": finding.unit,
         "backend": "",

@@ -18,7 +18,8 @@ from hawkops.history.models import HistoryEntry
 from rollout.domain.census import Census
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as selectors
-from rollout.services.flags import LITERT, kill
+from rollout.services.flags import LITERT
+from rollout.services.overrides import kill
 
 POLL_SECONDS = 1.0
 

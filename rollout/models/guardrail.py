@@ -1,0 +1,28 @@
+"""Guardrails as they stand on a phase; what each said when it changed is in the history."""
+
+from django.db import models
+
+from rollout.models.proposal import PhaseRun
+
+
+class GuardrailState(models.Model):
+    """The newest finding of one guardrail of a phase."""
+
+    run = models.ForeignKey(PhaseRun, on_delete=models.CASCADE, related_name="guardrails")
+    key = models.CharField(max_length=60)
+    verdict = models.CharField(max_length=20)
+    sentence = models.TextField()
+    # every band of ages and device class, as `guardrails.Line`
+    lines = models.JSONField(default=list)
+    # how many devices of the treatment there are, how many settle it, and how many come in an hour
+    progress = models.JSONField(null=True)
+    looked_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+    # when it rolled back, or (role watch) would have held
+    acted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "key"], name="rollout_guardrail_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.run}: {self.verdict}"

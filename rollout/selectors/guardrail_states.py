@@ -1,0 +1,44 @@
+"""Guardrails of a phase as the last look left them. Nothing is judged here."""
+
+from dataclasses import dataclass
+
+from hawkops.core.verdicts import Verdict
+from rollout.domain.guardrails import Guardrail, Role
+from rollout.domain.policy import Need
+from rollout.models import GuardrailState, PhaseRun
+from rollout.selectors import releases
+
+
+@dataclass(frozen=True)
+class Row:
+    """A guardrail with its newest finding, None before the first look."""
+
+    guardrail: Guardrail
+    state: GuardrailState | None
+
+
+def rows(run: PhaseRun) -> list[Row]:
+    """Return a phase's guardrails as the last look left them. One query."""
+    kept = {one.key: one for one in GuardrailState.objects.filter(run=run)}
+    return [Row(one, kept.get(one.key)) for one in releases.runbook(run.release).guardrails]
+
+
+def failing(run: PhaseRun, *roles: Role) -> list[Row]:
+    """Return those of some roles that fail now."""
+    return [
+        row
+        for row in rows(run)
+        if row.guardrail.role in roles and row.state is not None and row.state.verdict == Verdict.FAIL
+    ]
+
+
+def need(run: PhaseRun) -> Need | None:
+    """Return what guardrails add before a phase may end: none of them fails. None for a runbook without any."""
+    found = [row for row in rows(run) if row.guardrail.role is not Role.WATCH]
+    if not found:
+        return None
+    wrong = [row for row in found if row.state is not None and row.state.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    passing = sum(row.state is not None and row.state.verdict == Verdict.PASS for row in found)
+    said = "; ".join(f"{row.guardrail.title} {row.state.verdict}" for row in wrong if row.state is not None)
+    sentence = f"{said}." if wrong else "None fails."
+    return Need("guardrails", "Guardrails", not wrong, sentence, f"{passing} of {len(found)} pass")

@@ -1,0 +1,128 @@
+"""Guardrails of phases under way, looked at every minute: kept, written down when they change, and acted on."""
+
+import logging
+from dataclasses import asdict
+
+from hawkops.core import clock
+from hawkops.core.errors import HawkOpsError
+from hawkops.core.live import announce
+from hawkops.core.verdicts import Verdict
+from hawkops.history.actors import Actor
+from hawkops.history.services import Change, change
+from rollout.domain.guardrails import Guardrail, Role
+from rollout.models import GuardrailState, PhaseRun
+from rollout.selectors import flags, guardrails, phases
+from rollout.selectors.guardrails import Found
+from rollout.services.rollback import rollback
+
+log = logging.getLogger(__name__)
+
+
+def guardrails_due() -> int:
+    """Look at the guardrails of every phase under way, paused ones too; return how many phases were looked at."""
+    looked = 0
+    under_way = PhaseRun.objects.filter(state__in=phases.UNDER_WAY, release__running=True)
+    for run in list(under_way.select_related("release__runbook")):
+        try:
+            guardrails_look(run=run)
+            looked += 1
+        except HawkOpsError as error:  # other phases are looked at all the same, and this one again in a minute
+            log.error("guardrails.refused", extra={"phase": run.pk, "why": error.message})
+    return looked
+
+
+def guardrails_look(*, run: PhaseRun) -> list[Found]:
+    """Judge a phase's guardrails now, keep what they say, and act on those that fail.
+
+    What an override keeps from every device measures nothing: under one nothing is looked at.
+    """
+    phase = phases.phase_of(run.release, run.number)
+    if phase is None or not guardrails.served(run):
+        return []
+    flag = flags.flag(run.release.environment, phase.flag)
+    if flag is None or flag.override_variant:
+        return []
+    made = guardrails.look(run, now=clock.now())
+    if not made.guardrails:
+        return []
+    found = guardrails.findings(made)
+    failed = _kept(run, made.classes, found)
+    announce("guardrails", run.release.environment, release=run.release_id)
+    for one, cause in failed:
+        _act(run, one, cause)
+    return found
+
+
+def _kept(run: PhaseRun, classes: tuple[str, ...], found: list[Found]) -> list[tuple[Found, int]]:
+    """Keep what was found; return those that roll back and have not yet, each with the entry that says it fails."""
+    failed: list[Found] = []
+    at = clock.now()
+    with change(actor=_rule("look"), environment=run.release.environment, reason="Guardrails") as this:
+        locked = PhaseRun.objects.select_for_update(no_key=True).get(pk=run.pk)
+        if locked.classes is None:
+            locked.classes = list(classes)
+            locked.save(update_fields=["classes"])
+        states = {one.key: one for one in GuardrailState.objects.filter(run=locked)}
+        for one in found:
+            verdict, sentence = one.said
+            state = states.get(one.guardrail.key) or GuardrailState(
+                run=locked, key=one.guardrail.key, verdict="", changed_at=at
+            )
+            _noted(this, locked, state, one.guardrail, verdict, sentence)
+            state.verdict, state.sentence, state.looked_at = verdict.value, sentence, at
+            state.lines = [asdict(line) for line in one.lines]
+            state.progress = asdict(one.progress) if one.progress is not None else None
+            if verdict is Verdict.FAIL and state.acted_at is None:
+                if one.guardrail.role is Role.GUARDRAIL:
+                    failed.append(one)
+                elif one.guardrail.role is Role.WATCH:
+                    state.acted_at = at
+            state.save()
+    seqs = {entry.subject: entry.seq for entry in this.entries}
+    return [(one, seqs.get(_subject(run, one.guardrail), 0)) for one in failed]
+
+
+def _noted(this: Change, run: PhaseRun, state: GuardrailState, one: Guardrail, verdict: Verdict, sentence: str) -> None:
+    """Write down that a guardrail begins to fail, or that it has recovered; that it still waits for devices is no news."""
+    began, ended = verdict is Verdict.FAIL != state.verdict, state.verdict == Verdict.FAIL != verdict
+    if state.verdict != verdict.value:
+        state.changed_at = clock.now()
+    if began or ended:
+        this.record(
+            "guardrail.failed" if began else "guardrail.recovered",
+            subject=_subject(run, one),
+            before={"verdict": state.verdict} if state.verdict else None,
+            after={"verdict": verdict.value, "sentence": sentence, "role": one.role.value, "does": one.does},
+        )
+
+
+def _act(run: PhaseRun, one: Found, cause: int) -> None:
+    """Roll back, once for each phase: what people do after that is theirs to decide."""
+    rail = one.guardrail
+    _, sentence = one.said
+    environment = run.release.environment
+    with change(actor=_rule(rail.key), environment=environment, reason=sentence, cause=cause or None) as this:
+        state = GuardrailState.objects.select_for_update(no_key=True).get(run=run, key=rail.key)
+        if state.acted_at is not None:
+            return
+        state.acted_at = clock.now()
+        state.save(update_fields=["acted_at"])
+        rollback(
+            release=run.release,
+            level=rail.level,
+            actor=_rule(rail.key),
+            reason=f"Guardrail {rail.title}: {sentence}"[:300],
+        )
+        this.record(
+            "guardrail.rolled_back",
+            subject=_subject(run, rail),
+            after={"level": rail.level, "does": rail.does, "sentence": sentence},
+        )
+
+
+def _rule(name: str) -> Actor:
+    return Actor.rule(f"guardrail:{name}")
+
+
+def _subject(run: PhaseRun, one: Guardrail) -> str:
+    return f"guardrail:{run.release_id}:{run.number}:{one.key}"
