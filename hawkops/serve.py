@@ -8,8 +8,6 @@ from typing import Any
 
 import uvicorn
 
-from hawkops.http import WholeAnswers
-
 APPLICATIONS = {"console": "hawkops.asgi:application", "gateway": "hawkops.gateway:application"}
 
 
@@ -32,7 +30,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         loop="uvloop",
-        http=WholeAnswers,
+        http="httptools",
         lifespan="on",
         access_log=False,
         log_level="warning",

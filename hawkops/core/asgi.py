@@ -11,8 +11,6 @@ import orjson
 from hawkops.core.bounded import TooLarge
 
 Headers = list[tuple[bytes, bytes]]
-# The server's extension that takes a `Whole` at once and says whether it did.
-WHOLE = "hawkops.whole"
 JSON = (b"content-type", b"application/json")
 CORS: Headers = [
     (b"access-control-allow-origin", b"*"),
@@ -128,34 +126,6 @@ async def answer(send: Any, status: int, body: bytes, headers: Headers) -> None:
 async def answer_json(send: Any, status: int, value: Any, headers: Headers | None = None) -> None:
     """Send a value as JSON."""
     await answer(send, status, orjson.dumps(value), [JSON, *(headers or [])])
-
-
-class Whole:
-    """An answer that is sent again and again, written down once; not for what must end its connection."""
-
-    __slots__ = ("body", "headers", "status", "written")
-
-    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        self.status = status
-        self.headers = [*headers, (b"content-length", b"%d" % len(body))] if body else headers
-        self.body = body
-        lines = [b"%b: %b\r\n" % pair for pair in self.headers]
-        if any(line.count(b"\r") + line.count(b"\n") != 2 for line in lines):
-            raise ValueError("A header has more than one line.")
-        # all that follows the status line and the server's own headers
-        self.written = b"".join((*lines, b"\r\n", body))
-
-    async def send_by(self, send: Any) -> None:
-        """Send it in ASGI's two messages."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-def sent_whole(scope: dict[str, Any], send: Any, whole: Whole) -> bool:
-    """Send an answer at once where the server can (see `hawkops.http`); False when `send_by` must."""
-    extensions = scope.get("extensions")
-    directly = extensions.get(WHOLE) if extensions else None
-    return directly is not None and directly(send, whole)
 
 
 ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')

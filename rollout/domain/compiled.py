@@ -145,11 +145,14 @@ class Compiled:
 
     def evaluate(self, key: str, context: Context) -> Evaluation:
         """Evaluate one flag, as `evaluation.evaluate` does. Raises UnknownFlag and KeyMissing as that."""
-        at = self._at.get(key)
-        if at is None:
+        if key not in self._at:
             raise UnknownFlag(key)
-        said = context.attributes
-        place = self.settled(said).place(at, self._needed[at], context.targeting_key, said)
+        return self.chosen(key, self.settled(context.attributes), context)
+
+    def chosen(self, key: str, settled: Settled, context: Context) -> Evaluation:
+        """Evaluate one flag for a device that is settled already. Raises KeyMissing."""
+        at = self._at[key]
+        place = settled.place(at, self._needed[at], context.targeting_key, context.attributes)
         if place == NOT_ELIGIBLE:
             raise KeyMissing(key)
         return self.answers[at].all[place]

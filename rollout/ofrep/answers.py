@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from hawkops.core.asgi import CORS, JSON, Headers, Whole
+from hawkops.core.asgi import CORS, JSON, Headers
+from hawkops.core.whole import Whole
 from rollout.domain.compiled import SAFE, Compiled, Settled
 from rollout.domain.evaluation import Evaluation
 from rollout.domain.flags import ON, Snapshot

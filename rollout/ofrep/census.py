@@ -53,7 +53,7 @@ ON CONFLICT (environment, experiment, device_id) DO NOTHING
 """
 
 
-@dataclass
+@dataclass(slots=True)
 class _Device:
     device_class: str = ""
     simulated: bool = False

@@ -10,17 +10,16 @@ from hawkops.core.asgi import (
     JSON,
     PREFLIGHT,
     Headers,
-    Whole,
     answer,
     answer_json,
     header,
     headers_of,
     matches,
     read_body,
-    sent_whole,
 )
 from hawkops.core.bounded import Malformed, TooLarge, json_loads
 from hawkops.core.errors import HawkOpsError
+from hawkops.core.whole import Whole
 from rollout.domain.bucketing import PROBE_PREFIX, bucket
 from rollout.domain.evaluation import KeyMissing, UnknownFlag, safe
 from rollout.domain.targeting import TARGETING_KEY_CHARACTERS, Context
@@ -31,6 +30,7 @@ from rollout.ofrep.streams import Streams, change_event
 
 PREFIX = "/ofrep/v1/"
 BULK = "/ofrep/v1/evaluate/flags"
+SINGLE = f"{BULK}/"
 BODY_BYTES = 64 * 1024
 KEY = re.compile(r"[A-Za-z0-9._-]{1,80}")
 CONTROL = re.compile(r"[\x00-\x1f]")
@@ -45,25 +45,14 @@ class OfrepDoor:
         self._streams = streams
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer one flag or all; whatever is wrong gets the protocol's own answer."""
         path = scope["path"]
         if "//" in path:
             path = re.sub(r"/{2,}", "/", path)  # a base URL with a trailing slash doubles it
-        method = scope["method"]
-        if path == BULK and method == "POST":
-            await self._guarded(scope, receive, send)
-        elif method == "OPTIONS":
-            await answer(send, 204, b"", PREFLIGHT)
-        elif path == STREAM and method == "GET":
-            await self._stream(scope, receive, send)
-        elif path.startswith(BULK + "/") and method == "POST":
-            await self._guarded(scope, receive, send, key=path[len(BULK) + 1 :])
-        elif path in (BULK, STREAM) or path.startswith(BULK + "/"):
-            await _refuse(send, 405, "GENERAL", f"{method} is not understood here.")
-        else:
-            await _refuse(send, 404, "GENERAL", "There is nothing here; OFREP stands under /ofrep/v1/evaluate/flags.")
-
-    async def _guarded(self, scope: dict[str, Any], receive: Any, send: Any, *, key: str | None = None) -> None:
-        """Authenticate, read the body, answer one flag or all; whatever is wrong gets the protocol's own answer."""
+        if scope["method"] != "POST" or not (path == BULK or path.startswith(SINGLE)):
+            await self._beside(path, scope, receive, send)
+            return
+        key = None if path == BULK else path[len(SINGLE) :]
         named = {"key": key} if key else {}
         headers = headers_of(scope)
         info = self._store.key(_presented(headers))
@@ -92,10 +81,22 @@ class OfrepDoor:
             return
         if key is None:
             whole = self._bulk(headers, info, answers, context, scope.get("root_path", ""))
-            if not sent_whole(scope, send, whole):
+            if not whole.sent(send):
                 await whole.send_by(send)
         else:
             await self._single(send, info, answers, context, key)
+
+    async def _beside(self, path: str, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer what asks for no flag."""
+        method = scope["method"]
+        if method == "OPTIONS":
+            await answer(send, 204, b"", PREFLIGHT)
+        elif path == STREAM and method == "GET":
+            await self._stream(scope, receive, send)
+        elif path in (BULK, STREAM) or path.startswith(SINGLE):
+            await _refuse(send, 405, "GENERAL", f"{method} is not understood here.")
+        else:
+            await _refuse(send, 404, "GENERAL", "There is nothing here; OFREP stands under /ofrep/v1/evaluate/flags.")
 
     async def _single(self, send: Any, info: KeyInfo, answers: Answers, context: dict[str, Any], key: str) -> None:
         seen = _seen(context)
@@ -159,7 +160,8 @@ class OfrepDoor:
         same = asked is not None and matches(asked.decode("latin-1"), written.tag)
         if key and lease:
             revision = answers.snapshot.revision
-            obeyed = revision if same else min(_number(context.get("hawkops.revision")), revision)
+            said = context.get("hawkops.revision")
+            obeyed = revision if same else min(_number(said), revision) if said else 0
             self._note(info, key, profile, told=revision, obeyed=obeyed, served=bulk.served_on, arms=bulk.arms)
         return written.unchanged if same else written.whole
 

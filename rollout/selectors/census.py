@@ -71,6 +71,12 @@ def devices(environment: str, *, limit: int = 50) -> list[CensusDevice]:
     return list(active(environment).order_by("-last_seen_at")[:limit])
 
 
+def profiles(environment: str) -> list[tuple[dict[str, Any], int]]:
+    """Return what active devices say of themselves, and how many say just that: few rows, however many devices."""
+    rows = active(environment).values_list("attributes").annotate(devices=Count("pk")).order_by()
+    return list(rows)
+
+
 def attributes(environment: str, device_id: str) -> dict[str, Any]:
     """Return what a device said of itself, of the attributes that rules know; empty when nothing is known."""
     found = CensusDevice.objects.filter(environment=environment, device_id=device_id)

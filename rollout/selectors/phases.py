@@ -12,6 +12,7 @@ from monitoring.domain.criteria import Purpose
 from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.judging import judged
 from rollout.domain import phases as domain
+from rollout.domain.bucketing import BUCKETS
 from rollout.domain.flags import ON, Flag
 from rollout.domain.guardrails import Role
 from rollout.domain.phases import Audience, Judged, Progress
@@ -42,12 +43,7 @@ def following(release: Release) -> Phase | None:
 
 def audience(environment: str, phase: Phase) -> Audience:
     """Count the active devices, and those that a phase speaks of, each once."""
-    now = targeting.snapshot(environment)
-    flag = now.flags[phase.flag]
-    everybody = domain.rules(phase, 100_000)
-    plain = replace(flag, rules=everybody, pinned={}, thousandths=0, override=None, scoped=(), requires=())
-    found = targeting.reach(now, phase.flag, plain)
-    return Audience(found.active, found.on)
+    return Audience(*targeting.audience(targeting.snapshot(environment), domain.rules(phase, BUCKETS)))
 
 
 def plan_rules(release: Release, phase: Phase, percent: float) -> tuple[Rule, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from hawkops.core.asgi import Whole, read_body, sent_whole
-from hawkops.http import WholeAnswers
+from hawkops.core.asgi import read_body
+from hawkops.core.whole import Whole
 from tests import apart
 
 SAME = [(b"content-type", b"application/json"), (b"etag", b'"x"')]
@@ -17,22 +17,30 @@ ANSWERS = {"/whole": Whole(200, SAME, b'{"a": 1}'), "/none": Whole(304, SAME)}
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer directly under a path, and by ASGI's messages under `/plain` and the same path."""
+    """Answer directly under a path, and in ASGI's messages under `/plain` and the same path."""
     await read_body(scope, receive, limit_bytes=100)
     path = scope["path"]
-    if path.startswith("/plain"):
-        scope, path = {**scope, "extensions": {}}, path[6:]
-    if not sent_whole(scope, send, ANSWERS[path]):
-        await ANSWERS[path].send_by(send)
+    whole = ANSWERS[path.removeprefix("/plain")]
+    if path.startswith("/plain") or not whole.sent(send):
+        await whole.send_by(send)
 
 
-async def served(talk: Any) -> Any:
+async def wrapped(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The same behind a middleware."""
+
+    async def through(message: Any) -> None:
+        await send(message)
+
+    await app(scope, receive, through)
+
+
+async def served(talk: Any, application: Any) -> Any:
     """Serve for as long as `talk(reader, writer)` takes."""
     config = uvicorn.Config(
-        app,
+        application,
         port=0,
         loop="uvloop",
-        http=WholeAnswers,
+        http="httptools",
         lifespan="off",
         access_log=False,
         log_level="error",
@@ -56,9 +64,9 @@ async def served(talk: Any) -> Any:
         await task
 
 
-def said(talk: Any) -> Any:
+def said(talk: Any, application: Any = app) -> Any:
     """Run a talk in a loop of its own."""
-    return apart.run(served(talk))
+    return apart.run(served(talk, application))
 
 
 def request(path: str, *lines: str, version: str = "1.1") -> bytes:
@@ -96,6 +104,15 @@ def test_whole__any_connection__is_what_two_messages_say(path: str, lines: tuple
         return found
 
     assert both("") == both("/plain")
+
+
+def test_whole__behind_a_middleware__is_sent_through_it() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[bytes]:
+        writer.write(request("/whole") + request("/plain/whole"))
+        return [await one(reader) for _ in range(2)]
+
+    first, second = said(talk, wrapped)
+    assert first == second
 
 
 def test_whole__pipelined__answers_in_order() -> None:
