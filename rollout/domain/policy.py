@@ -93,6 +93,8 @@ class Raise:
     makers: frozenset[str]
     approvers: tuple[Approver, ...] = ()
     each_team: bool = False
+    # other people look here as they do in production
+    rehearsed: bool = False
     one_person: bool = False
     freeze: Freeze | None = None
     plan: str = ""
@@ -116,7 +118,7 @@ def decide(change: Raise) -> Decision:
         )
     if change.gates is not None:
         needs.append(gates_need(change.gates, released=change.released))
-    if (change.environment == PRODUCTION or change.each_team) and not change.planned:
+    if (change.environment == PRODUCTION or change.rehearsed or change.each_team) and not change.planned:
         needs.append(approval_need(change))
     return Decision(tuple(needs))
 

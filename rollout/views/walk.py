@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
-from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
@@ -85,7 +84,7 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "may_walk": can(request.user, environment, *MAY_WALK),
         "may_stop": can(request.user, environment, *MAY_STOP),
         "one_person": settings.ONE_PERSON_INSTALLATION,
-        "in_production": environment == Environment.PRODUCTION,
+        "others_asked": policy.others_asked(environment),
         "later": [
             phase for phase in release_selectors.runbook(found).phases if following and phase.number > following.number
         ],
@@ -174,7 +173,7 @@ def phase_start(request: HttpRequest, environment: str, pk: int) -> HttpResponse
             "reason": request.POST.get("reason", ""),
             "request_id": request_id(request),
         }
-        proposes = jump or (environment == Environment.PRODUCTION and not settings.ONE_PERSON_INSTALLATION)
+        proposes = jump or (policy.others_asked(environment) and not settings.ONE_PERSON_INSTALLATION)
         made = proposal_services.proposal_make(**given) if proposes else proposal_services.change_or_propose(**given)
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
