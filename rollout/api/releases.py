@@ -37,6 +37,14 @@ class ReleaseBody(Body):
     reason: str = ""
 
 
+class ModelBody(Body):
+    """Another model for a release under way, and why."""
+
+    model_name: str
+    model_digest: str
+    reason: str
+
+
 class TickBody(Body):
     """A word on a box that does not tick itself: what was seen, or a link to it."""
 
@@ -147,6 +155,20 @@ def release_create(request: HttpRequest, response: HttpResponse, environment: st
 def release(request: HttpRequest, environment: str, pk: int) -> ReleaseOut:
     """One release."""
     return release_out(release_found(environment, pk))
+
+
+@router.put("/{environment}/releases/{int:pk}/model", response=ReleaseOut, **asks(Scope.RELEASES_WRITE, Role.RELEASER))
+def release_model(request: HttpRequest, environment: str, pk: int, body: ModelBody) -> ReleaseOut:
+    """Give the release another model: evidence of the one before is stale, and every yes so far falls."""
+    found = release_found(environment, pk)
+    services.release_model_set(
+        release=found,
+        model_name=body.model_name,
+        model_digest=body.model_digest,
+        reason=body.reason,
+        **who(request),
+    )
+    return release_out(found)
 
 
 @router.get("/{environment}/releases/{int:pk}/checklist", response=ChecklistOut, **asks(Scope.READ))

@@ -24,7 +24,7 @@ from rollout.selectors import phases as selectors
 from rollout.selectors import releases as release_selectors
 from rollout.services import phases as services
 from rollout.services import proposals as proposal_services
-from rollout.services.releases import comment_add
+from rollout.services.releases import comment_add, release_model_set
 
 MAY_WALK = (Role.RELEASER,)
 MAY_STOP = (Role.RELEASER, Role.OPERATOR)
@@ -224,6 +224,26 @@ def phase_abort(request: HttpRequest, environment: str, pk: int) -> HttpResponse
         messages.error(request, refusal.message)
     else:
         messages.success(request, f"Phase {run.number} is aborted; the flag serves nobody.")
+    return _back(environment, pk)
+
+
+@require_POST
+@requires(*MAY_WALK)
+def model(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Give the release another model."""
+    found = _release(environment, pk)
+    try:
+        moved = release_model_set(
+            release=found,
+            model_name=request.POST.get("model_name", ""),
+            model_digest=request.POST.get("model_digest", ""),
+            **_common(request),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+    else:
+        said = "Changed. Evidence of the model before is stale." if moved else "It has that model already."
+        messages.success(request, said)
     return _back(environment, pk)
 
 

@@ -113,6 +113,16 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 27)
 
 
+def test_release__another_model__is_kept_and_another_environments_release_is_none(api: Pipeline) -> None:
+    made = api("POST", "demo/releases", RELEASE, status=201)
+    where = f"demo/releases/{made['release']}/model"
+    body = {"model_name": "gemma3-1b", "model_digest": "cd" * 32, "reason": "Trained anew"}
+    assert api("PUT", where, body)["model_digest"] == "sha256:" + "cd" * 32
+    assert (api.last.verb, api.last.reason) == ("release.model_changed", "Trained anew")
+    assert "64 hexadecimal digits" in api("PUT", where, {**body, "model_digest": "x"}, status=400)["error"]
+    assert "release" in api("PUT", "demo/releases/0/model", body, status=404)["error"]
+
+
 def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
     device("dev-1", attributes={"device.gpu.driver": "500"}, served_on=["litert_enabled"])
     flag = api("GET", "demo/flags/litert_gpu_backend")
