@@ -1,12 +1,13 @@
 """The rollout's part of the REST API: one router a noun. What stands in `ROUTERS` is mounted and tested by that."""
 
-from rollout.api import advance, census, flags, groups, phases, proposals, releases, scans
+from rollout.api import advance, census, flags, groups, phases, procedure, proposals, releases, scans
 
 ROUTERS = (
     flags.router,
     groups.router,
     releases.router,
     scans.router,
+    procedure.router,
     advance.router,
     census.router,
     phases.router,

@@ -14,7 +14,7 @@ from hawkops.core.errors import NotAllowed, NotFound
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.scripts.exports import run_document
 from rollout.domain import gates
-from rollout.models import Release
+from rollout.models import Release, Waiver
 from rollout.selectors import releases as selectors
 from rollout.services import releases as services
 
@@ -76,8 +76,17 @@ class ReleasesOut(Schema):
     releases: list[ReleaseOut]
 
 
+class WaiverOut(Schema):
+    """Why a box may stay open, who answers for it, and who said so; it ends by itself."""
+
+    reason: str
+    owner: str
+    by: str
+    expires_at: datetime
+
+
 class BoxOut(Schema):
-    """A box of the checklist: its verdict with its sentence, and what that stands on."""
+    """A box of the checklist: its verdict with its sentence, what that stands on, and its waiver if it has one."""
 
     check: str
     title: str
@@ -89,6 +98,7 @@ class BoxOut(Schema):
     synthetic: bool
     at: datetime | None
     expires_at: datetime | None
+    waiver: WaiverOut | None
 
 
 class ChecklistGroupOut(Schema):
@@ -101,13 +111,14 @@ class ChecklistGroupOut(Schema):
 
 
 class ChecklistOut(Schema):
-    """The checklist as it stands; the release may go on only when `verdict` is PASS."""
+    """The checklist as it stands; the release may go on only when every box passes (`verdict`) or is waived."""
 
     release: int
     verdict: Verdict
     headline: str
     boxes_total: int
     boxes_passed: int
+    boxes_waived: int
     checked_at: datetime | None
     groups: list[ChecklistGroupOut]
 
@@ -182,7 +193,8 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> ChecklistOut:
         verdict=worst([row.standing.verdict for group in groups for row in group.rows]),
         headline=gates.headline(summary.counts),
         boxes_total=summary.gates_total,
-        boxes_passed=summary.gates_total - summary.gates_open,
+        boxes_passed=summary.gates_passed,
+        boxes_waived=summary.waived,
         checked_at=selectors.evidence_checked_at(found),
         groups=[
             ChecklistGroupOut(
@@ -273,4 +285,9 @@ def _box(row: selectors.Row) -> BoxOut:
         synthetic=row.standing.synthetic,
         at=row.standing.at,
         expires_at=row.standing.expires_at,
+        waiver=_waiver(row.waiver) if row.waiver else None,
     )
+
+
+def _waiver(one: Waiver) -> WaiverOut:
+    return WaiverOut(reason=one.reason, owner=one.owner, by=one.by, expires_at=one.expires_at)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -352,7 +353,7 @@ def test_production__phase_1__starts_after_each_teams_yes_and_model_change_makes
     )
     one, two, three = signers()
     assert approve(made, one, two).state == "open"
-    model = {"release": found, "model_name": "gemma3-1b", "actor": SYSTEM}
+    model: dict[str, Any] = {"release": found, "model_name": "gemma3-1b", "actor": SYSTEM}
     assert release_model_set(**model, model_digest="CD" * 32, reason="Trained anew")
     assert HistoryEntry.objects.get(verb="proposal.approvals_fell").after == {"fell": 2}
     assert approve(Proposal.objects.get(), one, two, three).state == "open"
