@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from rollout.domain.evaluation import evaluate, in_audience
+from rollout.domain.compiled import Compiled
+from rollout.domain.evaluation import in_audience
 from rollout.domain.flags import ON, Flag, Snapshot
 from rollout.domain.targeting import Context
 from rollout.models import Flag as StoredFlag
@@ -77,10 +78,11 @@ def reach(now: Snapshot, key: str, after: Flag) -> Reach:
     found = Reach(census.active_count(now.environment), rules=[RuleReach() for _ in after.rules])
     then = replace(now, flags={**now.flags, key: after})
     unchanged = now.flags[key] == after
+    stands, becomes = Compiled(now), Compiled(then)
     for device in _devices(now.environment):
         found.looked_at += 1
         found.unsaid += not device.attributes
-        answer = evaluate(then, key, device)
+        answer = becomes.evaluate(key, device)
         on = answer.variant == ON
         found.on += on
         if answer.rule:
@@ -88,7 +90,7 @@ def reach(now: Snapshot, key: str, after: Flag) -> Reach:
         for place, rule in enumerate(after.rules):
             found.rules[place].audience += in_audience(then, rule, device)
         if not unchanged:
-            was_on = evaluate(now, key, device).variant == ON
+            was_on = stands.evaluate(key, device).variant == ON
             found.joined += on and not was_on
             found.left += was_on and not on
     return _scaled(found)
