@@ -15,6 +15,7 @@ from ninja import NinjaAPI, Schema
 from ninja.operation import Operation
 
 from hawkops.accounts.api import asks, caller
+from hawkops.accounts.repeats import answered, once
 from hawkops.core.access import Scope, requires
 from hawkops.core.api import StrictParser, refusal, refuse_in_sentences
 from hawkops.core.environments import Environment
@@ -30,6 +31,8 @@ from rollout.selectors import releases as release_selectors
 DESCRIPTION = (
     "For pipelines and tools: send `Authorization: Bearer hkt_…`. Each operation names the scope that a token needs and"
     ' the roles of which a signed-in person needs one. A refusal is `{"error": sentence}` and has changed nothing.'
+    " A POST may carry `Idempotency-Key`: sent again with the same body it is answered as before and not done twice, for 24"
+    " hours."
 )
 
 
@@ -39,6 +42,12 @@ class Api(NinjaAPI):
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """Return the name that generated clients call."""
         return str(operation.view_func.__name__)
+
+    def create_response(self, request: HttpRequest, data: Any, **given: Any) -> HttpResponse:
+        """Return an operation's answer, and keep it when it may be asked for again."""
+        response = super().create_response(request, data, **given)
+        answered(request, response)
+        return response
 
 
 api = Api(
@@ -51,6 +60,7 @@ api = Api(
     parser=StrictParser(),
 )
 refuse_in_sentences(api)
+api.add_decorator(once)
 
 
 class EnvironmentOut(Schema):

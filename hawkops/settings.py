@@ -5,6 +5,7 @@ from pathlib import Path
 from csp.constants import NONE, SELF
 
 from hawkops.core import env
+from hawkops.core.environments import Environment
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = env.data_dir()
@@ -26,6 +27,8 @@ TELEMETRY_FREE_DISK_PERCENT = env.number("TELEMETRY_FREE_DISK_PERCENT", 10)
 TELEMETRY_DATABASE_GB = env.number("TELEMETRY_DATABASE_GB", 0)
 # nobody else looks before exposure rises in production: said on every page that asks for approval
 ONE_PERSON_INSTALLATION = env.flag("ONE_PERSON_INSTALLATION")
+# beside production: an environment in which the approvals are rehearsed
+APPROVALS_IN = env.words("APPROVALS_IN", allowed=tuple(Environment))
 SECURITY_WEBHOOK = env.text("SECURITY_WEBHOOK", "")
 SECURITY_EMAIL = env.text("SECURITY_EMAIL", "")
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_USE_SSL = env.smtp("SMTP_URL")

@@ -53,6 +53,7 @@ urlpatterns = [
     path("releases/<int:pk>/phases/resume", walk.phase_resume, name="phase_resume"),
     path("releases/<int:pk>/phases/abort", walk.phase_abort, name="phase_abort"),
     path("releases/<int:pk>/complete", walk.complete, name="release_complete"),
+    path("releases/<int:pk>/model", walk.model, name="release_model"),
     path("releases/<int:pk>/comments", walk.comment, name="release_comment"),
     path("releases/<int:pk>/scans", scans.upload, name="scan_upload"),
     path("proposals", proposals.proposals, name="proposals"),

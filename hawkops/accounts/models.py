@@ -118,3 +118,22 @@ class ApiToken(models.Model):
     def may(self, environment: str, scope: Scope) -> bool:
         """Say whether it has a scope in an environment; the empty string asks for any environment."""
         return scope.value in self.scopes and (not environment or self.environment in ("", environment))
+
+
+class KeyedAnswer(models.Model):
+    """What a caller was answered to a request with an `Idempotency-Key`; `status` is None while it is under way."""
+
+    caller = models.CharField(max_length=60)
+    key = models.CharField(max_length=200)
+    # of method, address and body
+    request_digest = models.CharField(max_length=64)
+    status = models.SmallIntegerField(null=True)
+    content = models.BinaryField(default=bytes)
+    location = models.CharField(max_length=200, blank=True)
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["caller", "key"], name="accounts_keyed_answer_once")]
+
+    def __str__(self) -> str:
+        return f"{self.caller} {self.key}"

@@ -4,6 +4,7 @@ What the environment does not say is read from `<HAWKOPS_DATA>/env`, which `mana
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -70,9 +71,13 @@ def number(name: str, default: float) -> float:
     return found
 
 
-def words(name: str, default: str = "") -> list[str]:
-    """Read a comma-separated list."""
-    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+def words(name: str, default: str = "", *, allowed: Iterable[str] = ()) -> list[str]:
+    """Read a comma-separated list; of `allowed` words only, where some are said."""
+    found = [word.strip() for word in text(name, default).split(",") if word.strip()]
+    known = list(allowed)
+    if known and (strange := [word for word in found if word not in known]):
+        raise BadSetting(f"{name} holds {strange[0]!r}; use {', '.join(known)}.")
+    return found
 
 
 def database(url: str, *, session_timeout_ms: int | None) -> dict[str, object]:

@@ -1,6 +1,18 @@
 """The rollout's part of the REST API: one router a noun. What stands in `ROUTERS` is mounted and tested by that."""
 
-from rollout.api import advance, census, experiments, flags, groups, own_flags, phases, proposals, releases, scans
+from rollout.api import (
+    advance,
+    census,
+    experiments,
+    flags,
+    groups,
+    own_flags,
+    phases,
+    procedure,
+    proposals,
+    releases,
+    scans,
+)
 
 ROUTERS = (
     flags.router,
@@ -9,6 +21,7 @@ ROUTERS = (
     groups.router,
     releases.router,
     scans.router,
+    procedure.router,
     advance.router,
     census.router,
     phases.router,

@@ -14,7 +14,7 @@ from hawkops.core.errors import NotAllowed, NotFound
 from hawkops.core.verdicts import Verdict, worst
 from hawkops.scripts.exports import run_document
 from rollout.domain import gates
-from rollout.models import Release
+from rollout.models import Release, Waiver
 from rollout.selectors import releases as selectors
 from rollout.services import releases as services
 
@@ -35,6 +35,14 @@ class ReleaseBody(Body):
     backends: list[Literal["cpu", "gpu", "npu"]]
     supersede: bool = False
     reason: str = ""
+
+
+class ModelBody(Body):
+    """Another model for a release under way, and why."""
+
+    model_name: str
+    model_digest: str
+    reason: str
 
 
 class TickBody(Body):
@@ -68,8 +76,17 @@ class ReleasesOut(Schema):
     releases: list[ReleaseOut]
 
 
+class WaiverOut(Schema):
+    """Why a box may stay open, who answers for it, and who said so; it ends by itself."""
+
+    reason: str
+    owner: str
+    by: str
+    expires_at: datetime
+
+
 class BoxOut(Schema):
-    """A box of the checklist: its verdict with its sentence, and what that stands on."""
+    """A box of the checklist: its verdict with its sentence, what that stands on, and its waiver if it has one."""
 
     check: str
     title: str
@@ -82,6 +99,7 @@ class BoxOut(Schema):
     in_scope: bool
     at: datetime | None
     expires_at: datetime | None
+    waiver: WaiverOut | None
 
 
 class ChecklistGroupOut(Schema):
@@ -94,7 +112,7 @@ class ChecklistGroupOut(Schema):
 
 
 class ChecklistOut(Schema):
-    """The checklist as it stands; the release may go on only when `verdict` is PASS.
+    """The checklist as it stands; the release may go on only when every box passes (`verdict`) or is waived.
 
     `after_phases` are the groups that must hold after each phase, which count for the next one and for the end.
     """
@@ -104,6 +122,7 @@ class ChecklistOut(Schema):
     headline: str
     boxes_total: int
     boxes_passed: int
+    boxes_waived: int
     checked_at: datetime | None
     groups: list[ChecklistGroupOut]
     after_phases: list[ChecklistGroupOut]
@@ -154,6 +173,20 @@ def release(request: HttpRequest, environment: str, pk: int) -> ReleaseOut:
     return release_out(release_found(environment, pk))
 
 
+@router.put("/{environment}/releases/{int:pk}/model", response=ReleaseOut, **asks(Scope.RELEASES_WRITE, Role.RELEASER))
+def release_model(request: HttpRequest, environment: str, pk: int, body: ModelBody) -> ReleaseOut:
+    """Give the release another model: evidence of the one before is stale, and every yes so far falls."""
+    found = release_found(environment, pk)
+    services.release_model_set(
+        release=found,
+        model_name=body.model_name,
+        model_digest=body.model_digest,
+        reason=body.reason,
+        **who(request),
+    )
+    return release_out(found)
+
+
 @router.get("/{environment}/releases/{int:pk}/checklist", response=ChecklistOut, **asks(Scope.READ))
 def checklist(request: HttpRequest, environment: str, pk: int) -> ChecklistOut:
     """The runbook's boxes as stored evidence and people's words leave them; nothing is probed."""
@@ -165,7 +198,8 @@ def checklist(request: HttpRequest, environment: str, pk: int) -> ChecklistOut:
         verdict=worst([row.standing.verdict for group in groups for row in group.rows]),
         headline=gates.headline(summary.counts),
         boxes_total=summary.gates_total,
-        boxes_passed=summary.gates_total - summary.gates_open,
+        boxes_passed=summary.gates_passed,
+        boxes_waived=summary.waived,
         checked_at=selectors.evidence_checked_at(found),
         groups=[_group(group) for group in groups],
         after_phases=[_group(group) for group in selectors.after_phases(found)],
@@ -257,4 +291,9 @@ def _box(row: selectors.Row) -> BoxOut:
         in_scope=row.standing.in_scope,
         at=row.standing.at,
         expires_at=row.standing.expires_at,
+        waiver=_waiver(row.waiver) if row.waiver else None,
     )
+
+
+def _waiver(one: Waiver) -> WaiverOut:
+    return WaiverOut(reason=one.reason, owner=one.owner, by=one.by, expires_at=one.expires_at)

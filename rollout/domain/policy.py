@@ -96,6 +96,8 @@ class Raise:
     makers: frozenset[str]
     approvers: tuple[Approver, ...] = ()
     each_team: bool = False
+    # other people look here as they do in production
+    rehearsed: bool = False
     one_person: bool = False
     freeze: Freeze | None = None
     plan: str = ""
@@ -119,7 +121,7 @@ def decide(change: Raise) -> Decision:
         )
     if change.gates is not None:
         needs.append(gates_need(change.gates, released=change.released))
-    if (change.environment == PRODUCTION or change.each_team) and not change.planned:
+    if (change.environment == PRODUCTION or change.rehearsed or change.each_team) and not change.planned:
         needs.append(approval_need(change))
     return Decision(tuple(needs))
 

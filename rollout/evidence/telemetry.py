@@ -1,5 +1,6 @@
 """Telemetry: every metric that applies has young data, outside `demo` from real devices with real models."""
 
+from collections.abc import Set
 from datetime import datetime, timedelta
 
 from hawkops.core.verdicts import Verdict
@@ -9,7 +10,7 @@ from monitoring.selectors import telemetry as monitoring
 from monitoring.selectors.profiles import profiles
 from rollout.domain.gates import Finding, Line
 from rollout.evidence.shape import Question
-from rollout.selectors import flags
+from rollout.selectors import census, flags
 from rollout.services.flags import LITERT
 
 # Reported with every inference on a device, so they apply whenever LiteRT is served to anybody.
@@ -36,6 +37,7 @@ def metrics_collection(asked: Question) -> Finding:
         ),
     )
     newest = {key: line.last_at for key, line in found.items() if line.last_at is not None}
+    newest |= _confirmed(environment, synthetic, since=window.since)
     real = [name for name in wanted if (name, False) in newest]
     any_kind = [name for name in wanted if (name, False) in newest or (name, True) in newest]
     minutes = f"{youngest.total_seconds() / 60:.0f} min"
@@ -54,6 +56,16 @@ def metrics_collection(asked: Question) -> Finding:
         return Finding(Verdict.FAIL, sentence + scope, subject, lines)
     sentence = f"All {len(wanted)} metrics that apply have data younger than {minutes}."
     return Finding(Verdict.PASS, sentence + scope, subject, lines)
+
+
+def _confirmed(environment: str, synthetic: Set[str], *, since: datetime) -> dict[tuple[str, bool], datetime]:
+    """Return when devices, real and unreal ones, last confirmed a revision: the door hands that to the census alone."""
+    newest: dict[tuple[str, bool], datetime] = {}
+    for device_class, simulated, at in census.confirmed_last(environment):
+        key = (metrics.REVISION, simulated or device_class in synthetic)
+        if at >= since:
+            newest[key] = max(at, newest.get(key, at))
+    return newest
 
 
 def _silent(last: datetime | None) -> str:

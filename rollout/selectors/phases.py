@@ -16,7 +16,7 @@ from rollout.domain.bucketing import BUCKETS
 from rollout.domain.flags import ON, Flag
 from rollout.domain.guardrails import Role
 from rollout.domain.phases import Audience, Judged, Progress
-from rollout.domain.policy import PRODUCTION, Decision, Need, Raise, approval_need, decide, gates_need
+from rollout.domain.policy import Decision, Need, Raise, approval_need, decide, gates_need
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
 from rollout.models import PhaseRun, Proposal, Release, Validation
@@ -116,7 +116,7 @@ def start_decision(release: Release, number: int, change: Raise, *, jump: bool =
         needs.append(_procedure(release))
     needs += _audience(release, phase)
     needs += _clear(release, phase)
-    asked = replace(change, each_team=jump or release.environment == PRODUCTION, gates=None, plan="")
+    asked = replace(change, each_team=jump or policy.others_asked(release.environment), gates=None, plan="")
     needs += [need for need in decide(asked).needs if need.key != "approval"]
     if asked.each_team:
         needs.append(approval_need(asked))
@@ -144,6 +144,7 @@ def next_of(release: Release) -> Next | None:
         release.environment,
         frozenset(waiting.makers if waiting else ()),
         policy.approvers(waiting) if waiting else (),
+        rehearsed=policy.rehearsed(release.environment),
         one_person=settings.ONE_PERSON_INSTALLATION,
         freeze=policy.freeze(release.environment),
     )

@@ -1,14 +1,26 @@
 """What the policy needs to know: freeze windows, plans that hold flags, and the gates that are open."""
 
+from django.conf import settings
+
 from hawkops.core import clock
 from hawkops.core.teams import Team
 from rollout.domain import gates
-from rollout.domain.policy import Approver, Freeze, Gate
+from rollout.domain.policy import PRODUCTION, Approver, Freeze, Gate
 from rollout.models import FreezeWindow, PhaseRun, Proposal, Release
 from rollout.selectors import releases
 
 # It speaks before the first phase only: a plan under way has raised a flag.
 BEFORE_START = "flags_at_zero"
+
+
+def others_asked(environment: str) -> bool:
+    """Say whether raising here takes other people's yes: in production, and where that is rehearsed."""
+    return environment == PRODUCTION or rehearsed(environment)
+
+
+def rehearsed(environment: str) -> bool:
+    """Say whether the settings want other people's yes beside production."""
+    return environment in settings.APPROVALS_IN
 
 
 def freeze(environment: str) -> Freeze | None:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from django.urls import reverse
 
 from hawkops.core import clock
-from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
 from hawkops.scripts import own
 from hawkops.scripts import selectors as scripts
@@ -15,7 +14,7 @@ from hawkops.scripts.models import Run
 from hawkops.scripts.services import DRY_RUN_COUNTS_FOR
 from rollout.domain.procedure import Mark, ProcedurePhase, Step, StepKind, StepState, state
 from rollout.models import Release, ReleaseStep
-from rollout.selectors import census
+from rollout.selectors import census, policy
 from rollout.selectors.configuration import configuration
 from rollout.selectors.releases import runbook
 
@@ -195,4 +194,4 @@ def _run_sentence(run: Run) -> str:
 
 def second_person_needed(release: Release) -> bool:
     """Say whether skipping a step takes an approver beside the one who asks."""
-    return release.environment == Environment.PRODUCTION
+    return policy.others_asked(release.environment)

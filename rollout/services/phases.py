@@ -211,6 +211,7 @@ def raise_of(release: Release, authority: Authority) -> Raise:
         environment=release.environment,
         makers=authority.makers,
         approvers=authority.approvers,
+        rehearsed=policy.rehearsed(release.environment),
         one_person=settings.ONE_PERSON_INSTALLATION,
         freeze=policy.freeze(release.environment),
     )

@@ -96,6 +96,7 @@ def question(environment: str, raised: Mapping[str, bool], authority: Authority)
         environment=environment,
         makers=authority.makers,
         approvers=authority.approvers,
+        rehearsed=policy.rehearsed(environment),
         one_person=settings.ONE_PERSON_INSTALLATION,
         freeze=policy.freeze(environment),
         plan=_holder(environment, [key for key, restored in raised.items() if not restored], authority),

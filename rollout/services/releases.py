@@ -18,9 +18,10 @@ from hawkops.scripts.services import run_request
 from rollout.domain import gates
 from rollout.domain.adoption import State
 from rollout.domain.runbook import Box
-from rollout.models import Attestation, Evidence, PhaseRun, Release, ReleaseComment, RunbookVersion
+from rollout.models import Attestation, Evidence, PhaseRun, Proposal, Release, ReleaseComment, RunbookVersion
 from rollout.runbook.loading import load
 from rollout.selectors.releases import measured_in, runbook, runbook_latest
+from rollout.services.locking import reason_given
 
 EVIDENCE_REFRESH = Job("rollout.evidence_refresh", "critical")
 CHECKER = Actor.rule("evidence")
@@ -104,9 +105,7 @@ def release_create(
     code = version_code.strip()
     if not code.isdecimal() or not 0 < int(code) <= VERSION_CODE_MOST:
         raise InvalidInput("The version code is a whole number above 0, as in the app's manifest.")
-    digest = DIGEST.fullmatch(model_digest.strip().lower())
-    if digest is None:
-        raise InvalidInput("The model digest is its SHA-256: 64 hexadecimal digits. `sha256sum` prints it.")
+    digest = _digest_checked(model_digest)
     declared = [backend for backend in BACKENDS if backend in backends]
     if not declared or len(declared) != len(set(backends)):
         raise InvalidInput("Declare the backends the release uses: cpu, gpu, npu.")
@@ -136,7 +135,7 @@ def release_create(
             app_version=app_version.strip()[:40],
             version_code=int(code),
             model_name=model_name.strip()[:80],
-            model_digest=f"sha256:{digest[1]}",
+            model_digest=digest,
             backends=declared,
             runbook=pinned,
             created_by=actor.label,
@@ -149,6 +148,54 @@ def release_create(
         )
         EVIDENCE_REFRESH.enqueue(release_id=release.pk, at_once=True)
     return release
+
+
+def release_model_set(
+    *, release: Release, model_name: str, model_digest: str, actor: Actor, reason: str, request_id: str = ""
+) -> bool:
+    """Give a release under way another model; False when it has that one.
+
+    Evidence of the model before is stale with that, so nothing rises until it is renewed, and whoever said yes to
+    something of this release must look again. Devices keep what they are served.
+    """
+    name, digest = model_name.strip()[:80], _digest_checked(model_digest)
+    if not name:
+        raise InvalidInput("Say which model it is.")
+    with change(
+        actor=actor, environment=release.environment, reason=reason_given(reason), request_id=request_id
+    ) as this:
+        # an approved proposal locks itself first, then the release
+        waiting = list(
+            Proposal.objects.select_for_update(no_key=True).filter(
+                environment=release.environment, state="open", payload__release=release.pk
+            )
+        )
+        found = Release.objects.select_for_update(no_key=True, of=("self",)).get(pk=release.pk)
+        if not found.running:
+            raise Conflict(f"{found.name} {found.app_version} is superseded; its walk is over.")
+        before = {"model_name": found.model_name, "model_digest": found.model_digest}
+        after = {"model_name": name, "model_digest": digest}
+        if before == after:
+            return False
+        found.model_name, found.model_digest = name, digest
+        found.save(update_fields=["model_name", "model_digest"])
+        this.record("release.model_changed", subject=f"release:{found.pk}", before=before, after=after)
+        for proposal in waiting:
+            fell = proposal.approvals.filter(fell_at=None).update(fell_at=clock.now())
+            if fell:
+                proposal.edition += 1
+                proposal.save(update_fields=["edition"])
+                this.record("proposal.approvals_fell", subject=f"proposal:{proposal.pk}", after={"fell": fell})
+        EVIDENCE_REFRESH.enqueue(release_id=found.pk, at_once=True)
+    release.model_name, release.model_digest = name, digest
+    return True
+
+
+def _digest_checked(text: str) -> str:
+    digest = DIGEST.fullmatch(text.strip().lower())
+    if digest is None:
+        raise InvalidInput("The model digest is its SHA-256: 64 hexadecimal digits. `sha256sum` prints it.")
+    return f"sha256:{digest[1]}"
 
 
 def _walk_ended(release: Release, this: Change) -> None:

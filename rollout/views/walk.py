@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
-from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
@@ -25,7 +24,7 @@ from rollout.selectors import phases as selectors
 from rollout.selectors import releases as release_selectors
 from rollout.services import phases as services
 from rollout.services import proposals as proposal_services
-from rollout.services.releases import comment_add
+from rollout.services.releases import comment_add, release_model_set
 from rollout.views import guardrails
 
 MAY_WALK = (Role.RELEASER,)
@@ -86,7 +85,7 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "may_walk": can(request.user, environment, *MAY_WALK),
         "may_stop": can(request.user, environment, *MAY_STOP),
         "one_person": settings.ONE_PERSON_INSTALLATION,
-        "in_production": environment == Environment.PRODUCTION,
+        "others_asked": policy.others_asked(environment),
         "later": [
             phase for phase in release_selectors.runbook(found).phases if following and phase.number > following.number
         ],
@@ -178,7 +177,7 @@ def phase_start(request: HttpRequest, environment: str, pk: int) -> HttpResponse
             "reason": request.POST.get("reason", ""),
             "request_id": request_id(request),
         }
-        proposes = jump or (environment == Environment.PRODUCTION and not settings.ONE_PERSON_INSTALLATION)
+        proposes = jump or (policy.others_asked(environment) and not settings.ONE_PERSON_INSTALLATION)
         made = proposal_services.proposal_make(**given) if proposes else proposal_services.change_or_propose(**given)
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
@@ -229,6 +228,26 @@ def phase_abort(request: HttpRequest, environment: str, pk: int) -> HttpResponse
         messages.error(request, refusal.message)
     else:
         messages.success(request, f"Phase {run.number} is aborted; the flag serves nobody.")
+    return _back(environment, pk)
+
+
+@require_POST
+@requires(*MAY_WALK)
+def model(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Give the release another model."""
+    found = _release(environment, pk)
+    try:
+        moved = release_model_set(
+            release=found,
+            model_name=request.POST.get("model_name", ""),
+            model_digest=request.POST.get("model_digest", ""),
+            **_common(request),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+    else:
+        said = "Changed. Evidence of the model before is stale." if moved else "It has that model already."
+        messages.success(request, said)
     return _back(environment, pk)
 
 

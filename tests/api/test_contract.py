@@ -28,7 +28,14 @@ pytestmark = pytest.mark.django_db
 SYSTEM = Actor.system("test")
 OPERATIONS = {operation["operationId"]: operation for operation in operations()}
 # what each operation acts on; a name that is missing here fails the walk
-KEYS = {"environment": "demo", "check": "security_scan", "backend": "gpu", "number": "1", "seq": "1"}
+KEYS = {
+    "environment": "demo",
+    "check": "security_scan",
+    "step": "monitoring_verified",
+    "backend": "gpu",
+    "number": "1",
+    "seq": "1",
+}
 GARBAGE: tuple[bytes, ...] = (
     b"{",
     b"[]",

@@ -20,6 +20,7 @@ from rollout.models import CensusDevice, Release
 from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import runbook_import
+from rollout.services.waivers import waiver_make
 
 pytestmark = pytest.mark.django_db
 
@@ -112,6 +113,36 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     api("GET", "demo/releases/999", status=404)
     advance = api("GET", "demo/may-advance")
     assert (advance["release"], advance["may_advance"], len(advance["lines"])) == (other["release"], False, 27)
+
+
+def test_release__another_model__is_kept_and_another_environments_release_is_none(api: Pipeline) -> None:
+    made = api("POST", "demo/releases", RELEASE, status=201)
+    where = f"demo/releases/{made['release']}/model"
+    body = {"model_name": "gemma3-1b", "model_digest": "cd" * 32, "reason": "Trained anew"}
+    assert api("PUT", where, body)["model_digest"] == "sha256:" + "cd" * 32
+    assert (api.last.verb, api.last.reason) == ("release.model_changed", "Trained anew")
+    assert "64 hexadecimal digits" in api("PUT", where, {**body, "model_digest": "x"}, status=400)["error"]
+    assert "release" in api("PUT", "demo/releases/0/model", body, status=404)["error"]
+
+
+def test_checklist__a_waived_box__is_named_with_its_waiver_and_does_not_count_as_passed(api: Pipeline) -> None:
+    made = api("POST", "demo/releases", RELEASE, status=201)
+    ends = clock.now() + timedelta(days=3)
+    waiver_make(
+        release=Release.objects.get(),
+        box="encryption",
+        owner="M. Klein",
+        expires_at=ends,
+        approvers=["ana"],
+        actor=SYSTEM,
+        reason="No phone here",
+    )
+    said = api("GET", f"demo/releases/{made['release']}/checklist")
+    assert (said["boxes_total"], said["boxes_passed"], said["boxes_waived"]) == (22, 0, 1)
+    boxes = {box["check"]: box for group in said["groups"] for box in group["boxes"]}
+    waiver = boxes.pop("encryption")["waiver"]
+    assert (waiver["reason"], waiver["owner"], waiver["by"]) == ("No phone here", "M. Klein", "test, ana")
+    assert not any(box["waiver"] for box in boxes.values())
 
 
 def test_flag__changed_overridden_and_explained(api: Pipeline) -> None:
@@ -232,6 +263,54 @@ def test_kill__without_a_body__is_one_change_and_re_enabled_deliberately(api: Pi
     keys = ["litert_enabled", "ai_fallback_to_cloud", "litert_gpu_backend"]
     assert api("POST", "demo/reenable", {"flags": keys, "reason": "Fixed in 2.4.1"})["changed"] is True
     assert not any(flag["override"] for flag in api("GET", "demo/flags")["flags"])
+
+
+def test_procedure__steps_in_order__a_token_runs_and_asks_and_people_confirm(
+    api: Pipeline, client_as: Callable[..., Client], releaser: Any
+) -> None:
+    made = api("POST", "demo/releases", RELEASE, status=201)
+    where = f"demo/releases/{made['release']}/procedure"
+    said = api("GET", where)
+    assert (said["done"], said["skipped"], said["total"], said["next_step"]) == (0, 0, 11, "monitoring_deployed")
+    steps = {one["step"]: one for one in said["steps"]}
+    assert steps["monitoring_deployed"]["line"] == "kubectl apply -f monitoring/production-monitoring.yaml"
+    assert (steps["monitoring_deployed"]["act"], steps["monitoring_verified"]["act"]) == ("dry_run", "")
+    assert "can't begin before" in api("POST", f"{where}/flags_initialised/flags", status=409)["error"]
+    api("POST", f"{where}/nothing/flags", status=404)
+    seq = api.last.seq
+    assert "Say why" in api("POST", f"{where}/monitoring_deployed/skip", {"reason": " "}, status=400)["error"]
+    assert api.last.seq == seq
+    assert api("POST", f"{where}/monitoring_deployed/skip", {"reason": "No cluster"})["skipped"] == 1
+    run = api("POST", f"{where}/monitoring_verified/start", status=201)
+    assert (run["script"], run["state"]) == ("scripts/verify-monitoring-stack.sh", "queued")
+    Run.objects.update(state="passed")
+    said = api("GET", where)
+    assert (said["done"], said["next_step"]) == (1, "configuration_loaded")
+    confirmed = {"digest": said["settings_digest"], "note": "As deployed"}
+    assert "sign in" in api("POST", f"{where}/configuration_loaded/attest", confirmed, status=403)["error"]
+    person = client_as(releaser)
+    answer = person.post(f"/api/v1/{where}/configuration_loaded/attest", confirmed, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    for step in ("security_deployed", "security_validated", "app_built", "app_deployed", "smoke_tested"):
+        api("POST", f"{where}/{step}/skip", {"reason": "Elsewhere"})
+    api("POST", f"{where}/core_ai_verified/skip", {"reason": "Elsewhere"})
+    api("POST", f"{where}/flags_initialised/flags")
+    pressed = api("POST", f"{where}/controls_tested/drill")
+    assert pressed["steps"][-1]["state"] == "running"
+    assert api("POST", f"{where}/controls_tested/drill", {"lift": True})["next_step"] is None
+
+
+def test_procedure__where_others_are_asked__a_second_person_agrees_to_a_skip(
+    api: Pipeline, settings: Any, client_as: Callable[..., Client], person: Callable[..., Any]
+) -> None:
+    settings.APPROVALS_IN = ["demo"]
+    made = api("POST", "demo/releases", RELEASE, status=201)
+    where = f"demo/releases/{made['release']}/procedure/monitoring_deployed/skip"
+    waits = api("POST", where, {"reason": "No cluster"})
+    assert (waits["skipped"], waits["steps"][0]["skip_waits"]) == (0, True)
+    assert "Only a person says yes" in api("POST", f"{where}/approve", status=403)["error"]
+    answer = client_as(person("ana", Role.APPROVER)).post(f"/api/v1/{where}/approve")
+    assert answer.json()["skipped"] == 1
 
 
 def test_group__filled_by_json_and_csv__and_out_again(api: Pipeline) -> None:

@@ -56,3 +56,10 @@ def test_a_number_is_read_and_a_bad_one_refused(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("HAWKOPS_TEST", bad)
         with pytest.raises(env.BadSetting, match="HAWKOPS_TEST"):
             env.number("HAWKOPS_TEST", 7)
+
+
+def test_words__one_that_is_not_allowed__is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAWKOPS_TEST", "demo, staging")
+    assert env.words("HAWKOPS_TEST", allowed=("demo", "staging")) == ["demo", "staging"]
+    with pytest.raises(env.BadSetting, match="HAWKOPS_TEST holds 'staging'; use demo"):
+        env.words("HAWKOPS_TEST", allowed=("demo",))

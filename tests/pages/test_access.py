@@ -72,6 +72,7 @@ PRESSES = {
     "releases/{release}/phases/resume": {Role.RELEASER},
     "releases/{release}/phases/abort": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/complete": {Role.RELEASER},
+    "releases/{release}/model": {Role.RELEASER},
     "releases/{release}/comments": {Role.RELEASER, Role.OPERATOR, Role.APPROVER, Role.AUDITOR},
     "releases/{release}/checklist/security_scan/waive": {Role.RELEASER, Role.OPERATOR},
     "proposals/{proposal}/approve": {Role.APPROVER},

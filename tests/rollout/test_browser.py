@@ -84,6 +84,8 @@ def test_walk__waive_a_gate_then_start_phase_1_with_three_signatures(site: str, 
 
     # the checklist: ask for a waiver
     page.get_by_role("link", name="Checklist").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("21 of 22")
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width]
     page.get_by_role("button", name="Waive: Security scanning completed").click()
     page.locator("#wr-security_scan").fill("The report is due on Monday")
     page.locator("#wo-security_scan").fill("M. Klein")
@@ -109,6 +111,16 @@ def test_walk__waive_a_gate_then_start_phase_1_with_three_signatures(site: str, 
     expect(page.locator(".lede")).to_contain_text("4 devices")
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width]
     assert apart.call(lambda: PhaseRun.objects.get().step) == 1
+
+    # another model: its form stands on the page, and what was measured is stale
+    page.get_by_role("heading", name="Another model").click()
+    page.get_by_label("Model", exact=True).fill("gemma3-1b")
+    page.get_by_label("SHA-256").fill("cd" * 32)
+    page.locator("#mr").fill("Trained anew")
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width]
+    page.get_by_role("button", name="Change the model").click()
+    expect(page.locator("body")).to_contain_text("Evidence of the model before is stale.")
+    expect(page.locator("#state")).to_contain_text("STALE")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -586,7 +586,14 @@ ALWAYS = ("litert.inferences", "gen_ai.client.operation.duration", "hawkops.flag
 
 
 def reported(environment: str, metric: str, *, device_class: str = "tensor-g4", simulated: bool = False) -> None:
-    """Store one value of now."""
+    """Store one value of now as the door does, which hands the revision to the census and stores no series of it."""
+    if metric == "hawkops.flags.revision":
+        devices = {"environment": environment, "device_class": device_class, "simulated": simulated}
+        now = clock.now()
+        CensusDevice.objects.create(
+            **devices, device_id="device-1", obeyed_revision=1, first_seen_at=now, last_seen_at=now
+        )
+        return
     sketch = Sketch()
     sketch.add(1.0)
     series = Series.objects.create(
@@ -615,6 +622,8 @@ def test_metrics_collection__every_metric_that_applies_is_young__passes(begin: C
     found = ask(release, "metrics_collection")
     assert (found.verdict, found.subject) == (Verdict.PASS, {})
     assert "LiteRT is served to nobody" in found.sentence
+    CensusDevice.objects.update(obeyed_revision=0)
+    assert "none: hawkops.flags.revision." in ask(release, "metrics_collection").sentence
     assert ask(release, "metrics_collection", now=clock.now() + timedelta(minutes=10)).verdict is Verdict.FAIL
 
 

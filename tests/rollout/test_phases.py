@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -23,6 +24,7 @@ from rollout.selectors import targeting
 from rollout.services import flags, overrides, phases, proposals
 from rollout.services.freezes import freeze_make
 from rollout.services.raising import Authority, Refused
+from rollout.services.releases import release_model_set
 from tests.rollout.walking import (
     SYSTEM,
     approve,
@@ -358,13 +360,16 @@ def test_production__phase_1__starts_after_each_teams_yes_and_model_change_makes
     )
     one, two, three = signers()
     assert approve(made, one, two).state == "open"
-    Release.objects.update(model_digest="sha256:" + "cd" * 32)
-    assert approve(made, three).state == "open"
+    model: dict[str, Any] = {"release": found, "model_name": "gemma3-1b", "actor": SYSTEM}
+    assert release_model_set(**model, model_digest="CD" * 32, reason="Trained anew")
+    assert HistoryEntry.objects.get(verb="proposal.approvals_fell").after == {"fell": 2}
+    assert approve(Proposal.objects.get(), one, two, three).state == "open"
     with pytest.raises(Refused, match="STALE"):
         proposals.proposal_apply(proposal=Proposal.objects.get(), actor=SYSTEM)
     assert not PhaseRun.objects.exists()
-    Release.objects.update(model_digest="sha256:" + "ab" * 32)
-    assert proposals.proposal_apply(proposal=Proposal.objects.get(), actor=SYSTEM).state == "applied"
+    assert release_model_set(**model, model_digest="sha256:" + "ab" * 32, reason="Back")
+    assert not release_model_set(**model, model_digest="sha256:" + "ab" * 32, reason="Back")
+    assert approve(Proposal.objects.get(), one, two, three).state == "applied"
     assert PhaseRun.objects.get().proposal_id == made.pk
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -13,7 +14,7 @@ from hawkops.core.errors import Conflict, InvalidInput, NotAllowed
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
 from rollout.models import Flag, FreezeWindow, Proposal, Release, TargetGroup, Waiver
-from rollout.selectors import policy
+from rollout.selectors import policy, procedure
 from rollout.selectors.releases import checklist
 from rollout.services import flags, groups, overrides, proposals
 from rollout.services.freezes import freeze_end, freeze_make
@@ -288,6 +289,36 @@ def test_waiver__nobody_but_its_maker__never_stands() -> None:
 def test_one_person_installation__says_so_instead_of_asking(settings: object) -> None:
     settings.ONE_PERSON_INSTALLATION = True  # type: ignore[attr-defined]
     assert flags.flag_percentage_set(environment="production", key=TUNABLE, percent=5, actor=SYSTEM, reason="x")
+
+
+def test_approvals_in__an_environment_of_the_settings__asks_for_people_as_production_does(settings: object) -> None:
+    actor = Actor.person(somebody("rel", Role.RELEASER))
+    revision = Flag.objects.get(environment="staging", key=TUNABLE).revision
+    given: dict[str, Any] = {"environment": "staging", "key": TUNABLE, "expected_revision": revision, "reason": "x"}
+    settings.APPROVALS_IN = ["demo"]  # type: ignore[attr-defined]
+    entry = flags.flag_percentage_set(**given, percent=5, actor=actor)
+    assert entry is not None
+    settings.APPROVALS_IN = ["staging"]  # type: ignore[attr-defined]
+    given["expected_revision"] = Flag.objects.get(environment="staging", key=TUNABLE).revision
+    with pytest.raises(NeedsApproval, match="a second person"):
+        flags.flag_percentage_set(**given, percent=9, actor=actor)
+    assert flags.flag_percentage_set(**given, percent=1, actor=actor), "lowering never waits"
+    release = begin("staging")
+    assert procedure.second_person_needed(release)
+    gates_pass(release)
+    devices("staging", 100)
+    members("staging", "internal_testers", ["device-1"])
+    made = proposals.change_or_propose(
+        kind="phase.start",
+        environment="staging",
+        payload={"release": release.pk, "number": 1, "jump": False},
+        actor=actor,
+        reason="Go",
+    )
+    assert isinstance(made, Proposal)
+    *most, last = signers()
+    assert approve(made, *most).state == "open"
+    assert approve(made, last).state == "applied"
 
 
 def test_pages__raise_by_form__is_proposed_and_approved_in_the_browser(client_as: As) -> None:

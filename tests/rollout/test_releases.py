@@ -115,6 +115,31 @@ def test_release_create__another_is_under_way__needs_the_explicit_act(release: R
         Release.objects.filter(pk=release.pk).update(running=True)
 
 
+def test_model_set__another_one__is_kept_with_both_and_makes_evidence_stale(runbook: RunbookVersion) -> None:
+    release = begin()
+    group, box = selectors.runbook(release).box("models_signed") or pytest.fail("no such box")
+    found = Finding(Verdict.PASS, "Signed.", {"model_digest": DIGEST})
+    services.evidence_record(release=release, box=box, finding=found)
+    seq = Head.objects.get().seq
+    given: dict[str, Any] = {"release": release, "model_name": "gemma3-1b", "actor": SYSTEM, "reason": "Trained anew"}
+    for bad in ("12", "sha256:" + "zz" * 32):
+        with pytest.raises(InvalidInput, match="64 hexadecimal digits"):
+            services.release_model_set(**given, model_digest=bad)
+    with pytest.raises(InvalidInput, match="Say why"):
+        services.release_model_set(**{**given, "reason": " "}, model_digest="cd" * 32)
+    assert verbs(seq) == []
+    assert services.release_model_set(**given, model_digest="cd" * 32)
+    assert not services.release_model_set(**given, model_digest="CD" * 32)
+    entry = HistoryEntry.objects.get(verb="release.model_changed")
+    assert (entry.before["model_digest"], entry.after["model_digest"]) == (DIGEST, "sha256:" + "cd" * 32)
+    rows = {row.box.key: row for one in selectors.checklist(Release.objects.get()) for row in one.rows}
+    assert rows["models_signed"].standing.verdict is Verdict.STALE
+    assert group.key == "security"
+    begin(app_version="2.4.1", supersede=True)
+    with pytest.raises(Conflict, match="superseded"):
+        services.release_model_set(**given, model_digest=DIGEST)
+
+
 def test_checklist__fresh_release__has_no_data_anywhere_and_says_what_brings_it(release: Release) -> None:
     groups = selectors.checklist(release)
     assert [group.total for group in groups] == [5, 5, 5, 4, 3]
