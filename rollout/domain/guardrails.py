@@ -52,6 +52,13 @@ class Guardrail:
     tolerated: float = TOLERATED_PERCENT / 100
 
     @property
+    def short(self) -> str:
+        """What happens when it fails, in a word."""
+        if self.role is Role.GUARDRAIL:
+            return {1: "halve", 2: "backends off", 3: "kill"}[self.level]
+        return "hold" if self.role is Role.SIGNAL else "watch"
+
+    @property
     def does(self) -> str:
         """What happens when it fails, in words."""
         if self.role is Role.GUARDRAIL:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hawkops.core.templatetags.look import number
+from hawkops.core.verdicts import Verdict
 from monitoring.selectors.criteria import criteria
 from rollout.domain.guardrails import Guardrail, Judges, Role
 from rollout.models import GuardrailState, PhaseRun
@@ -56,7 +57,10 @@ def shown(run: PhaseRun) -> list[Shown]:
 def _shown(one: Guardrail, state: GuardrailState | None, floors: dict[str, bool]) -> Shown:
     lines = state.lines if state is not None else []
     whole = [line for line in lines if not line["device_class"] and line["relative"]]
-    gap = _gap(whole[0], one.tolerated, floor=floors.get(one.criterion, False)) if whole else None
+    # the one that decides: the longest age that passes, otherwise the first of that verdict
+    deciding = [line for line in whole if state is not None and line["verdict"] == state.verdict] or whole
+    drawn = deciding[-1 if state is not None and state.verdict == Verdict.PASS else 0] if deciding else None
+    gap = _gap(drawn, one.tolerated, floor=floors.get(one.criterion, False)) if drawn else None
     about = {
         Judges.REPORTING: "devices of the treatment that reported before and are silent",
         Judges.SAMPLE_RATIO: "devices that report, as they were drawn",

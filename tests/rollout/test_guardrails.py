@@ -376,7 +376,7 @@ def test_page_and_api__say_each_guardrail_with_its_band_and_what_it_did(
     services.guardrails_due()
     page = client.get(address).content.decode()
     assert "Failed inferences" in page
-    assert "level 1: halves the percentage" in page
+    assert ">halve</span>" in page
     assert "Rolled back" in page
     assert page.count('class="gap') == 1, "of what never happened in the control there is no interval to draw"
     assert "devices that settle it" in page
