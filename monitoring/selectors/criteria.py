@@ -60,6 +60,11 @@ def criteria(*, purposes: Iterable[Purpose] = (), keys: Iterable[str] = ()) -> l
     return [_usable(row) for row in rows]
 
 
+def changed_since(keys: Iterable[str], at: datetime) -> bool:
+    """Say whether one of the criteria was changed after a moment."""
+    return StoredCriterion.objects.filter(key__in=list(keys), changed_at__gt=at).exists()
+
+
 def _usable(row: StoredCriterion) -> Criterion:
     try:
         return domain.criterion(row.document)

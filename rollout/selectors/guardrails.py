@@ -25,17 +25,17 @@ from monitoring.domain.statistics.ratio import SampleRatio, sample_ratio, togeth
 from monitoring.domain.statistics.reporting import Reports, judge_reports
 from monitoring.domain.statistics.spending import Budget, spend
 from monitoring.domain.statistics.values import BAND_ENDS
-from monitoring.selectors.criteria import criteria
+from monitoring.selectors.criteria import changed_since, criteria
 from monitoring.selectors.telemetry import may_judge
 from rollout.domain import guardrails as domain
 from rollout.domain.bucketing import bucket
 from rollout.domain.evaluation import in_audience
 from rollout.domain.flags import OFF
-from rollout.domain.guardrails import Guardrail, Judges, Line, Served, Stay
+from rollout.domain.guardrails import Guardrail, Judges, Line, Role, Served, Stay
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Context, Rule
 from rollout.models import CensusDevice, PhaseRun
-from rollout.selectors import phases, releases, targeting
+from rollout.selectors import guardrail_states, phases, releases, targeting
 
 HOUR = timedelta(hours=1)
 # so many device classes, the largest ones, are looked at by themselves
@@ -102,7 +102,7 @@ class Look:
     @property
     def closed(self) -> int:
         """The hour, since 1970, before which every hour is closed and merged."""
-        return int((self.now - CLOSED_AFTER).timestamp()) // domain.HOUR_SECONDS
+        return closed(self.now)
 
     @property
     def steps(self) -> list[Served]:
@@ -112,6 +112,30 @@ class Look:
 
 # after the end of an hour devices may still send what they measured in it, and the panel merges what waits
 CLOSED_AFTER = timedelta(minutes=5)
+
+
+def closed(now: datetime) -> int:
+    """Return the hour, since 1970, before which every hour is closed and merged at a moment."""
+    return int((now - CLOSED_AFTER).timestamp()) // domain.HOUR_SECONDS
+
+
+def settled(run: PhaseRun, *, now: datetime) -> bool:
+    """Say whether a look would find what the last one found: no hour was closed since, no step done, no criterion changed.
+
+    Not while something failed that has not been acted on.
+    """
+    rows = guardrail_states.rows(run)
+    states = [row.state for row in rows if row.state is not None]
+    if len(states) < len(rows) or not rows:
+        return False
+    last = min(state.looked_at for state in states)
+    if closed(last) != closed(now) or any(step.at > last for step in served(run)):
+        return False
+    if any(
+        row.state is not None and row.state.acted_at is None for row in guardrail_states.failing(run, Role.GUARDRAIL)
+    ):
+        return False
+    return not changed_since([row.guardrail.criterion for row in rows], last)
 
 
 def served(run: PhaseRun) -> list[Served]:

@@ -190,6 +190,12 @@ def healthy(run: PhaseRun, *, hours: int = 3) -> dict[Arm, list[str]]:
     return found
 
 
+def an_hour_later() -> None:
+    """Look again, as when another hour has closed."""
+    GuardrailState.objects.update(looked_at=clock.now() - timedelta(hours=2))
+    services.guardrails_due()
+
+
 def said(run: PhaseRun) -> dict[str, str]:
     """Each guardrail's verdict as kept."""
     return {row.guardrail.key: row.state.verdict if row.state else "" for row in guardrail_states.rows(run)}
@@ -228,7 +234,7 @@ def test_look__crashes_in_the_treatment__kill_and_pause_once_each_with_its_cause
     assert killed.reason.startswith("Guardrail Crashes: 1st hour:")
     assert HistoryEntry.objects.get(verb="guardrail.rolled_back").after["level"] == 3
     seq = Head.objects.get().seq
-    services.guardrails_due()
+    an_hour_later()
     assert Head.objects.get().seq == seq, "under an override nothing is looked at, and nothing acts twice"
 
 
@@ -254,7 +260,7 @@ def test_look__failed_inferences__halve_the_percentage_and_the_phase_waits(walk:
     assert [rule.thousandths for rule in flag.domain().rules] == [12_500]
     assert (flag.override_variant, run.state, len(run.served)) == ("", "paused", 2)
     assert run.served[1]["thousandths"] == 12_500
-    services.guardrails_due()
+    an_hour_later()
     flag.refresh_from_db()
     assert [rule.thousandths for rule in flag.domain().rules] == [12_500], "once for each phase"
 
@@ -284,6 +290,8 @@ def test_look__one_device_class_slower__holds_the_next_step_and_lets_it_go_when_
         row.total /= 1.25
         row.save()
     services.guardrails_due()
+    assert said(run)["latency"] == "FAIL", "values that count do not change within an hour: nothing is read again"
+    an_hour_later()
     assert said(run)["latency"] == "PASS"
     assert "Guardrails" not in held(run)
     assert list(
@@ -385,3 +393,23 @@ def test_page_and_api__say_each_guardrail_with_its_band_and_what_it_did(
     assert (answer["phase"], rows["errors"]["verdict"], rows["errors"]["acted_at"] is not None) == (3, "FAIL", True)
     assert rows["latency"]["lines"][0]["relative"] is True
     assert client.get("/demo/runbook/1.0.0").content.decode().count("Devices fall silent") == 1
+
+
+def test_look__a_worker_that_died_between_the_finding_and_the_act__acts_at_the_next_look(
+    walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = walk()
+    found = healthy(run)
+    measured(run, found[Arm.TREATMENT][:60], "app.crashes", [3] * 60)
+
+    def dies(*_args: object, **_kwargs: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "rollback", dies)
+        with pytest.raises(SystemExit):
+            services.guardrails_due()
+    assert said(run)["crashes"] == "FAIL"
+    assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == ""
+    services.guardrails_due()
+    assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == "off"
