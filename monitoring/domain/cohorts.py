@@ -80,16 +80,23 @@ class Exclusion:
     rest: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool), compare=False)
 
 
-def culprits(devices: Sequence[Device], *, limit: float | None = None, chance_most: float = CHANCE_MOST) -> Exclusion:
+def culprits(
+    devices: Sequence[Device],
+    *,
+    limit: float | None = None,
+    counted: bool | None = None,
+    chance_most: float = CHANCE_MOST,
+) -> Exclusion:
     """Find the smallest union of cohorts whose exclusion restores the guardrail.
 
+    `counted` says whether values are shares of what went wrong; None looks whether all lie between 0 and 1, as seconds may.
     `limit` is the share that may be bad, for when there is no control any more. A union is sought that has the most
     evidence after each cohort has paid for its name: greedily, and then each cohort anew beside the others. Raises
     ValueError without a control and without a limit between 0 and 1.
     """
     if not devices:
         return Exclusion()
-    scan = _Scan(devices, limit)
+    scan = _Scan(devices, limit, counted)
     asked = -math.log(chance_most)
     chosen: list[_Candidate] = []
     while len(chosen) < COHORTS_MOST:
@@ -116,13 +123,14 @@ class _Candidate:
 class _Scan:
     """All conjunctions that occur, and their evidence on any part of the devices."""
 
-    def __init__(self, devices: Sequence[Device], limit: float | None) -> None:
+    def __init__(self, devices: Sequence[Device], limit: float | None, counted: bool | None) -> None:
         self.devices = devices
         self.limit = limit
         self.everyone = np.ones(len(devices), dtype=bool)
         self.treated = np.array([one.treatment for one in devices])
         self.values = np.array([one.value for one in devices], dtype=float)
-        self.counted = bool(((self.values >= 0) & (self.values <= 1)).all())
+        shares = bool(((self.values >= 0) & (self.values <= 1)).all())
+        self.counted = shares if counted is None else counted
         if self.treated.all() and (limit is None or not 0 < limit < 1 or not self.counted):
             raise ValueError("Without a control give shares from 0 to 1, and a limit between them.")
         self.by_limit = bool(self.treated.all())

@@ -1,6 +1,7 @@
 """`/api/v1/ENVIRONMENT/releases/ID/phases`: where the walk stands, and its presses. The policy is the pages' own."""
 
 from datetime import datetime
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
@@ -92,6 +93,8 @@ class GuardrailOut(Schema):
     changed_at: datetime | None
     acted_at: datetime | None
     lines: list[GuardrailLineOut]
+    # of a failed one: the cohorts whose exclusion restores it
+    exclusion: dict[str, Any] | None
 
 
 class GuardrailsOut(Schema):
@@ -221,6 +224,7 @@ def _guardrail(row: guardrail_states.Row) -> GuardrailOut:
         changed_at=state.changed_at if state else None,
         acted_at=state.acted_at if state else None,
         lines=[GuardrailLineOut(**line) for line in state.lines] if state else [],
+        exclusion=state.exclusion if state else None,
     )
 
 

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ('sentence', models.TextField()),
                 ('lines', models.JSONField(default=list)),
                 ('progress', models.JSONField(null=True)),
+                ('exclusion', models.JSONField(null=True)),
                 ('looked_at', models.DateTimeField()),
                 ('changed_at', models.DateTimeField()),
                 ('acted_at', models.DateTimeField(null=True)),

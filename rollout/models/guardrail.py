@@ -16,6 +16,8 @@ class GuardrailState(models.Model):
     lines = models.JSONField(default=list)
     # how many devices of the treatment there are, how many settle it, and how many come in an hour
     progress = models.JSONField(null=True)
+    # of a failed one: the smallest exclusion of cohorts that restores it, as `cohorts.Exclusion` in short
+    exclusion = models.JSONField(null=True)
     looked_at = models.DateTimeField()
     changed_at = models.DateTimeField()
     # when it rolled back, or (role watch) would have held

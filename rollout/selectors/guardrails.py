@@ -16,6 +16,7 @@ from django.db import connection
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import criteria as criteria_domain
 from monitoring.domain.arms import Arm
+from monitoring.domain.cohorts import Device, Exclusion, culprits
 from monitoring.domain.criteria import Aggregate, Criterion, Selection
 from monitoring.domain.metrics import Kind, share
 from monitoring.domain.statistics import guardrails as statistics
@@ -38,6 +39,8 @@ from rollout.models import CensusDevice, PhaseRun
 from rollout.selectors import guardrail_states, phases, releases, targeting
 
 HOUR = timedelta(hours=1)
+# where a harm is looked for besides the backend, as `cohorts.ATTRIBUTES` has them
+SAID = ("device.soc", "device.gpu.driver", "os.api", "device.model.identifier")
 # so many device classes, the largest ones, are looked at by themselves
 CLASSES_MOST = 8
 BANDS = ("1st hour", *(f"hours {low + 1} to {high}" for low, high in pairwise(BAND_ENDS)))
@@ -70,8 +73,9 @@ class Member:
 
     device_id: str
     device_class: str
-    bucket: int
     stay: Stay
+    # what it says of itself, in the order of SAID
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Found:
     guardrail: Guardrail
     lines: tuple[Line, ...]
     progress: Progress | None = None
+    exclusion: Exclusion | None = None
 
     @property
     def said(self) -> tuple[Verdict, str]:
@@ -206,7 +211,8 @@ def _members(run: PhaseRun, phase: Phase) -> Iterator[Member]:
         if any(_takes(rule, place) and in_audience(snapshot, rule, context) for rule in before):
             continue
         for stay in domain.stays(place, steps):
-            yield Member(device_id, device_class, place, stay)
+            kind = (str(said.get("device.soc") or device_class), *(str(said.get(name) or "") for name in SAID[1:]))
+            yield Member(device_id, device_class, stay, kind)
 
 
 def _takes(rule: Rule, place: int) -> bool:
@@ -334,7 +340,48 @@ def _judged(
                     progress = statistics.progress(rule, treatment, None, alpha=alpha, per_hour=pace)
     if not lines:
         lines = [_line(BANDS[0], "", Verdict.NO_DATA, _why_none(made))]
-    return Found(one, tuple(lines), progress)
+    exclusion = None
+    if domain.together(lines)[0] is Verdict.FAIL:
+        exclusion = _excluding(made, criterion, sums, limit=rule.limit)
+    return Found(one, tuple(lines), progress, exclusion)
+
+
+def _excluding(made: Look, criterion: Criterion, sums: Sums, *, limit: float | None) -> Exclusion | None:
+    """Find the smallest exclusion that restores a guardrail; None where the values can't tell, for want of a control.
+
+    A device counts by its first band. The backend is looked at only where the control ran on the same ones.
+    """
+    rows: list[tuple[Member, str, float]] = []
+    for (number, band), kept in sums.items():
+        value = _value(criterion, kept)
+        if not band and value is not None:
+            ran = Counter({backend: many for (_metric, backend, _outcome), (_total, many) in kept.items() if backend})
+            rows.append((made.members[number], ran.most_common(1)[0][0] if ran else "", value))
+    beside = {backend for member, backend, _ in rows if member.stay.arm is Arm.CONTROL}
+    treated = {backend for member, backend, _ in rows if member.stay.arm is Arm.TREATMENT}
+    alike = bool(beside & treated)
+    bounded = limit if criterion.of is not None else None
+    devices = [
+        Device(
+            (backend if alike else "", *member.said),
+            member.stay.arm is Arm.TREATMENT,
+            _worse(value, share=criterion.of is not None, floor=criterion.comparator.floor),
+        )
+        for member, backend, value in rows
+    ]
+    try:
+        return culprits(devices, limit=bounded, counted=criterion.of is not None)
+    except ValueError:
+        return None
+
+
+def _worse(value: float, *, share: bool, floor: bool) -> float:
+    """Return a value of which more is worse: what is missing of a share, the reciprocal of a speed."""
+    if not floor:
+        return value
+    if share:
+        return 1.0 - value
+    return 1.0 / value if value > 0 else 0.0
 
 
 def _why_none(made: Look) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from typing import Any
 
 from hawkops.core import clock
 from hawkops.core.errors import HawkOpsError
@@ -9,6 +10,7 @@ from hawkops.core.live import announce
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.services import Change, change
+from monitoring.domain.cohorts import Exclusion
 from rollout.domain.guardrails import Guardrail, Role
 from rollout.models import GuardrailState, PhaseRun
 from rollout.selectors import flags, guardrails, phases
@@ -75,6 +77,7 @@ def _kept(run: PhaseRun, classes: tuple[str, ...], found: list[Found]) -> list[t
             state.verdict, state.sentence, state.looked_at = verdict.value, sentence, at
             state.lines = [asdict(line) for line in one.lines]
             state.progress = asdict(one.progress) if one.progress is not None else None
+            state.exclusion = _short(one.exclusion) if one.exclusion is not None else None
             if verdict is Verdict.FAIL and state.acted_at is None:
                 if one.guardrail.role is Role.GUARDRAIL:
                     failed.append(one)
@@ -97,6 +100,25 @@ def _noted(this: Change, run: PhaseRun, state: GuardrailState, one: Guardrail, v
             before={"verdict": state.verdict} if state.verdict else None,
             after={"verdict": verdict.value, "sentence": sentence, "role": one.role.value, "does": one.does},
         )
+
+
+def _short(found: Exclusion) -> dict[str, Any]:
+    return {
+        "cohorts": [
+            {
+                "conditions": [list(pair) for pair in cohort.conditions],
+                "name": cohort.name,
+                "treatment": cohort.treatment,
+                "control": cohort.control,
+                "chance": cohort.chance,
+            }
+            for cohort in found.cohorts
+        ],
+        "everywhere": found.everywhere,
+        "restored": found.restored,
+        "excluded": found.excluded,
+        "devices": found.devices,
+    }
 
 
 def _act(run: PhaseRun, one: Found, cause: int) -> None:

@@ -38,6 +38,22 @@ class Shown:
     wait: str
 
     @property
+    def culprit(self) -> str:
+        """Where the harm sits: the smallest exclusion that restores the guardrail; empty where nothing fails."""
+        found = self.state.exclusion if self.state is not None else None
+        if not found or self.state is None or self.state.verdict != Verdict.FAIL:
+            return ""
+        if not found["cohorts"]:
+            return "It is in all devices alike: no cohort explains it." if found["everywhere"] else ""
+        names = "; ".join(
+            f"{one['name']} ({number(one['treatment'])} devices, by chance {one['chance']:.2g})"
+            for one in found["cohorts"]
+        )
+        share = f"{number(found['excluded'])} of {number(found['devices'])} devices"
+        does = "restores it" if found["restored"] else "helps, but does not restore it"
+        return f"Leaving out {names}, {share}, {does}."
+
+    @property
     def acted(self) -> str:
         """What it did, or would have done."""
         if self.state is None or self.state.acted_at is None:

@@ -283,6 +283,10 @@ def test_look__one_device_class_slower__holds_the_next_step_and_lets_it_go_when_
     assert said(run)["latency"] == "FAIL"
     assert GuardrailState.objects.get(run=run, key="latency").sentence.startswith("y, 1st hour:")
     assert run.state == "running"
+    exclusion = GuardrailState.objects.get(run=run, key="latency").exclusion
+    assert exclusion is not None
+    assert [one["conditions"] for one in exclusion["cohorts"]] == [[["soc", "y"]]]
+    assert exclusion["restored"] is True
     assert "Guardrails fail. Inference latency: y" in held(run)
     (need,) = [one for one in phases._ending(run, clock.now()) if one.key == "guardrails"]
     assert (need.met, need.sentence) == (False, "Inference latency FAIL.")
