@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 
 from hawkops.accounts.api import asks, who
 from hawkops.core.access import Role, Scope
@@ -150,7 +150,7 @@ def phases(request: HttpRequest, environment: str, pk: int) -> WalkOut:
 )
 def phase_start(
     request: HttpRequest, response: HttpResponse, environment: str, pk: int, body: StartBody
-) -> tuple[int, StartedOut]:
+) -> Status[StartedOut]:
     """Start a phase. Where people must say yes first it is proposed, and the answer is 202 with the proposal."""
     found = release_found(environment, pk)
     payload = {"release": found.pk, "number": body.phase, "jump": body.jump}
@@ -163,10 +163,10 @@ def phase_start(
             kind="phase.start", environment=environment, payload=payload, reason=body.reason, **who(request)
         )
         if not isinstance(done, Proposal):
-            return 200, StartedOut(started=True, proposal=None)
+            return Status(200, StartedOut(started=True, proposal=None))
         made = done
     response["Location"] = f"/api/v1/{environment}/proposals/{made.pk}"
-    return 202, StartedOut(started=False, proposal=made.pk)
+    return Status(202, StartedOut(started=False, proposal=made.pk))
 
 
 @router.get("/{environment}/releases/{int:pk}/guardrails", response=GuardrailsOut, **asks(Scope.READ))

@@ -83,9 +83,7 @@ def proposal(request: HttpRequest, environment: str, pk: int) -> ProposalOut:
 
 
 @router.post("/{environment}/proposals", response={201: ProposalOut}, **asks(Scope.RELEASES_WRITE, *MAY_PROPOSE))
-def proposal_make(
-    request: HttpRequest, response: HttpResponse, environment: str, body: ProposalBody
-) -> tuple[int, ProposalOut]:
+def proposal_make(request: HttpRequest, response: HttpResponse, environment: str, body: ProposalBody) -> ProposalOut:
     """Propose a change; nothing happens before people say yes."""
     made = services.proposal_make(
         kind=body.kind,
@@ -96,7 +94,7 @@ def proposal_make(
         **who(request),
     )
     response["Location"] = f"/api/v1/{environment}/proposals/{made.pk}"
-    return 201, _out(made)
+    return _out(made)
 
 
 @router.post(

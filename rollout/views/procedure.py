@@ -127,7 +127,7 @@ def skip(request: HttpRequest, environment: str, pk: int, step: str) -> HttpResp
         lambda release, actor, request_id: services.step_skip_ask(
             release=release, step=step, reason=request.POST.get("reason", ""), actor=actor, request_id=request_id
         ),
-        "The reason is kept. In production a second person with the role approver decides."
+        "The reason is kept. A second person with the role approver decides."
         if selectors.second_person_needed(_release(environment, pk))
         else "The step is skipped, in your name.",
     )
