@@ -21,18 +21,20 @@ from rollout.models import CensusDevice, Experiment, Exposure
 
 ALPHA = 0.05
 OK = ("", "ok", "match")
-# how long after its end devices still report what they measured while it ran
+# a device's value is of so long since it was exposed, and counts when that is over: so it never changes again
+DAY = timedelta(hours=24)
+# how long after an hour devices still report what they measured in it
 LATE = timedelta(hours=1)
 
 _VALUES = """
-SELECT x.arm, p.metric, x.device_id,
+SELECT x.arm, p.metric, x.device_id, x.first_at + %(day)s + %(late)s <= %(now)s AS over,
        sum(p.total), sum(p.count), sum(p.total) FILTER (WHERE p.outcome <> ALL(%(ok)s))
   FROM rollout_exposure AS x
   JOIN monitoring_panelhour AS p
     ON p.environment = x.environment AND p.device_id = x.device_id AND p.metric = ANY(%(metrics)s)
-   AND p.hour_at >= x.first_at AND p.hour_at < %(until)s
+   AND p.hour_at >= x.first_at AND p.hour_at < least(x.first_at + %(day)s, %(until)s)
  WHERE x.environment = %(environment)s AND x.experiment = %(experiment)s AND (%(simulated)s OR NOT x.simulated)
- GROUP BY x.arm, p.metric, x.device_id
+ GROUP BY x.arm, p.metric, x.device_id, over
 """
 
 
@@ -89,10 +91,11 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Line:
-    """One arm's devices on one measure; a mean needs a device. `values` has one for each device that reported it."""
+    """One arm's devices on one measure: a value for each that reported it, and whether its day is over."""
 
     arm: Arm
     values: np.ndarray
+    over: np.ndarray
 
     @property
     def devices(self) -> int:
@@ -101,8 +104,8 @@ class Line:
 
     @cached_property
     def sample(self) -> Sample:
-        """The devices' values in numbers."""
-        return Sample.of(self.values)
+        """The values that will not change any more, in numbers."""
+        return Sample.of(self.values[self.over])
 
     @property
     def mean(self) -> float | None:
@@ -177,10 +180,11 @@ def exposed(environment: str) -> dict[str, int]:
 def compared(measure: Measure, lines: Sequence[Line], line: Line) -> Comparison | None:
     """Compare an arm with the first; None for the first itself, or while one of them has no device.
 
-    The arms share the 5 % of being wrong (Bonferroni), and an interval holds at every look.
+    The arms share the 5 % of being wrong (Bonferroni), and an interval holds at every look: only devices whose day is over
+    have a part in it.
     """
     first, alpha = lines[0], ALPHA / max(1, len(lines) - 1)
-    if line is first or not first.devices or not line.devices:
+    if line is first or not first.sample.devices or not line.sample.devices:
         return None
     compare = means.difference if measure.of else means.change
     return Comparison(not measure.of, compare(line.sample, first.sample, alpha=alpha), measure.direction)
@@ -231,12 +235,12 @@ def _by_class(found: Experiment, arms: Sequence[Arm]) -> dict[str, list[int]]:
     return counts
 
 
-# (arm, metric) → device → (total, observations, total of what did not end well)
-Sums = dict[tuple[str, str], dict[str, tuple[float, int, float]]]
+# (arm, metric) → device → (total, observations, total of what did not end well, whether its day is over)
+Sums = dict[tuple[str, str], dict[str, tuple[float, int, float, bool]]]
 
 
 def _values(found: Experiment) -> tuple[Sums, dict[str, set[str]]]:
-    """Return what each exposed device of the panel measured since, and by arm which have reported at all.
+    """Return what each exposed device of the panel measured in its day, and by arm which have reported at all.
 
     From the first hour that began when it was exposed: what it measured before is not the arm's.
     """
@@ -247,14 +251,17 @@ def _values(found: Experiment) -> tuple[Sums, dict[str, set[str]]]:
         "metrics": sorted(names),
         "ok": list(OK),
         "until": (found.ended_at or clock.now()) + LATE,
+        "day": DAY,
+        "late": LATE,
+        "now": clock.now(),
         "simulated": found.environment == Environment.DEMO,
     }
     sums: Sums = {}
     reported: dict[str, set[str]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_VALUES, asked)
-        for arm, metric, device, total, count, failed in cursor.fetchall():
-            sums.setdefault((arm, metric), {})[device] = (total, int(count), failed or 0.0)
+        for arm, metric, device, over, total, count, failed in cursor.fetchall():
+            sums.setdefault((arm, metric), {})[device] = (total, int(count), failed or 0.0, over)
             reported.setdefault(arm, set()).add(device)
     return sums, reported
 
@@ -272,12 +279,12 @@ def _lines(arms: Sequence[Arm], measure: Measure, sums: Sums) -> tuple[Line, ...
 
 def _line(arm: Arm, measure: Measure, sums: Sums) -> Line:
     own = sums.get((arm.variant, measure.metric), {})
+    values: list[tuple[float, bool]] = []
     if not measure.of:
-        return Line(arm, np.array([total / count for total, count, _ in own.values() if count]))
-    whole = sums.get((arm.variant, measure.of), {})
-    shares = []
-    for device, (of, _count, _failed) in whole.items():
-        total, _, failed = own.get(device, (0.0, 0, 0.0))
-        if of > 0:
-            shares.append((failed if measure.failed else total) / of)
-    return Line(arm, np.array(shares))
+        values = [(total / count, over) for total, count, _, over in own.values() if count]
+    else:
+        for device, (of, _count, _failed, over) in sums.get((arm.variant, measure.of), {}).items():
+            total, _, failed, _ = own.get(device, (0.0, 0, 0.0, over))
+            if of > 0:
+                values.append(((failed if measure.failed else total) / of, over))
+    return Line(arm, np.array([value for value, _ in values]), np.array([over for _, over in values], dtype=bool))

@@ -356,7 +356,9 @@ def _told(gateway: Gateway, device: str) -> dict[str, Any]:
 # ---- what they measured ----
 
 
-def exposed(arm: str, count: int, *, environment: str = "demo", simulated: bool = False, key: str = "ab") -> list[str]:
+def exposed(
+    arm: str, count: int, *, environment: str = "demo", simulated: bool = False, key: str = "ab", hours: int = 30
+) -> list[str]:
     """Expose devices to an arm, as gateways would."""
     ids = [f"{arm}-{number}" for number in range(count)]
     Exposure.objects.bulk_create(
@@ -366,15 +368,15 @@ def exposed(arm: str, count: int, *, environment: str = "demo", simulated: bool 
             device_id=one,
             arm=arm,
             simulated=simulated,
-            first_at=clock.now() - timedelta(hours=2),
+            first_at=clock.now() - timedelta(hours=hours),
         )
         for one in ids
     )
     return ids
 
 
-def measured(ids: list[str], metric: str, totals: Any, *, count: int = 4, outcome: str = "", hours: int = 1) -> None:
-    """Let devices have measured something an hour ago."""
+def measured(ids: list[str], metric: str, totals: Any, *, count: int = 4, outcome: str = "", hours: int = 20) -> None:
+    """Let devices have measured something, usually within their day."""
     PanelHour.objects.bulk_create(
         PanelHour(
             environment="demo",
@@ -404,7 +406,7 @@ def test_results__a_slower_arm__is_worse_and_one_alike_is_not() -> None:
     measured(control, "app.session.duration", random.normal(100, 20, 400))
     measured(other, "app.session.duration", random.normal(100, 20, 400))
     # before they were exposed: not theirs
-    measured(other, "litert.decode.throughput", random.normal(1, 0.1, 400), hours=30)
+    measured(other, "litert.decode.throughput", random.normal(1, 0.1, 400), hours=40)
     found = selectors.results(Stored.objects.get())
     assert not found.mismatch
     measures = {measure.key: (measure, lines) for measure, lines in found.measures}
@@ -444,6 +446,17 @@ def test_results__an_arm_that_stops_reporting__is_a_mismatch_though_exposed_as_s
     measured(other[:100], "app.session.duration", [1] * 100)
     found = selectors.results(Stored.objects.get())
     assert (found.exposed.mismatch, found.reporting.mismatch, found.mismatch) == (False, True, True)
+
+
+@pytest.mark.django_db
+def test_results__a_day_that_is_not_over__has_a_mean_and_no_part_in_an_interval() -> None:
+    flags_seed(actor=SYSTEM)
+    begun()
+    for arm, mean in (("control", 100), ("b", 200)):
+        measured(exposed(arm, 50, hours=10), "app.session.duration", [mean] * 50, hours=8)
+    ((measure, lines),) = selectors.results(Stored.objects.get()).measures
+    assert [line.mean for line in lines] == [100.0, 200.0]
+    assert selectors.compared(measure, lines, lines[1]) is None
 
 
 @pytest.mark.django_db
