@@ -23,13 +23,15 @@ def rows(run: PhaseRun) -> list[Row]:
     return [Row(one, kept.get(one.key)) for one in releases.runbook(run.release).guardrails]
 
 
-def failing(run: PhaseRun, *roles: Role) -> list[Row]:
-    """Return those of some roles that fail now."""
-    return [
-        row
-        for row in rows(run)
-        if row.guardrail.role in roles and row.state is not None and row.state.verdict == Verdict.FAIL
-    ]
+def failing(run: PhaseRun, *roles: Role, verdicts: tuple[Verdict, ...] = (Verdict.FAIL,)) -> list[Row]:
+    """Return those of some roles that fail now, or have another of the verdicts."""
+    found = [row for row in rows(run) if row.guardrail.role in roles]
+    return [row for row in found if row.state is not None and row.state.verdict in verdicts]
+
+
+def holding(run: PhaseRun) -> list[Row]:
+    """Return those for which the next step waits: they fail, or can't be judged."""
+    return failing(run, Role.GUARDRAIL, Role.SIGNAL, verdicts=(Verdict.FAIL, Verdict.ERROR))
 
 
 def need(run: PhaseRun) -> Need | None:
@@ -37,7 +39,7 @@ def need(run: PhaseRun) -> Need | None:
     found = [row for row in rows(run) if row.guardrail.role is not Role.WATCH]
     if not found:
         return None
-    wrong = [row for row in found if row.state is not None and row.state.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    wrong = holding(run)
     passing = sum(row.state is not None and row.state.verdict == Verdict.PASS for row in found)
     said = "; ".join(f"{row.guardrail.title} {row.state.verdict}" for row in wrong if row.state is not None)
     sentence = f"{said}." if wrong else "None fails."

@@ -23,7 +23,7 @@ from monitoring.domain.statistics import guardrails as statistics
 from monitoring.domain.statistics.means import Interval, Sample
 from monitoring.domain.statistics.proportions import Events, Progress
 from monitoring.domain.statistics.ratio import SampleRatio, sample_ratio, together
-from monitoring.domain.statistics.reporting import Reports, judge_reports
+from monitoring.domain.statistics.reporting import Reports, judge_ratio, judge_reports
 from monitoring.domain.statistics.spending import Budget, spend
 from monitoring.domain.statistics.values import BAND_ENDS
 from monitoring.selectors.criteria import changed_since, criteria
@@ -456,13 +456,8 @@ def _ratio(made: Look, reported: Iterable[Member]) -> SampleRatio | None:
 def _ratio_line(ratio: SampleRatio | None) -> Line:
     if ratio is None:
         return _line("all devices", "", Verdict.NO_DATA, "there is no control beside this phase")
-    counts = " and ".join(map(str, ratio.counts))
-    wanted = " and ".join(f"{one:.0f}" for one in ratio.expected)
-    said = f"{counts} devices report from treatment and control where {wanted} should (p = {ratio.p_value:.2g})"
-    if ratio.mismatch:
-        return _line("all devices", "", Verdict.FAIL, said)
-    few = sum(ratio.counts) < criteria_domain.SAMPLES
-    return _line("all devices", "", Verdict.INSUFFICIENT if few else Verdict.PASS, said)
+    said = judge_ratio(ratio)
+    return _line("all devices", "", said.verdict, said.sentence)
 
 
 def _reports_line(made: Look, reports: dict[Arm, Reports]) -> Line:

@@ -14,7 +14,6 @@ from monitoring.selectors.judging import judged
 from rollout.domain import phases as domain
 from rollout.domain.bucketing import BUCKETS
 from rollout.domain.flags import ON, Flag
-from rollout.domain.guardrails import Role
 from rollout.domain.phases import Audience, Judged, Progress
 from rollout.domain.policy import Decision, Need, Raise, approval_need, decide, gates_need
 from rollout.domain.runbook import Phase
@@ -239,7 +238,7 @@ def held(run: PhaseRun) -> str:
         return f"{phase.flag} is under an override."
     if stored.revision != run.flag_revision:
         return f"{phase.flag} was changed by hand at revision {stored.revision}. Resume the phase to go on from there."
-    if failing := guardrail_states.failing(run, Role.GUARDRAIL, Role.SIGNAL):
+    if failing := guardrail_states.holding(run):
         said = "; ".join(f"{row.guardrail.title}: {row.state.sentence}" for row in failing if row.state)
         return f"Guardrails fail. {said}"
     change = Raise(Environment(release.environment).value, frozenset(), freeze=policy.freeze(release.environment))
