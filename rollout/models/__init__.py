@@ -1,6 +1,7 @@
 """Tables of the rollout."""
 
 from rollout.models.census import CensusDevice
+from rollout.models.decision import PhaseDecision
 from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
@@ -22,6 +23,7 @@ __all__ = [
     "Flag",
     "FreezeWindow",
     "GroupMember",
+    "PhaseDecision",
     "PhaseRun",
     "Proposal",
     "Release",

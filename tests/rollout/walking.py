@@ -26,6 +26,8 @@ from rollout.services.validation import validations_due
 
 SYSTEM = Actor.system("test")
 DIGEST = "sha256:" + "ab" * 32
+# why a walk goes on where a test stores no telemetry that the recommendation could be read from
+UNREAD = "A walk without telemetry"
 SKETCH = Sketch()
 SKETCH.add(1.0)
 
