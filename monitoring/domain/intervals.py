@@ -46,7 +46,9 @@ class Sureness:
 def sureness(one: Criterion, reading: Reading, *, missed_most: float = MISSED_MOST) -> Sureness:
     """Say how sure a reading is. Nothing is known of one without a value: the miss is possible."""
     threshold = one.threshold if one.threshold is not None else reading.threshold
-    if reading.numbers is None or reading.value is None or threshold is None:
+    if reading.numbers is None or threshold is None:
+        return Sureness(UNKNOWN, Miss.POSSIBLE)
+    if reading.value is None and _without_events(one, reading) is None:
         return Sureness(UNKNOWN, Miss.POSSIBLE)
     found = interval(one, reading.numbers)
     if one.aggregate in (Aggregate.CHANGE, Aggregate.INTERVAL):
@@ -64,10 +66,12 @@ def sureness(one: Criterion, reading: Reading, *, missed_most: float = MISSED_MO
 
 
 def judge(one: Criterion, reading: Reading, *, now: datetime, allowed: bool = True) -> Judgement:
-    """Judge a reading as `criteria.judge` does, and what that leaves open: the interval of a change.
+    """Judge a reading as `criteria.judge` does, and what that leaves open: an interval, and a control without events.
 
     "At least" and "at most" ask that it is not proven otherwise, "above" and "below" that it is proven.
     """
+    if allowed and (quiet := _without_events(one, reading)) is not None:
+        return quiet
     if one.aggregate is not Aggregate.INTERVAL or one.broken or not allowed or (one.where_available and reading.scope):
         return domain.judge(one, reading, now=now, allowed=allowed)
     threshold = one.threshold or 0.0
@@ -86,6 +90,28 @@ def judge(one: Criterion, reading: Reading, *, now: datetime, allowed: bool = Tr
         return Judgement(Verdict.PASS, said)
     proven = found.low > threshold if floor else found.high < threshold
     return Judgement(Verdict.PASS if proven else Verdict.INSUFFICIENT, said + ("" if proven else ": not proven yet"))
+
+
+def _without_events(one: Criterion, reading: Reading) -> Judgement | None:
+    """Judge shares of events of which the control has none, so that there is nothing to divide by; None for all others."""
+    numbers = reading.numbers
+    if one.aggregate is not Aggregate.CHANGE or one.comparator.floor or numbers is None or reading.scope:
+        return None
+    own, other = numbers.own, numbers.other
+    if other is None or own.whole is None or other.whole is None or other.observed.total > 0:
+        return None
+    count = min(round(own.whole.total), round(other.whole.total))
+    if count <= 0:
+        return None
+    many = f"{count:,}".replace(",", "\u202f")
+    said = f"{own.observed.total:g} in treatment and none in control, of at least {many} each"
+    if own.observed.total > 0:
+        beyond = _change(one, own, other).low > 0
+        said += ": beyond chance" if beyond else ": not proven yet"
+        return Judgement(Verdict.FAIL if beyond else Verdict.INSUFFICIENT, said, 1.0)
+    if count < one.samples:
+        return Judgement(Verdict.INSUFFICIENT, f"{said}, {one.samples} needed")
+    return Judgement(Verdict.PASS, said)
 
 
 def interval(one: Criterion, numbers: Numbers) -> Interval:

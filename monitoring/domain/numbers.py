@@ -84,7 +84,12 @@ def _compared(one: Criterion, numbers: Numbers) -> Reading:
     before = one.against is Against.BASELINE
     if reference is None or reference <= 0 or (one.aggregate is Aggregate.TIMES and value <= 0):
         where = f"in the {domain.spoken(domain.BASELINE)} before" if before else "in control"
-        return Reading(None, at=numbers.at, note=f"nothing to compare with: {one.over.metric} {where} has no amount")
+        return Reading(
+            None,
+            min(count, others),
+            at=numbers.at,
+            note=f"nothing to compare with: {one.over.metric} {where} has no amount",
+        )
     note = f"{as_read(value, one)} against {as_read(reference, one)} {'before' if before else 'in control'}"
     least = min(count, others)
     if one.aggregate is not Aggregate.TIMES:

@@ -1,6 +1,18 @@
 """The rollout's part of the REST API: one router a noun. What stands in `ROUTERS` is mounted and tested by that."""
 
-from rollout.api import advance, census, experiments, flags, groups, own_flags, phases, proposals, releases, scans
+from rollout.api import (
+    advance,
+    census,
+    decision,
+    experiments,
+    flags,
+    groups,
+    own_flags,
+    phases,
+    proposals,
+    releases,
+    scans,
+)
 
 ROUTERS = (
     flags.router,
@@ -12,5 +24,6 @@ ROUTERS = (
     advance.router,
     census.router,
     phases.router,
+    decision.router,
     proposals.router,
 )

@@ -279,17 +279,19 @@ def verify(bundle: Any, *, entries: Sequence[Mapping[str, Any]] = ()) -> list[Di
     ]
     if bundle["table"] != table():
         found.append(Difference("table", "it is not the table that this program decides by"))
-    try:
-        judged, follows = recompute(bundle)
-        found += _lines(bundle["lines"], judged)
-        found += _recommendation(bundle, follows)
-        found += _signatures(bundle)
-        found += _proof(bundle, entries)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        found.append(Difference("bundle", f"a part of it can't be read: {type(error).__name__} {error}"))
-    except criteria_domain.Unfit as unfit:
-        found.append(Difference("thresholds", f"a criterion can't be read: {unfit.message}"))
-    return found
+    for where, look in (("numbers", _recomputed), ("signatures", _signatures), ("proof", _proof)):
+        try:
+            found += look(bundle)
+        except criteria_domain.Unfit as unfit:
+            found.append(Difference("thresholds", f"a criterion can't be read: {unfit.message}"))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            found.append(Difference(where, f"a part of it can't be read: {type(error).__name__} {error}"))
+    return found + _exported(bundle, entries)
+
+
+def _recomputed(bundle: Mapping[str, Any]) -> list[Difference]:
+    judged, follows = recompute(bundle)
+    return _lines(bundle["lines"], judged) + _recommendation(bundle, follows)
 
 
 def _lines(told: Sequence[Mapping[str, Any]], judged: Sequence[Shown]) -> list[Difference]:
@@ -351,10 +353,10 @@ def _signatures(bundle: Mapping[str, Any]) -> list[Difference]:
     return found
 
 
-def _proof(bundle: Mapping[str, Any], exported: Sequence[Mapping[str, Any]]) -> list[Difference]:
+def _proof(bundle: Mapping[str, Any]) -> list[Difference]:
     proof = bundle.get("proof")
     if proof is None:
-        return []
+        return []  # said by the signatures
     found, made = [], []
     for row in proof["entries"]:
         if chain.row_hash(row["previous_hash"], _row(row)) != row["hash"]:
@@ -364,23 +366,30 @@ def _proof(bundle: Mapping[str, Any], exported: Sequence[Mapping[str, Any]]) -> 
     if len(made) != 1:
         return [*found, Difference("proof", "the entry of the decision is missing, or there are several")]
     after = json.loads(made[0]["after"])
-    if after["digest"] != whole(bundle):
+    if after.get("digest") != whole(bundle):
         found.append(Difference("proof", f"entry {made[0]['seq']} of the history proves another bundle than this one"))
     told = bundle["decision"]
-    if made[0]["actor"] != told["reference"] or after["decided"] != told["decided"]:
+    if made[0]["actor"] != told["reference"] or after.get("decided") != told["decided"]:
         found.append(Difference("decision", f"entry {made[0]['seq']} of the history says otherwise"))
     head = proof["head"]
     if head["seq"] < made[0]["seq"] or (head["seq"] == made[0]["seq"] and head["hash"] != made[0]["hash"]):
         found.append(Difference("proof", "the head of the chain is not one that the decision's entry leads to"))
-    if exported:
-        known = {int(one["seq"]): one["hash"] for one in exported}
-        for seq, text in [(row["seq"], row["hash"]) for row in proof["entries"]] + [(head["seq"], head["hash"])]:
-            if seq not in known:
-                found.append(Difference(f"proof: entry {seq}", "it is not in the export of the history"))
-            elif known[seq] != text:
-                found.append(
-                    Difference(f"proof: entry {seq}", "the export of the history has another one in its place")
-                )
+    return found
+
+
+def _exported(bundle: Mapping[str, Any], exported: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """Hold the entries of a proof, and its head, against an export of the history."""
+    proof = bundle.get("proof")
+    if proof is None or not exported:
+        return []
+    known = {one["seq"]: one["hash"] for one in exported}
+    found = []
+    for row in (*proof["entries"], proof["head"]):
+        if row["seq"] not in known:
+            found.append(Difference(f"proof: entry {row['seq']}", "it is not in the export of the history"))
+        elif known[row["seq"]] != row["hash"]:
+            why = "the export of the history has another one in its place"
+            found.append(Difference(f"proof: entry {row['seq']}", why))
     return found
 
 

@@ -152,7 +152,8 @@ TABLE: tuple[Row, ...] = (
         Recommendation.HOLD,
         "A target may be missed by more than 20\u202f%: its interval reaches beyond.",
         "Any performance target missed by >20%",
-        lambda line: line.miss is Miss.POSSIBLE and not line.unknown,
+        # of a rise or a fall the runbook asks whether it is significant, which a fail beyond chance says
+        lambda line: line.miss is Miss.POSSIBLE and not line.unknown and line.nature not in (Nature.RISE, Nature.FALL),
     ),
     Row(
         "missed",

@@ -112,9 +112,7 @@ def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta)
     if said.verdict in (Verdict.PASS, Verdict.FAIL) and sure.miss is Miss.POSSIBLE:
         times = intervals.settled(criterion, reading, missed_most=missed_most)
         settles = round(reading.count * times) if times is not None else None
-    known = said.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INSUFFICIENT) and reading.value is not None
-    if said.in_scope and said.verdict is Verdict.PASS and sure.interval is intervals.UNKNOWN:
-        sure = replace(sure, miss=Miss.POSSIBLE)
+    known = said.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INSUFFICIENT)
     bound = criterion.threshold if criterion.threshold is not None else reading.threshold
     line = Line(
         key=criterion.key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 
@@ -86,6 +87,12 @@ def phase_start(
         )
         _step(run, phase, authority, backends=True)
     return run
+
+
+def phase_payload(release: Release, number: int, *, jump: bool, disagrees: str = "") -> dict[str, Any]:
+    """Return what a proposal to start a phase holds."""
+    made: dict[str, Any] = {"release": release.pk, "number": number, "jump": jump}
+    return {**made, "disagrees": disagrees.strip()} if disagrees.strip() else made
 
 
 def phases_due() -> int:
