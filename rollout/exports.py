@@ -1,5 +1,8 @@
-"""What a pipeline reads of a rollout: JUnit for whatever shows test results."""
+"""What leaves a rollout as a file: JUnit for whatever shows test results, and the bundle of a decision."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
 from xml.etree import ElementTree as xml
 
 from hawkops.core.verdicts import Verdict
@@ -28,6 +31,11 @@ def advance_junit(found: Advance) -> str:
     root.append(suite)
     xml.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.tostring(root, encoding="unicode")}\n'
+
+
+def bundle_text(bundle: Mapping[str, Any]) -> str:
+    """Return a decision bundle as people and programs read it."""
+    return json.dumps(bundle, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _fit(text: str) -> str:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from rollout.views import (
+    decision,
     experiments,
     flags,
     groups,
@@ -54,6 +55,9 @@ urlpatterns = [
     path("releases/<int:pk>/phases/abort", walk.phase_abort, name="phase_abort"),
     path("releases/<int:pk>/complete", walk.complete, name="release_complete"),
     path("releases/<int:pk>/model", walk.model, name="release_model"),
+    path("releases/<int:pk>/decision", decision.decision, name="decision"),
+    path("releases/<int:pk>/decision/no-go", decision.no_go, name="decision_no_go"),
+    path("releases/<int:pk>/decision/<int:number>.json", decision.bundle, name="decision_bundle"),
     path("releases/<int:pk>/comments", walk.comment, name="release_comment"),
     path("releases/<int:pk>/scans", scans.upload, name="scan_upload"),
     path("proposals", proposals.proposals, name="proposals"),

@@ -10,11 +10,11 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import metrics
@@ -22,6 +22,9 @@ from monitoring.domain.arms import Arm, belongs
 from monitoring.domain.grid import Observed
 from monitoring.domain.metrics import CATALOGUE, Direction, Kind, Metric, known
 from monitoring.domain.statistics.proportions import at_most
+
+if TYPE_CHECKING:
+    from monitoring.domain.numbers import Numbers
 
 Path = tuple[str | int, ...]
 BACKENDS = ("cpu", "gpu", "npu", "cloud")
@@ -278,6 +281,8 @@ class Reading:
     scope: str = ""
     # what the number was made of, in words
     note: str = ""
+    # and the raw numbers, where it was read from stored telemetry
+    numbers: Numbers | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

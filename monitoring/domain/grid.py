@@ -116,6 +116,37 @@ class Distribution:
         made._base, made._cumulated = base, np.cumsum(counts)
         return made
 
+    @classmethod
+    def of_columns(cls, summary: Sequence[float], columns: Sequence[tuple[int, int]]) -> Distribution:
+        """Return the distribution that `columns` described. Raises ValueError for columns that there are none of."""
+        if not columns:
+            return cls(summary)
+        first, last = min(columns)[0], max(columns)[0]
+        if not 0 <= first <= last < len(_VALUES) or any(count < 0 for _, count in columns):
+            raise ValueError("These are no columns of a distribution.")
+        counts = np.zeros(last - first + 1, np.int64)
+        for column, count in columns:
+            counts[column - first] += count
+        return cls.of(summary, first, counts)
+
+    def columns(self) -> list[tuple[int, int]]:
+        """Return how many observations each column holds, in the order of their values; the empty ones are left out."""
+        if self._cumulated is None:
+            return []
+        counts = np.diff(self._cumulated, prepend=0)
+        return [(self._base + int(place), int(counts[place])) for place in np.flatnonzero(counts)]
+
+    @property
+    def placed(self) -> int:
+        """How many observations have a place by their value."""
+        return int(self._cumulated[-1]) if self._cumulated is not None and self._cumulated.size else 0
+
+    def ranked(self, rank: int) -> float:
+        """Return the value with so many before it in order, from 0 to less than `placed`: its column's middle."""
+        assert self._cumulated is not None
+        place = int(np.searchsorted(self._cumulated, rank, side="right"))
+        return min(max(float(_VALUES[self._base + place]), self.low), self.high)
+
     @property
     def mean(self) -> float | None:
         """The mean; None without observations."""
@@ -128,9 +159,7 @@ class Distribution:
         """
         if self._cumulated is None or not self._cumulated.size or not self._cumulated[-1]:
             return None
-        rank = _rank(int(self._cumulated[-1]), q)
-        place = int(np.searchsorted(self._cumulated, rank, side="right"))
-        return min(max(float(_VALUES[self._base + place]), self.low), self.high)
+        return self.ranked(_rank(int(self._cumulated[-1]), q))
 
 
 class Grid:

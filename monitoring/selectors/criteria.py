@@ -1,6 +1,5 @@
 """Criteria with their live readings: all of an environment in a handful of queries, however many there are."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -12,10 +11,12 @@ import numpy as np
 from hawkops.core import clock
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from monitoring.domain import criteria as domain
+from monitoring.domain import numbers
 from monitoring.domain.arms import Arm, arm_of, belongs
 from monitoring.domain.criteria import Against, Aggregate, Criterion, Judgement, Purpose, Reading, Selection
 from monitoring.domain.grid import Grid, Observed, Rows
-from monitoring.domain.metrics import INFERENCES, Direction, Kind
+from monitoring.domain.metrics import INFERENCES, Kind
+from monitoring.domain.numbers import Numbers, Side
 from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import Series, StoredCriterion
@@ -40,6 +41,8 @@ class Evaluated:
     judgement: Judgement
     parts: tuple[tuple[str, Reading, Judgement], ...] = ()
     simulated: bool = False
+    # whether what reports may be judged here at all
+    allowed: bool = True
 
 
 def stored() -> list[StoredCriterion]:
@@ -151,18 +154,13 @@ class Evaluation:
         allowed = bool(chosen) or one.over.metric not in self.left_out
         if one.threshold is None:
             return self._by_class(one, chosen, simulated)
-        if one.broken:
-            reading = Reading(None)
-        elif one.aggregate is Aggregate.INTERVAL:
-            reading = between(one, self.environment, self.population, now=self.now)
-        elif one.aggregate is Aggregate.RANGE:
-            reading = self._ranged(one, chosen)
-        elif one.against is not None:
-            reading = self._compared(one)
-        else:
-            reading = self._reading(one, chosen)
+        reading = Reading(None) if one.broken else self._reading(one, chosen)
+        if one.aggregate is Aggregate.INTERVAL and not one.broken:
+            compared = between(one, self.environment, self.population, now=self.now)
+            reading = replace(compared, numbers=reading.numbers)
         reading = replace(reading, scope=self._scope(one))
-        return Evaluated(one, reading, domain.judge(one, reading, now=self.now, allowed=allowed), simulated=simulated)
+        found = domain.judge(one, reading, now=self.now, allowed=allowed)
+        return Evaluated(one, reading, found, simulated=simulated, allowed=allowed)
 
     def _chosen(self, selection: Selection) -> list[Series]:
         return chosen(selection, self.series)
@@ -205,7 +203,7 @@ class Evaluation:
             reading = replace(self._reading(one, chosen), scope="" if parts else self._scope(one))
             allowed = bool(chosen) or one.over.metric not in self.left_out
             found = domain.judge(one, reading, now=self.now, allowed=allowed)
-            return Evaluated(one, reading, found, shown, simulated)
+            return Evaluated(one, reading, found, shown, simulated, allowed)
         label, reading, verdict = min(judged, key=lambda part: WORST_FIRST.index(part[2].verdict))
         sentence = f"{label}: {verdict.sentence}"
         if len(judged) > 1:
@@ -250,32 +248,33 @@ class Evaluation:
     # ---- readings ----
 
     def _reading(self, one: Criterion, chosen: list[Series]) -> Reading:
+        return numbers.reading(one, self._numbers(one, chosen))
+
+    def _numbers(self, one: Criterion, chosen: list[Series]) -> Numbers:
+        """Return the raw numbers of a criterion."""
+        if one.aggregate is Aggregate.RANGE:
+            return self._of_range(one, chosen)
+        if one.against is not None:
+            return self._of_both(one)
         if measure := measured.reader(one.over.metric):
-            return measure(self.environment, one.window, self.now)
-        found, at = self._merged(one, chosen)
+            found = measure(self.environment, one.window, self.now)
+            return Numbers(at=found.at, measured=found.value)
+        observed, at = self._merged(one, chosen)
         whole = None
         if one.of is not None:
             whole, whole_at = self._merged(one, self._chosen(one.of))
             at = max(filter(None, (at, whole_at)), default=None)
         # of long windows only what divides by it needs to know: counting a large fleet's days costs more than all else
         counted = one.aggregate is Aggregate.PER_DEVICE or one.window <= HOUR
-        devices = self._devices(one.window, one.over.arm) if counted else 0
-        if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not found.count:
-            # a counter that never moved says nothing; that devices report at all makes it a zero
+        own = Side(observed, whole, self._devices(one.window, one.over.arm) if counted else 0)
+        if one.aggregate in (Aggregate.COUNT, Aggregate.PER_DEVICE) and not observed.count:
             flowing, flowing_at = self._merged(one, self._chosen(Selection(INFERENCES, arm=one.over.arm)))
             if flowing.count:
-                value = 0.0 if one.aggregate is Aggregate.COUNT or devices else None
-                return Reading(value, flowing.count, devices, flowing_at)
-            return Reading(None, at=at)
-        value = domain.read(one, found, whole=whole, devices=devices)
-        count = round(whole.total) if whole is not None else found.count
-        if one.aggregate is Aggregate.RATIO and whole is not None and not whole.count:
-            value = None
-        note = domain.more_than_all(one, found.total, whole.total) if whole is not None and value is not None else ""
-        return Reading(value, count, devices, at, note=note)
+                return Numbers(own, flowing=flowing.count, at=flowing_at)
+        return Numbers(own, at=at)
 
-    def _compared(self, one: Criterion) -> Reading:
-        """Read a criterion that sets the treatment against the control, or now against the time before."""
+    def _of_both(self, one: Criterion) -> Numbers:
+        """Return what the treatment observed and the control, or what was observed now and in the time before."""
         own = self._chosen(one.over)
         if one.against is Against.CONTROL:
             # who did not say may be on either side, and would blur the difference
@@ -284,59 +283,35 @@ class Evaluation:
             other = self._chosen(replace(one.over, arm=Arm.CONTROL, backends=()))
         else:
             other = self._chosen(replace(one.over, arm=None))
-        value, count, at = self._amount(one, own, Arm.TREATMENT, before=False)
         before = one.against is Against.BASELINE
-        reference, others, _ = self._amount(one, other, None if before else Arm.CONTROL, before=before)
-        if value is None:
-            return Reading(None, at=at)
-        if reference is None or reference <= 0 or (one.aggregate is Aggregate.TIMES and value <= 0):
-            where = f"in the {domain.spoken(domain.BASELINE)} before" if before else "in control"
-            return Reading(None, at=at, note=f"nothing to compare with: {one.over.metric} {where} has no amount")
-        said, of = _as_read(value, one), _as_read(reference, one)
-        note = f"{said} against {of} {'before' if before else 'in control'}"
-        if one.aggregate is Aggregate.CHANGE:
-            return Reading(value / reference - 1, min(count, others), 0, at, note=note)
-        lower = one.metric is not None and one.metric.direction is Direction.LOWER
-        return Reading(reference / value if lower else value / reference, min(count, others), 0, at, note=note)
+        reference = self._side(one, other, None if before else Arm.CONTROL, before=before)
+        at = max((self.last[x.pk] for x in own if x.pk in self.last), default=None)
+        return Numbers(self._side(one, own, Arm.TREATMENT, before=False), reference, at=at)
 
-    def _amount(
-        self, one: Criterion, series: list[Series], arm: Arm | None, *, before: bool
-    ) -> tuple[float | None, int, datetime | None]:
-        """Return the median, share, amount per device or mean of one side, of how many observations, and how new."""
+    def _side(self, one: Criterion, series: list[Series], arm: Arm | None, *, before: bool) -> Side:
+        """Return what one side of a comparison observed."""
         if one.aggregate is Aggregate.TIMES:
-            found, at = self._merged(one, series)
-            return found.quantile(0.5), found.count, at
+            return Side(self._merged(one, series)[0])
         sums = self._sums_before(one.window) if before else self._summed(one.window)
         total = merged(sums[x.pk] for x in series if x.pk in sums)
-        at = max((self.last[x.pk] for x in series if x.pk in self.last), default=None)
         if one.of is not None:
             of = [x for x in self._chosen(replace(one.of, arm=arm)) if arm is None or arm_of(x.variant) is arm]
-            whole = merged(sums[x.pk] for x in of if x.pk in sums)
-            return domain.share(one, total.total, whole.total), round(whole.total), at
-        if one.metric is not None and one.metric.kind is Kind.COUNTER:
-            devices = self._devices(one.window, arm, strict=True)
-            return (total.total / devices if devices and total.count else None), round(total.total), at
-        return total.mean, total.count, at
+            return Side(total, merged(sums[x.pk] for x in of if x.pk in sums))
+        counter = one.metric is not None and one.metric.kind is Kind.COUNTER
+        return Side(total, devices=self._devices(one.window, arm, strict=True) if counter else 0)
 
-    def _ranged(self, one: Criterion, chosen: list[Series]) -> Reading:
-        """Say how far from the middle of its hourly means before the release the mean now is: 1 is at their ends."""
+    def _of_range(self, one: Criterion, chosen: list[Series]) -> Numbers:
+        """Return what was observed now, and the hourly means before the release in order."""
         sums = self._summed(one.window)
-        found = merged(sums[series.pk] for series in chosen if series.pk in sums)
+        own = Side(merged(sums[series.pk] for series in chosen if series.pk in sums))
         at = max((self.last[series.pk] for series in chosen if series.pk in self.last), default=None)
-        if found.mean is None:
-            return Reading(None, at=at)
+        if own.observed.mean is None:
+            return Numbers(own, at=at)
         since = self._baseline_ends(one.window) - domain.BASELINE
         grid = Grid(domain.BASELINE // HOUR + 1)
         for rows in self._hourly(one.window, replace(one.over, arm=None)):
             grid.add((rows.starts - int(since.timestamp())) // 3_600, rows)
-        usual = sorted(mean for mean in grid.means() if mean is not None)
-        if len(usual) < domain.BASELINE_HOURS_LEAST:
-            seen = f"{len(usual)} of the {domain.BASELINE_HOURS_LEAST} hours that it takes"
-            return Reading(None, at=at, note=f"what is normal is not known: before the release there are {seen}")
-        rank = (bisect_left(usual, found.mean) + bisect_right(usual, found.mean)) / 2 / len(usual)
-        low, high = usual[len(usual) // 100], usual[-1 - len(usual) // 100]
-        note = f"mean {_as_read(found.mean, one)}, normal {_as_read(low, one)} to {_as_read(high, one)}"
-        return Reading(abs(2 * rank - 1), found.count, 0, at, note=note)
+        return Numbers(own, usual=tuple(sorted(mean for mean in grid.means() if mean is not None)), at=at)
 
     # ---- what was stored, each window read once ----
 
@@ -444,13 +419,6 @@ def _of_everybody(one: Criterion) -> Criterion:
 
 def _of_buckets(one: Criterion) -> bool:
     return one.aggregate.quantile is not None or one.aggregate is Aggregate.TIMES
-
-
-def _as_read(value: float, one: Criterion) -> str:
-    """Write what a comparison is made of: a share, an amount per device, or a value of the metric."""
-    counter = one.metric is not None and one.metric.kind is Kind.COUNTER
-    aggregate = Aggregate.RATIO if one.of is not None else Aggregate.PER_DEVICE if counter else Aggregate.MEAN
-    return domain.shown(value, replace(one, aggregate=aggregate))
 
 
 def chosen(selection: Selection, series: Iterable[Series]) -> list[Series]:

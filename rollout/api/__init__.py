@@ -3,6 +3,7 @@
 from rollout.api import (
     advance,
     census,
+    decision,
     experiments,
     flags,
     groups,
@@ -25,5 +26,6 @@ ROUTERS = (
     advance.router,
     census.router,
     phases.router,
+    decision.router,
     proposals.router,
 )

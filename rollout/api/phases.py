@@ -17,6 +17,7 @@ from rollout.selectors import guardrail_states, releases
 from rollout.selectors import phases as selectors
 from rollout.selectors.validation import state
 from rollout.services import phases as services
+from rollout.services.phases import phase_payload
 from rollout.services.proposals import change_or_propose, proposal_make
 
 MAY_WALK = (Role.RELEASER,)
@@ -26,11 +27,21 @@ router = Router(tags=["Phases"])
 
 
 class StartBody(Body):
-    """Which phase to start. A jump leaves out time, sample and criteria, and takes the yes of each team."""
+    """Which phase to start. A jump leaves out time, sample and criteria, and takes the yes of each team.
+
+    `disagrees` says why it goes on against what is recommended.
+    """
 
     phase: int
     reason: str
     jump: bool = False
+    disagrees: str = ""
+
+
+class CompleteBody(ReasonBody):
+    """Why, and why against what is recommended."""
+
+    disagrees: str = ""
 
 
 class NeedOut(Schema):
@@ -153,7 +164,7 @@ def phase_start(
 ) -> Status[StartedOut]:
     """Start a phase. Where people must say yes first it is proposed, and the answer is 202 with the proposal."""
     found = release_found(environment, pk)
-    payload = {"release": found.pk, "number": body.phase, "jump": body.jump}
+    payload = phase_payload(found, body.phase, jump=body.jump, disagrees=body.disagrees)
     if body.jump:
         made = proposal_make(
             kind="phase.start", environment=environment, payload=payload, reason=body.reason, **who(request)
@@ -204,10 +215,10 @@ def phase_abort(request: HttpRequest, environment: str, pk: int, body: ReasonBod
 
 
 @router.post("/{environment}/releases/{int:pk}/complete", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_WALK))
-def release_complete(request: HttpRequest, environment: str, pk: int, body: ReasonBody) -> WalkOut:
+def release_complete(request: HttpRequest, environment: str, pk: int, body: CompleteBody) -> WalkOut:
     """Say that the last phase has passed."""
     found = release_found(environment, pk)
-    services.release_complete(release=found, reason=body.reason, **who(request))
+    services.release_complete(release=found, reason=body.reason, disagrees=body.disagrees, **who(request))
     return _walk(found)
 
 

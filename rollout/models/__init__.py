@@ -1,6 +1,7 @@
 """Tables of the rollout."""
 
 from rollout.models.census import CensusDevice
+from rollout.models.decision import PhaseDecision
 from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
@@ -24,6 +25,7 @@ __all__ = [
     "FreezeWindow",
     "GroupMember",
     "GuardrailState",
+    "PhaseDecision",
     "PhaseRun",
     "Proposal",
     "Release",

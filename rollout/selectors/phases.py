@@ -11,6 +11,7 @@ from hawkops.core.environments import Environment
 from monitoring.domain.criteria import Purpose
 from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.judging import judged
+from rollout.domain import decision as decision_domain
 from rollout.domain import phases as domain
 from rollout.domain.bucketing import BUCKETS
 from rollout.domain.flags import ON, Flag
@@ -20,6 +21,7 @@ from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
 from rollout.models import PhaseRun, Proposal, Release, Validation
 from rollout.selectors import census, flags, guardrail_states, policy, procedure, releases, targeting, validation
+from rollout.selectors import decision as decisions
 
 UNDER_WAY = ("running", "paused")
 
@@ -99,8 +101,14 @@ def progress(run: PhaseRun, *, now: datetime | None = None) -> Progress:
     )
 
 
-def start_decision(release: Release, number: int, change: Raise, *, jump: bool = False) -> Decision:
-    """Return every line that starting a phase needs. A jump leaves out what waiting would bring, and says so."""
+def start_decision(
+    release: Release, number: int, change: Raise, *, jump: bool = False, disagrees: str = "",
+    found: decisions.State | None = None,
+) -> Decision:  # fmt: skip
+    """Return every line that starting a phase needs. A jump leaves out what waiting would bring, and says so.
+
+    `disagrees` is why somebody goes on against the recommendation; `found` is what it rests on, read now without it.
+    """
     now = clock.now()
     phase = phase_of(release, number)
     if phase is None:
@@ -110,6 +118,8 @@ def start_decision(release: Release, number: int, change: Raise, *, jump: bool =
     needs.append(_order(release, number, reached, jump=jump))
     if not jump:
         needs += _ending(run, now)
+    if run is not None:
+        needs.append(_recommended(release, run, disagrees, found))
     needs.append(gates_need(policy.gates_open(release)))
     if not reached:
         needs.append(_procedure(release))
@@ -147,16 +157,24 @@ def next_of(release: Release) -> Next | None:
         one_person=settings.ONE_PERSON_INSTALLATION,
         freeze=policy.freeze(release.environment),
     )
-    jump = bool(waiting and waiting.payload.get("jump"))
-    return Next(phase, start_decision(release, phase.number, asked, jump=jump), waiting)
+    given = waiting.payload if waiting else {}
+    decision = start_decision(
+        release, phase.number, asked, jump=bool(given.get("jump")), disagrees=given.get("disagrees") or ""
+    )
+    return Next(phase, decision, waiting)
 
 
-def end_decision(release: Release) -> Decision:
+def end_decision(release: Release, *, disagrees: str = "", found: decisions.State | None = None) -> Decision:
     """Return what the last phase needs before the release is complete."""
     run = run_under_way(release)
     if run is None or phase_of(release, run.number + 1) is not None:
         return Decision((Need("order", "Order", False, "The last phase is not under way."),))
-    return Decision(tuple(_ending(run, clock.now())))
+    return Decision((*_ending(run, clock.now()), _recommended(release, run, disagrees, found)))
+
+
+def _recommended(release: Release, run: PhaseRun, disagrees: str, found: decisions.State | None) -> Need:
+    known = found or decisions.state(release, run)
+    return decision_domain.need(known.recommended if known else None, disagrees, phase=run.number)
 
 
 def _order(release: Release, number: int, reached: int, *, jump: bool) -> Need:

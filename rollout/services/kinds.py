@@ -16,7 +16,7 @@ from rollout.domain.targeting import constraints, pinned_checked, rule, rules_ch
 from rollout.domain.values import Shown, Values, schema_checked
 from rollout.models import Experiment, Proposal, Release
 from rollout.selectors import phases as phase_selectors
-from rollout.services import experiments, flags, groups, overrides, own_flags, phases, values, waivers
+from rollout.services import decisions, experiments, flags, groups, overrides, own_flags, phases, values, waivers
 from rollout.services.raising import Authority, question
 
 Payload = Mapping[str, Any]
@@ -60,6 +60,8 @@ class Kind:
     takes: Mapping[str, type | tuple[type, ...]]
     fit: Callable[[Payload], object] = lambda payload: None
     changes: Callable[[str, Payload], list[Shown]] = lambda environment, payload: []
+    # what whoever says yes has in front of him besides the policy's lines: kept with his yes
+    seen: Callable[[str, Payload], dict[str, Any]] = lambda environment, payload: {}
 
     def shown(self, environment: str, payload: Payload) -> list[dict[str, str]]:
         """Return what it changes, as a proposal keeps it for people to compare. Raises what carrying it out would."""
@@ -187,6 +189,7 @@ def _phase(act: Act, payload: Payload) -> HistoryEntry | None:
         actor=act.actor,
         reason=act.reason,
         jump=bool(payload.get("jump")),
+        disagrees=payload.get("disagrees") or "",
         proposal=act.proposal,
         request_id=act.request_id,
     )
@@ -235,8 +238,20 @@ def _of_group(environment: str, payload: Payload, authority: Authority) -> Decis
 def _of_phase(environment: str, payload: Payload, authority: Authority) -> Decision:
     release = _release(environment, payload)
     return phase_selectors.start_decision(
-        release, payload["number"], phases.raise_of(release, authority), jump=bool(payload.get("jump"))
+        release,
+        payload["number"],
+        phases.raise_of(release, authority),
+        jump=bool(payload.get("jump")),
+        disagrees=payload.get("disagrees") or "",
     )
+
+
+def _phase_seen(environment: str, payload: Payload) -> dict[str, Any]:
+    return decisions.decision_seen(_release(environment, payload))
+
+
+def _fit_phase(payload: Payload) -> None:
+    decisions.disagreement_checked(payload.get("disagrees") or "")
 
 
 def _of_waiver(environment: str, _payload: Payload, authority: Authority) -> Decision:
@@ -446,7 +461,9 @@ KINDS: dict[str, Kind] = {
         lambda _environment, payload: f"phase:{payload['release']}:{payload['number']}",
         _phase,
         _of_phase,
-        {"release": int, "number": int, "jump": bool},
+        {"release": int, "number": int, "jump": bool, "disagrees": (str, type(None))},
+        _fit_phase,
+        seen=_phase_seen,
     ),
     "waiver": Kind(
         lambda environment, payload: waivers.title(_release(environment, payload), payload["box"]),

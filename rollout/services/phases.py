@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 
@@ -15,8 +16,10 @@ from rollout.domain.flags import OFF
 from rollout.domain.policy import Raise
 from rollout.domain.runbook import Phase
 from rollout.models import Flag, PhaseRun, Proposal, Release
+from rollout.selectors import decision as decisions
 from rollout.selectors import phases as selectors
 from rollout.selectors import policy
+from rollout.services.decisions import decision_go
 from rollout.services.flags import BACKENDS
 from rollout.services.locking import flags_locked, flags_save, reason_given
 from rollout.services.raising import Authority, NeedsApproval, Refused
@@ -33,20 +36,29 @@ def phase_start(
     actor: Actor,
     reason: str,
     jump: bool = False,
+    disagrees: str = "",
     proposal: Proposal | None = None,
     request_id: str = "",
 ) -> PhaseRun:
-    """Start a phase and do its first step; the one before it has passed with that. Raises Refused with what is missing."""
+    """Start a phase and do its first step; the one before it has passed with that. Raises Refused with what is missing.
+
+    Going on is a decision, kept with what was recommended; against that it takes `disagrees`.
+    """
     reason = reason_given(reason)
     with change(actor=actor, environment=release.environment, reason=reason, request_id=request_id) as this:
         release = _locked(release)
-        decision = selectors.start_decision(release, number, raise_of(release, authority), jump=jump)
+        before = selectors.run_under_way(release)
+        found = decisions.state(release, before) if before is not None else None
+        decision = selectors.start_decision(
+            release, number, raise_of(release, authority), jump=jump, disagrees=disagrees.strip(), found=found
+        )
         if not decision.allowed:
             raise NeedsApproval(decision) if decision.people_only else Refused(decision)
         phase = _phase(release, number)
-        before = selectors.run_under_way(release)
         at = clock.now()
         if before is not None:
+            if found is not None:
+                decision_go(found=found, disagrees=disagrees, actor=actor, reason=reason, proposal=proposal, this=this)
             before.state, before.ended_at, before.next_at, before.held = "passed", at, None, ""
             before.save()
             this.record(
@@ -75,6 +87,12 @@ def phase_start(
         )
         _step(run, phase, authority, backends=True)
     return run
+
+
+def phase_payload(release: Release, number: int, *, jump: bool, disagrees: str = "") -> dict[str, Any]:
+    """Return what a proposal to start a phase holds."""
+    made: dict[str, Any] = {"release": release.pk, "number": number, "jump": jump}
+    return {**made, "disagrees": disagrees.strip()} if disagrees.strip() else made
 
 
 def phases_due() -> int:
@@ -189,16 +207,22 @@ def phase_abort(*, release: Release, actor: Actor, reason: str, request_id: str 
     return run
 
 
-def release_complete(*, release: Release, actor: Actor, reason: str, request_id: str = "") -> PhaseRun:
-    """Say that the last phase has passed. Nothing is raised by it."""
+def release_complete(
+    *, release: Release, actor: Actor, reason: str, disagrees: str = "", request_id: str = ""
+) -> PhaseRun:
+    """Say that the last phase has passed. Nothing is raised by it; against the recommendation it takes `disagrees`."""
     with change(
         actor=actor, environment=release.environment, reason=reason_given(reason), request_id=request_id
     ) as this:
         release = _locked(release)
-        decision = selectors.end_decision(release)
+        known = selectors.run_under_way(release)
+        found = decisions.state(release, known) if known is not None else None
+        decision = selectors.end_decision(release, disagrees=disagrees.strip(), found=found)
         if not decision.allowed:
             raise Refused(decision)
         run = _under_way(release)
+        if found is not None:
+            decision_go(found=found, disagrees=disagrees, actor=actor, reason=reason_given(reason), this=this)
         run.state, run.ended_at = "passed", clock.now()
         run.save()
         this.record("phase.passed", subject=_subject(run), before={"state": "running"}, after={"state": "passed"})

@@ -137,6 +137,7 @@ def proposal_approve(
         seen = {
             "needs": {need.key: need.sentence for need in decision.needs if not need.met},
             "evidence": policy.frozen_evidence(releases.release_running(locked.environment)),
+            **_kind(locked.kind).seen(locked.environment, locked.payload),
         }
         given = sorted(team.value for team in teams)
         Approval.objects.create(

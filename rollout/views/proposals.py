@@ -113,12 +113,14 @@ def apply(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
 @require_POST
 @requires(*MAY_PROPOSE)
 def edit(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
-    """Change the reason, the time, or a percentage; every yes so far falls."""
+    """Change the reason, the time, a percentage, or why to disagree; every yes so far falls."""
     found = get_object_or_404(Proposal, pk=pk, environment=environment)
     try:
         payload = None
         if found.kind == "flag.percentage" and request.POST.get("percent", "").strip():
             payload = {**found.payload, "percent": _percent(request.POST["percent"])}
+        if found.kind == "phase.start" and "disagrees" in request.POST:
+            payload = {**found.payload, "disagrees": request.POST["disagrees"].strip()}
         services.proposal_edit(
             proposal=found,
             edition=_whole(request, "edition"),

@@ -96,6 +96,7 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         context["validated"] = validation.state(found, latest, now=now)
     if (coming := selectors.next_of(found)) is not None:
         context |= {"waiting": coming.waiting, "decision": coming.decision}
+        context["recommendation"] = next((one for one in coming.decision.needs if one.key == "recommendation"), None)
     return render_page(request, "rollout/release.html", context)
 
 
@@ -168,7 +169,7 @@ def phase_start(request: HttpRequest, environment: str, pk: int) -> HttpResponse
     try:
         number = _number(request)
         jump = request.POST.get("jump") == "1"
-        payload = {"release": found.pk, "number": number, "jump": jump}
+        payload = services.phase_payload(found, number, jump=jump, disagrees=request.POST.get("disagrees", ""))
         given: dict[str, Any] = {
             "kind": "phase.start",
             "environment": environment,
@@ -257,7 +258,7 @@ def complete(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """Say that the last phase has passed."""
     found = _release(environment, pk)
     try:
-        services.release_complete(release=found, **_common(request))
+        services.release_complete(release=found, disagrees=request.POST.get("disagrees", ""), **_common(request))
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:

@@ -45,6 +45,7 @@ COMES_BACK = {
     "flags/litert_enabled/values",
     "groups/internal_testers/members",
     "experiments/start",
+    "releases/{release}/decision/no-go",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -73,6 +74,7 @@ PRESSES = {
     "releases/{release}/phases/abort": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/complete": {Role.RELEASER},
     "releases/{release}/model": {Role.RELEASER},
+    "releases/{release}/decision/no-go": {Role.APPROVER},
     "releases/{release}/comments": {Role.RELEASER, Role.OPERATOR, Role.APPROVER, Role.AUDITOR},
     "releases/{release}/checklist/security_scan/waive": {Role.RELEASER, Role.OPERATOR},
     "proposals/{proposal}/approve": {Role.APPROVER},
@@ -129,6 +131,8 @@ PAGES = (
     "runbook/1.0.0/diff/1.0.0",
     "releases",
     "releases/{release}",
+    "releases/{release}/decision",
+    "releases/{release}/decision?at=2026-11-01T12:00",
     "releases/{release}/checklist",
     "releases/{release}/procedure",
     "proposals",

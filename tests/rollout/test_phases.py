@@ -27,6 +27,7 @@ from rollout.services.raising import Authority, Refused
 from rollout.services.releases import release_model_set
 from tests.rollout.walking import (
     SYSTEM,
+    UNREAD,
     approve,
     backdate,
     begin,
@@ -61,13 +62,14 @@ def release() -> Release:
 
 
 def start(release: Release, number: int, **given: object) -> PhaseRun:
-    """Start a phase on one's own authority."""
+    """Start a phase on one's own authority; these tests store no telemetry, so that nothing speaks for it."""
     return phases.phase_start(
         release=release,
         number=number,
         authority=OURS,
         actor=SYSTEM,
         reason="Go",
+        disagrees=UNREAD,
         **given,  # type: ignore[arg-type]
     )
 

@@ -34,6 +34,7 @@ from rollout.services.validation import validations_due
 from tests.monitoring.rows import seen, stored
 from tests.rollout.walking import (
     SYSTEM,
+    UNREAD,
     after_passes,
     backdate,
     begin,
@@ -166,8 +167,10 @@ def incidents() -> Iterator[list[Critical]]:
 
 
 def start(release: Release, number: int) -> PhaseRun:
-    """Start a phase on one's own authority."""
-    return phases.phase_start(release=release, number=number, authority=Authority.of(SYSTEM), actor=SYSTEM, reason="Go")
+    """Start a phase on one's own authority; what these tests store is no whole telemetry, so that nothing speaks for it."""
+    return phases.phase_start(
+        release=release, number=number, authority=Authority.of(SYSTEM), actor=SYSTEM, reason="Go", disagrees=UNREAD
+    )
 
 
 def reached(release: Release, hours: float) -> tuple[PhaseRun, datetime]:
@@ -419,10 +422,10 @@ def test_last_phase__is_not_complete_before_its_validation(release: Release, mon
     )
     devices("staging", 2_000, prefix="other")
     with pytest.raises(Refused, match="Hours of data"):
-        phases.release_complete(release=release, actor=SYSTEM, reason="Done")
+        phases.release_complete(release=release, actor=SYSTEM, reason="Done", disagrees=UNREAD)
     validations_due()
     validated(run)
-    phases.release_complete(release=release, actor=SYSTEM, reason="Done")
+    phases.release_complete(release=release, actor=SYSTEM, reason="Done", disagrees=UNREAD)
     assert {row.standing.verdict for group in releases_read.after_phases(release) for row in group.rows} == {
         Verdict.PASS
     }, "what it was completed by stays as it was"

@@ -12,7 +12,7 @@ from hawkops.core.teams import Team
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from monitoring.domain.sketch import Sketch
-from monitoring.models import RollupPartial, Series
+from monitoring.models import DeviceHour, RollupPartial, Series
 from monitoring.services.criteria import criteria_seed
 from rollout.domain.gates import Finding
 from rollout.models import CensusDevice, GroupMember, PhaseRun, Release, ReleaseStep, TargetGroup, Validation
@@ -26,6 +26,8 @@ from rollout.services.validation import validations_due
 
 SYSTEM = Actor.system("test")
 DIGEST = "sha256:" + "ab" * 32
+# why a walk goes on where a test stores no telemetry that the recommendation could be read from
+UNREAD = "A walk without telemetry"
 SKETCH = Sketch()
 SKETCH.add(1.0)
 
@@ -190,3 +192,88 @@ def after_passes(release: Release, *, but: tuple[str, ...] = ()) -> None:
 def backdate(run: PhaseRun, **moved: Any) -> None:
     """Let a phase have begun earlier."""
     PhaseRun.objects.filter(pk=run.pk).update(**moved)
+
+
+# what a phone of the reference class reports of LiteRT where all is well: metric, backend, middle, how many
+WELL = (
+    ("litert.prefill.throughput", "cpu", 420.0, 400),
+    ("litert.prefill.throughput", "gpu", 2_600.0, 400),
+    ("gen_ai.client.operation.duration", "cpu", 0.6, 400),
+    ("litert.memory.usage", "cpu", 1.1e9, 400),
+    ("litert.memory.peak", "cpu", 1.4e9, 400),
+    ("litert.backend.switch.duration", "cpu", 0.2, 200),
+    ("http.client.request.duration", "", 0.5, 400),
+)
+RANGED = (
+    ("process.cpu.utilization", 0.3),
+    ("device.battery.drain", 5.0),
+    ("device.thermal.status", 1.0),
+    ("device.storage.free", 2e10),
+)
+
+
+def healthy(
+    environment: str,
+    at: datetime,
+    *,
+    before: datetime,
+    times: dict[str, float] | None = None,
+    crashes: tuple[int, int] = (0, 0),
+    simulated: bool = False,
+) -> None:
+    """Store telemetry of the hour before `at` on which every go/no-go line passes, and what was normal until `before`.
+
+    `times` makes a metric so many times as large in the treatment; `crashes` are those of treatment and control.
+    """
+    worse = times or {}
+
+    def row(metric: str, values: list[float], when: datetime, *, backend: str = "", variant: str = "on", outcome: str = "",
+            width: int = 600) -> RollupPartial:  # fmt: skip
+        series, _made = Series.objects.get_or_create(
+            environment=environment, metric=metric, backend_requested=backend, backend_actual=backend,
+            device_class="snapdragon-8-elite", variant=variant, outcome=outcome, simulated=simulated,
+        )  # fmt: skip
+        sketch = Sketch()
+        for value in values:
+            sketch.add(value)
+        start = datetime.fromtimestamp(int(when.timestamp()) // width * width, tz=UTC)
+        return RollupPartial(
+            series=series, bucket_at=start, width_seconds=width, count=sketch.count, total=sketch.total,
+            squares=sketch.squares, low=sketch.low, high=sketch.high, buckets=sketch.buckets_bytes(),
+        )  # fmt: skip
+
+    def around(metric: str, middle: float, count: int) -> list[float]:
+        middle *= worse.get(metric, 1.0)
+        return [middle * (0.95 + 0.01 * (index % 11)) for index in range(count)]
+
+    lately = at - timedelta(minutes=15)
+    rows = [row(metric, around(metric, middle, count), lately, backend=where) for metric, where, middle, count in WELL]
+    for backend in ("cpu", "gpu"):
+        rows.append(row("litert.inferences", [1.0] * 2_000, lately, backend=backend, outcome="ok"))
+    # a window of an hour reads rows of ten seconds
+    rows.append(row("litert.inferences", [1.0] * 20, lately, backend="cpu", outcome="ok", width=10))
+    failed = int(worse.get("litert.inferences", 0))
+    if failed:
+        rows.append(row("litert.inferences", [1.0] * failed, lately, backend="cpu", outcome="error"))
+    for variant, crashed in zip(("on", "off"), crashes, strict=True):
+        scale = worse.get("app.user.satisfaction", 1.0) if variant == "on" else 1.0
+        marks = [(4.0 + index % 2) * scale for index in range(2_000)]
+        rows.append(row("app.user.satisfaction", marks, lately, variant=variant))
+        rows.append(row("app.sessions", [20_000.0], lately, variant=variant))
+        rows.append(row("app.support_tickets", [3_000.0], lately, variant=variant))
+        if crashed:
+            rows.append(row("app.crashes", [float(crashed)], lately, variant=variant))
+    for metric, middle in RANGED:
+        rows.append(row(metric, around(metric, middle, 300), lately))
+        for hour in range(1, 201):
+            usual = middle * (0.9 + 0.001 * (hour % 200))
+            rows.append(row(metric, [usual], before - timedelta(hours=hour + 1), variant="off", width=3_600))
+    RollupPartial.objects.bulk_create(rows)
+    DeviceHour.objects.bulk_create(
+        DeviceHour(
+            environment=environment, hour_at=at.replace(minute=0, second=0, microsecond=0), device_id=f"{variant}-{index}",
+            device_class="snapdragon-8-elite", simulated=simulated, variant=variant,
+        )
+        for variant in ("on", "off")
+        for index in range(50)
+    )  # fmt: skip
