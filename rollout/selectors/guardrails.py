@@ -5,13 +5,9 @@ so that looking every minute costs nothing in false alarms.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
-
-from django.db import connection
 
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import criteria as criteria_domain
@@ -22,60 +18,21 @@ from monitoring.domain.metrics import Kind, share
 from monitoring.domain.statistics import guardrails as statistics
 from monitoring.domain.statistics.means import Interval, Sample
 from monitoring.domain.statistics.proportions import Events, Progress
-from monitoring.domain.statistics.ratio import SampleRatio, sample_ratio, together
+from monitoring.domain.statistics.ratio import SampleRatio
 from monitoring.domain.statistics.reporting import Reports, judge_ratio, judge_reports
 from monitoring.domain.statistics.spending import Budget, spend
 from monitoring.domain.statistics.values import BAND_ENDS
 from monitoring.selectors.criteria import changed_since, criteria
-from monitoring.selectors.telemetry import may_judge
 from rollout.domain import guardrails as domain
-from rollout.domain.bucketing import bucket
-from rollout.domain.evaluation import in_audience
-from rollout.domain.flags import OFF
-from rollout.domain.guardrails import Guardrail, Judges, Line, Role, Served, Stay
-from rollout.domain.runbook import Phase
-from rollout.domain.targeting import Context, Rule
-from rollout.models import CensusDevice, PhaseRun
-from rollout.selectors import guardrail_states, phases, releases, targeting
+from rollout.domain.guardrails import Guardrail, Judges, Line, Role
+from rollout.models import PhaseRun
+from rollout.selectors import guardrail_states, releases
+from rollout.selectors.arms import CLOSED_AFTER, Arms, Member, Sums, closed, drawn, reports, served, sums
 
 HOUR = timedelta(hours=1)
-# where a harm is looked for besides the backend, as `cohorts.ATTRIBUTES` has them
-SAID = ("device.soc", "device.gpu.driver", "os.api", "device.model.identifier")
 # so many device classes, the largest ones, are looked at by themselves
 CLASSES_MOST = 8
 BANDS = ("1st hour", *(f"hours {low + 1} to {high}" for low, high in pairwise(BAND_ENDS)))
-
-_SUMS = """
-SELECT s.n, p.metric, p.backend_actual, p.outcome,
-       width_bucket(extract(epoch FROM p.hour_at) / 3600 - s.first, %(ends)s::numeric[]) AS band,
-       sum(p.total), sum(p.count)
-  FROM unnest(%(ids)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY
-       AS s(device_id, first, last, n)
-  JOIN monitoring_panelhour AS p
-    ON p.environment = %(environment)s AND p.device_id = s.device_id AND p.metric = ANY(%(metrics)s)
-   AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
- GROUP BY s.n, p.metric, p.backend_actual, p.outcome, band
-"""
-_HEARD = """
-SELECT s.n, max(extract(epoch FROM p.hour_at) / 3600)::bigint, min(extract(epoch FROM p.hour_at) / 3600)::bigint
-  FROM unnest(%(ids)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY
-       AS s(device_id, first, last, n)
-  JOIN monitoring_panelhour AS p
-    ON p.environment = %(environment)s AND p.device_id = s.device_id
-   AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
- GROUP BY s.n
-"""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A device's stay in an arm, with its class."""
-
-    device_id: str
-    device_class: str
-    stay: Stay
-    # what it says of itself, in the order of SAID
-    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,35 +50,13 @@ class Found:
         return domain.together(self.lines)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Look:
-    """One look at a phase: its arms, what they measured, and how alpha is shared out."""
+    """One look at a phase: its arms, its guardrails, and the classes that are looked at one by one."""
 
-    run: PhaseRun
-    phase: Phase
+    arms: Arms
     guardrails: tuple[Guardrail, ...]
-    now: datetime
-    members: list[Member] = field(default_factory=list)
     classes: tuple[str, ...] = ()
-
-    @property
-    def closed(self) -> int:
-        """The hour, since 1970, before which every hour is closed and merged."""
-        return closed(self.now)
-
-    @property
-    def steps(self) -> list[Served]:
-        """The steps that were done."""
-        return served(self.run)
-
-
-# after the end of an hour devices may still send what they measured in it, and the panel merges what waits
-CLOSED_AFTER = timedelta(minutes=5)
-
-
-def closed(now: datetime) -> int:
-    """Return the hour, since 1970, before which every hour is closed and merged at a moment."""
-    return int((now - CLOSED_AFTER).timestamp()) // domain.HOUR_SECONDS
 
 
 def settled(run: PhaseRun, *, now: datetime) -> bool:
@@ -143,23 +78,15 @@ def settled(run: PhaseRun, *, now: datetime) -> bool:
     return not changed_since([row.guardrail.criterion for row in rows], last)
 
 
-def served(run: PhaseRun) -> list[Served]:
-    """Return the steps of a phase as they were done."""
-    return [Served(datetime.fromisoformat(one["at"]), one["thousandths"]) for one in run.served]
-
-
 def look(run: PhaseRun, *, now: datetime) -> Look:
-    """Draw up a look: who is in which arm. A pass over the census; the arms follow from the buckets alone."""
-    phase = phases.phase_of(run.release, run.number)
-    assert phase is not None  # the release keeps its runbook
-    made = Look(run, phase, releases.runbook(run.release).guardrails, now)
-    made.members = list(_members(run, phase))
-    if run.classes is None:
-        counted = Counter(one.device_class for one in made.members if one.device_class)
-        made.classes = tuple(sorted(name for name, _ in counted.most_common(CLASSES_MOST)))
+    """Draw up a look at a phase."""
+    arms = drawn(run, now=now)
+    if run.classes is not None:
+        classes = run.classes
     else:
-        made.classes = tuple(run.classes)
-    return made
+        counted = Counter(one.device_class for one in arms.members if one.device_class)
+        classes = sorted(name for name, _ in counted.most_common(CLASSES_MOST))
+    return Look(arms, releases.runbook(run.release).guardrails, tuple(classes))
 
 
 def findings(made: Look) -> list[Found]:
@@ -167,99 +94,31 @@ def findings(made: Look) -> list[Found]:
     judging = [one for one in made.guardrails if one.criterion]
     known = {one.key: one for one in criteria(keys=[one.criterion for one in judging])} if judging else {}
     budget = spend({one.key: 1.0 for one in judging}, made.classes) if judging else None
-    ratio, reports = _ratio_and_reports(made)
-    sums = _sums(made, [one for one in known.values() if not one.broken])
+    ratio, heard = reports(made.arms)
+    usable = [one for one in known.values() if not one.broken]
+    measured = sums(
+        made.arms, [one.over.metric for one in usable] + [one.of.metric for one in usable if one.of is not None]
+    )
     found = []
     for one in made.guardrails:
         if one.judges is Judges.SAMPLE_RATIO:
             found.append(Found(one, (_ratio_line(ratio),)))
         elif one.judges is Judges.REPORTING:
-            found.append(Found(one, (_reports_line(made, reports),)))
+            found.append(Found(one, (_reports_line(made, heard),)))
         elif one.criterion not in known or budget is None:
             found.append(Found(one, (_line("", "", Verdict.ERROR, f"no criterion {one.criterion}"),)))
         else:
-            found.append(_judged(made, one, known[one.criterion], budget, sums, ratio))
+            found.append(_judged(made, one, known[one.criterion], budget, measured, ratio))
     return found
 
 
-# ---- who is in which arm ----
-
-
-def _members(run: PhaseRun, phase: Phase) -> Iterator[Member]:
-    """Go through the devices of the phase's audience that are in an arm, once for each stay.
-
-    Left out: whom rules before the phase's own, a pin or an override for some devices serve: they were not drawn by chance.
-    """
-    snapshot = targeting.snapshot(run.release.environment)
-    flag = snapshot.flags.get(phase.flag)
-    steps = served(run)
-    if flag is None or not steps:
-        return
-    own = phases.own_rules(flag, phase)
-    before = [rule for rule in flag.rules if rule not in own]
-    known = CensusDevice.objects.filter(environment=run.release.environment, last_seen_at__gte=run.started_at)
-    rows = known.values_list("device_id", "attributes", "device_class", "simulated")
-    for device_id, said, device_class, simulated in rows.iterator(chunk_size=5_000):
-        if not may_judge(run.release.environment, simulated=simulated) or device_id in flag.pinned:
-            continue
-        context = Context(device_id, said)
-        if any(all(one.matches(said) for one in scoped.constraints) for scoped in flag.scoped):
-            continue
-        if not any(in_audience(snapshot, rule, context) for rule in own):
-            continue
-        place = bucket(flag.salt, device_id)
-        if any(_takes(rule, place) and in_audience(snapshot, rule, context) for rule in before):
-            continue
-        for stay in domain.stays(place, steps):
-            kind = (str(said.get("device.soc") or device_class), *(str(said.get(name) or "") for name in SAID[1:]))
-            yield Member(device_id, device_class, stay, kind)
-
-
-def _takes(rule: Rule, place: int) -> bool:
-    return rule.variant == OFF or place < rule.thousandths
-
-
-# ---- what they measured ----
-
-# (member's number from 0, band) → metric, backend, outcome → (total, count)
-Sums = dict[tuple[int, int], dict[tuple[str, str, str], tuple[float, int]]]
-
-
-def _stays(made: Look) -> dict[str, Any]:
-    """Return the members' stays as columns; hours that are not closed are left out."""
-    return {
-        "environment": made.run.release.environment,
-        "ids": [one.device_id for one in made.members],
-        "firsts": [one.stay.first for one in made.members],
-        "lasts": [_last(made, one) for one in made.members],
-    }
-
-
-def _last(made: Look, one: Member) -> int:
-    """Return the hour before which a member's hours count."""
-    return made.closed if one.stay.end is None else min(one.stay.end, made.closed)
-
-
-def _sums(made: Look, known: Sequence[Criterion]) -> Sums:
-    names = {one.over.metric for one in known} | {one.of.metric for one in known if one.of is not None}
-    sums: Sums = defaultdict(dict)
-    if not made.members or not names:
-        return sums
-    with connection.cursor() as cursor:
-        cursor.execute(_SUMS, {**_stays(made), "metrics": sorted(names), "ends": list(BAND_ENDS)})
-        for number, metric, backend, outcome, band, total, count in cursor.fetchall():
-            member = made.members[number - 1]
-            # a band counts when all its hours are closed and were spent in the arm
-            if band < len(BAND_ENDS) and member.stay.first + BAND_ENDS[band] <= _last(made, member):
-                sums[number - 1, band][metric, backend, outcome] = (total, int(count))
-    return sums
-
-
-def _values(made: Look, criterion: Criterion, sums: Sums, budget: Budget) -> dict[tuple[int, str, Arm], list[float]]:
+def _values(
+    made: Look, criterion: Criterion, measured: Sums, budget: Budget
+) -> dict[tuple[int, str, Arm], list[float]]:
     """Return the values of a criterion, one for each device, by band, class (empty for all devices) and arm."""
     found: dict[tuple[int, str, Arm], list[float]] = defaultdict(list)
-    for (number, band), kept in sums.items():
-        member = made.members[number]
+    for (number, band), kept in measured.items():
+        member = made.arms.members[number]
         value = _value(criterion, kept)
         if value is not None:
             for name in {"", budget.counted_as(member.device_class) if budget.classes else ""}:
@@ -299,7 +158,7 @@ def fits(criterion: Criterion) -> str:
 
 
 def _judged(
-    made: Look, one: Guardrail, criterion: Criterion, budget: Budget, sums: Sums, ratio: SampleRatio | None
+    made: Look, one: Guardrail, criterion: Criterion, budget: Budget, measured: Sums, ratio: SampleRatio | None
 ) -> Found:
     if why := fits(criterion):
         return Found(one, (_line("", "", Verdict.ERROR, why),))
@@ -310,11 +169,11 @@ def _judged(
         tolerated=one.tolerated,
         shown=lambda value: criteria_domain.shown(value, criterion),
     )
-    treated, controls = made.steps[-1].weights
+    treated, controls = made.arms.steps[-1].weights
     weight = treated / controls if controls else 1.0
     lines: list[Line] = []
     progress = None
-    values = _values(made, criterion, sums, budget)
+    values = _values(made, criterion, measured, budget)
     for device_class in ("", *sorted({name for _band, name, _arm in values if name})):
         for band, words in enumerate(BANDS):
             treated_values = values.get((band, device_class, Arm.TREATMENT))
@@ -332,7 +191,7 @@ def _judged(
             made_line = _line(words, device_class, said.verdict, said.sentence, ends)
             lines.append(replace(made_line, relative=control is not None))
             if not device_class and not band and said.verdict is Verdict.INSUFFICIENT:
-                hours = max(1.0, (made.now - made.run.started_at) / HOUR)
+                hours = max(1.0, (made.arms.now - made.arms.run.started_at) / HOUR)
                 pace = len(treated_values) / hours
                 progress = statistics.progress(rule, treatment, control, alpha=alpha, weight=weight, per_hour=pace)
                 if progress is None and control is not None:
@@ -342,21 +201,21 @@ def _judged(
         lines = [_line(BANDS[0], "", Verdict.NO_DATA, _why_none(made))]
     exclusion = None
     if domain.together(lines)[0] is Verdict.FAIL:
-        exclusion = _excluding(made, criterion, sums, limit=rule.limit)
+        exclusion = _excluding(made, criterion, measured, limit=rule.limit)
     return Found(one, tuple(lines), progress, exclusion)
 
 
-def _excluding(made: Look, criterion: Criterion, sums: Sums, *, limit: float | None) -> Exclusion | None:
+def _excluding(made: Look, criterion: Criterion, measured: Sums, *, limit: float | None) -> Exclusion | None:
     """Find the smallest exclusion that restores a guardrail; None where the values can't tell, for want of a control.
 
     A device counts by its first band. The backend is looked at only where the control ran on the same ones.
     """
     rows: list[tuple[Member, str, float]] = []
-    for (number, band), kept in sums.items():
+    for (number, band), kept in measured.items():
         value = _value(criterion, kept)
         if not band and value is not None:
             ran = Counter({backend: many for (_metric, backend, _outcome), (_total, many) in kept.items() if backend})
-            rows.append((made.members[number], ran.most_common(1)[0][0] if ran else "", value))
+            rows.append((made.arms.members[number], ran.most_common(1)[0][0] if ran else "", value))
     beside = {backend for member, backend, _ in rows if member.stay.arm is Arm.CONTROL}
     treated = {backend for member, backend, _ in rows if member.stay.arm is Arm.TREATMENT}
     alike = bool(beside & treated)
@@ -385,12 +244,12 @@ def _worse(value: float, *, share: bool, floor: bool) -> float:
 
 
 def _why_none(made: Look) -> str:
-    treated = [one for one in made.members if one.stay.arm is Arm.TREATMENT]
+    treated = [one for one in made.arms.members if one.stay.arm is Arm.TREATMENT]
     if not treated:
         return "no device of the phase's audience is known"
     first = min(one.stay.first for one in treated) + BAND_ENDS[0]
     at = datetime.fromtimestamp(first * domain.HOUR_SECONDS, tz=UTC) + CLOSED_AFTER
-    if at > made.now:
+    if at > made.arms.now:
         return f"the first values count from {at:%d %b, %H:%M} UTC, when their hour is closed"
     return f"none of {len(treated)} devices of the treatment reports it"
 
@@ -412,47 +271,6 @@ def _line(
 OPEN = 1e12
 
 
-# ---- who reports ----
-
-
-def _ratio_and_reports(made: Look) -> tuple[SampleRatio | None, dict[Arm, Reports]]:
-    """Return whether as many devices report from each arm as were drawn, and how many reported in the last closed hour."""
-    empty = {arm: Reports(0, 0) for arm in Arm}
-    if not made.members:
-        return None, empty
-    last = made.closed - 1
-    known: Counter[Arm] = Counter()
-    heard: Counter[Arm] = Counter()
-    reported: list[Member] = []
-    with connection.cursor() as cursor:
-        cursor.execute(_HEARD, _stays(made))
-        for number, newest, oldest in cursor.fetchall():
-            member = made.members[number - 1]
-            reported.append(member)
-            # of those that are still in their arm and had reported before the hour
-            if member.stay.end is None and oldest < last:
-                known[member.stay.arm] += 1
-                heard[member.stay.arm] += newest >= last
-    return _ratio(made, reported), {arm: Reports(known[arm], heard[arm]) for arm in Arm}
-
-
-def _ratio(made: Look, reported: Iterable[Member]) -> SampleRatio | None:
-    """Compare who reports with who was drawn, for each step's newcomers; None while no step has two arms."""
-    came: dict[int, Counter[Arm]] = defaultdict(Counter)
-    for member in reported:
-        came[member.stay.first][member.stay.arm] += 1
-    before, found = (0, 0), []
-    for step in made.steps:
-        weights = step.weights
-        fresh = tuple(now - then for now, then in zip(weights, before, strict=True))
-        first = -(-int(step.at.timestamp()) // domain.HOUR_SECONDS)
-        counts = came.get(first, Counter())
-        if min(fresh) > 0:
-            found.append(sample_ratio([counts[Arm.TREATMENT], counts[Arm.CONTROL]], list(fresh)))
-        before = weights
-    return together(found) if found else None
-
-
 def _ratio_line(ratio: SampleRatio | None) -> Line:
     if ratio is None:
         return _line("all devices", "", Verdict.NO_DATA, "there is no control beside this phase")
@@ -460,7 +278,7 @@ def _ratio_line(ratio: SampleRatio | None) -> Line:
     return _line("all devices", "", said.verdict, said.sentence)
 
 
-def _reports_line(made: Look, reports: dict[Arm, Reports]) -> Line:
-    hour = made.closed - int(made.run.started_at.timestamp()) // domain.HOUR_SECONDS
-    said = judge_reports(reports[Arm.TREATMENT], reports[Arm.CONTROL], look=max(1, hour))
+def _reports_line(made: Look, heard: dict[Arm, Reports]) -> Line:
+    hour = made.arms.closed - int(made.arms.run.started_at.timestamp()) // domain.HOUR_SECONDS
+    said = judge_reports(heard[Arm.TREATMENT], heard[Arm.CONTROL], look=max(1, hour))
     return _line("last hour", "", said.verdict, said.sentence)

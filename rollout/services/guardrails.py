@@ -13,7 +13,7 @@ from hawkops.history.services import Change, change
 from monitoring.domain.cohorts import Exclusion
 from rollout.domain.guardrails import Guardrail, Role
 from rollout.models import GuardrailState, PhaseRun
-from rollout.selectors import flags, guardrails, phases
+from rollout.selectors import arms, flags, guardrails, phases
 from rollout.selectors.guardrails import Found
 from rollout.services.rollback import rollback
 
@@ -40,7 +40,7 @@ def guardrails_look(*, run: PhaseRun) -> list[Found]:
     have changed since the last look.
     """
     phase = phases.phase_of(run.release, run.number)
-    if phase is None or not guardrails.served(run):
+    if phase is None or not arms.served(run):
         return []
     flag = flags.flag(run.release.environment, phase.flag)
     if flag is None or flag.override_variant:

@@ -354,10 +354,10 @@ def test_look__simulated_devices_and_pinned_ones__count_nowhere_they_should_not(
     found = healthy(run)
     pinned = dict.fromkeys(found[Arm.TREATMENT][:5], "on")
     Flag.objects.filter(environment="demo", key="litert_enabled").update(pinned=pinned)
-    members = {one.device_id for one in guardrails.look(run, now=clock.now()).members}
+    members = {one.device_id for one in guardrails.look(run, now=clock.now()).arms.members}
     assert not members & set(pinned)
     CensusDevice.objects.update(simulated=True)
-    assert guardrails.look(run, now=clock.now()).members, "in demo they count"
+    assert guardrails.look(run, now=clock.now()).arms.members, "in demo they count"
 
 
 def test_rollback__levels__lower_only_and_pause(walk: Walk) -> None:

@@ -1,0 +1,208 @@
+"""Who is in which arm of a phase since when, what the panel has of them, and who of them reports."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from monitoring.domain.arms import Arm
+from monitoring.domain.statistics.ratio import SampleRatio, sample_ratio, together
+from monitoring.domain.statistics.reporting import Reports
+from monitoring.domain.statistics.values import BAND_ENDS
+from monitoring.selectors.telemetry import may_judge
+from rollout.domain import guardrails as domain
+from rollout.domain.bucketing import bucket
+from rollout.domain.evaluation import in_audience
+from rollout.domain.flags import OFF
+from rollout.domain.guardrails import Served, Stay
+from rollout.domain.runbook import Phase
+from rollout.domain.targeting import Context, Rule
+from rollout.models import CensusDevice, PhaseRun
+from rollout.selectors import phases, targeting
+
+# after the end of an hour devices may still send what they measured in it, and the panel merges what waits
+CLOSED_AFTER = timedelta(minutes=5)
+# what a device says of itself that tells where a harm sits, besides the backend, as `cohorts.ATTRIBUTES` has them
+SAID = ("device.soc", "device.gpu.driver", "os.api", "device.model.identifier")
+
+_SUMS = """
+SELECT s.n, p.metric, p.backend_actual, p.outcome,
+       width_bucket(extract(epoch FROM p.hour_at) / 3600 - s.first, %(ends)s::numeric[]) AS band,
+       sum(p.total), sum(p.count)
+  FROM unnest(%(ids)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY
+       AS s(device_id, first, last, n)
+  JOIN monitoring_panelhour AS p
+    ON p.environment = %(environment)s AND p.device_id = s.device_id AND p.metric = ANY(%(metrics)s)
+   AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
+ GROUP BY s.n, p.metric, p.backend_actual, p.outcome, band
+"""
+_HEARD = """
+SELECT s.n, max(extract(epoch FROM p.hour_at) / 3600)::bigint, min(extract(epoch FROM p.hour_at) / 3600)::bigint
+  FROM unnest(%(ids)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY
+       AS s(device_id, first, last, n)
+  JOIN monitoring_panelhour AS p
+    ON p.environment = %(environment)s AND p.device_id = s.device_id
+   AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
+ GROUP BY s.n
+"""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A device's stay in an arm, with its class."""
+
+    device_id: str
+    device_class: str
+    stay: Stay
+    # what it says of itself, in the order of SAID
+    said: tuple[str, ...] = ()
+
+
+@dataclass
+class Arms:
+    """The devices of a phase that are in an arm, once for each stay."""
+
+    run: PhaseRun
+    phase: Phase
+    now: datetime
+    members: list[Member] = field(default_factory=list)
+
+    @property
+    def closed(self) -> int:
+        """The hour, since 1970, before which every hour is closed and merged."""
+        return closed(self.now)
+
+    @property
+    def steps(self) -> list[Served]:
+        """The steps that were done."""
+        return served(self.run)
+
+    def last(self, member: Member) -> int:
+        """Return the hour before which a member's hours count."""
+        return self.closed if member.stay.end is None else min(member.stay.end, self.closed)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the members' stays as columns of a query; hours that are not closed are left out."""
+        return {
+            "environment": self.run.release.environment,
+            "ids": [one.device_id for one in self.members],
+            "firsts": [one.stay.first for one in self.members],
+            "lasts": [self.last(one) for one in self.members],
+        }
+
+
+def drawn(run: PhaseRun, *, now: datetime) -> Arms:
+    """Return a phase's arms. A pass over the census; they follow from the buckets alone."""
+    phase = phases.phase_of(run.release, run.number)
+    assert phase is not None  # the release keeps its runbook
+    return Arms(run, phase, now, list(_members(run, phase)))
+
+
+def closed(now: datetime) -> int:
+    """Return the hour, since 1970, before which every hour is closed and merged at a moment."""
+    return int((now - CLOSED_AFTER).timestamp()) // domain.HOUR_SECONDS
+
+
+def served(run: PhaseRun) -> list[Served]:
+    """Return the steps of a phase as they were done."""
+    return [Served(datetime.fromisoformat(one["at"]), one["thousandths"]) for one in run.served]
+
+
+# (member's number from 0, band) → metric, backend, outcome → (total, count)
+Sums = dict[tuple[int, int], dict[tuple[str, str, str], tuple[float, int]]]
+
+
+def sums(arms: Arms, metrics: Iterable[str]) -> Sums:
+    """Return what the panel has of metrics, by member and band of ages. One query.
+
+    A band counts when all its hours are closed and were spent in the arm.
+    """
+    found: Sums = defaultdict(dict)
+    names = sorted(set(metrics))
+    if not arms.members or not names:
+        return found
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS, {**arms.columns(), "metrics": names, "ends": list(BAND_ENDS)})
+        for number, metric, backend, outcome, band, total, count in cursor.fetchall():
+            member = arms.members[number - 1]
+            if band < len(BAND_ENDS) and member.stay.first + BAND_ENDS[band] <= arms.last(member):
+                found[number - 1, band][metric, backend, outcome] = (total, int(count))
+    return found
+
+
+def reports(arms: Arms) -> tuple[SampleRatio | None, dict[Arm, Reports]]:
+    """Return whether as many devices report from each arm as were drawn, and how many reported in the last closed hour.
+
+    The ratio is None while no step has two arms. One query.
+    """
+    empty = {arm: Reports(0, 0) for arm in Arm}
+    if not arms.members:
+        return None, empty
+    last = arms.closed - 1
+    known: Counter[Arm] = Counter()
+    heard: Counter[Arm] = Counter()
+    reported: list[Member] = []
+    with connection.cursor() as cursor:
+        cursor.execute(_HEARD, arms.columns())
+        for number, newest, oldest in cursor.fetchall():
+            member = arms.members[number - 1]
+            reported.append(member)
+            # of those that are still in their arm and had reported before the hour
+            if member.stay.end is None and oldest < last:
+                known[member.stay.arm] += 1
+                heard[member.stay.arm] += newest >= last
+    return _ratio(arms.steps, reported), {arm: Reports(known[arm], heard[arm]) for arm in Arm}
+
+
+def _ratio(steps: Iterable[Served], reported: Iterable[Member]) -> SampleRatio | None:
+    """Compare who reports with who was drawn, for each step's newcomers; None while no step has two arms."""
+    came: dict[int, Counter[Arm]] = defaultdict(Counter)
+    for member in reported:
+        came[member.stay.first][member.stay.arm] += 1
+    before, found = (0, 0), []
+    for step in steps:
+        weights = step.weights
+        fresh = tuple(now - then for now, then in zip(weights, before, strict=True))
+        first = -(-int(step.at.timestamp()) // domain.HOUR_SECONDS)
+        counts = came.get(first, Counter())
+        if min(fresh) > 0:
+            found.append(sample_ratio([counts[Arm.TREATMENT], counts[Arm.CONTROL]], list(fresh)))
+        before = weights
+    return together(found) if found else None
+
+
+def _members(run: PhaseRun, phase: Phase) -> Iterator[Member]:
+    """Go through the devices of the phase's audience that are in an arm, once for each stay.
+
+    Left out: whom rules before the phase's own, a pin or an override for some devices serve: they were not drawn by chance.
+    """
+    snapshot = targeting.snapshot(run.release.environment)
+    flag = snapshot.flags.get(phase.flag)
+    steps = served(run)
+    if flag is None or not steps:
+        return
+    own = phases.own_rules(flag, phase)
+    before = [rule for rule in flag.rules if rule not in own]
+    known = CensusDevice.objects.filter(environment=run.release.environment, last_seen_at__gte=run.started_at)
+    rows = known.values_list("device_id", "attributes", "device_class", "simulated")
+    for device_id, said, device_class, simulated in rows.iterator(chunk_size=5_000):
+        if not may_judge(run.release.environment, simulated=simulated) or device_id in flag.pinned:
+            continue
+        context = Context(device_id, said)
+        if any(all(one.matches(said) for one in scoped.constraints) for scoped in flag.scoped):
+            continue
+        if not any(in_audience(snapshot, rule, context) for rule in own):
+            continue
+        place = bucket(flag.salt, device_id)
+        if any(_takes(rule, place) and in_audience(snapshot, rule, context) for rule in before):
+            continue
+        for stay in domain.stays(place, steps):
+            kind = (str(said.get("device.soc") or device_class), *(str(said.get(name) or "") for name in SAID[1:]))
+            yield Member(device_id, device_class, stay, kind)
+
+
+def _takes(rule: Rule, place: int) -> bool:
+    return rule.variant == OFF or place < rule.thousandths
