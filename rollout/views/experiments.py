@@ -11,10 +11,8 @@ from django.views.decorators.http import require_POST, require_safe
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
-from hawkops.core.htmx import render_page, request_id, see_other
+from hawkops.core.htmx import render_page, see_other
 from hawkops.history import selectors as history
-from hawkops.history.actors import Actor
-from hawkops.history.models import HistoryEntry
 from monitoring.charts.words import words
 from rollout.domain.flags import FlagType
 from rollout.domain.values import value_typed
@@ -22,7 +20,7 @@ from rollout.models import Experiment, Flag, Proposal
 from rollout.selectors import experiments as selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.services.experiments import arms_read
-from rollout.services.proposals import change_or_propose
+from rollout.views.changing import changed, proposed
 
 MAY_CHANGE = (Role.RELEASER, Role.OPERATOR)
 # as many arms as the form has rows
@@ -82,7 +80,7 @@ def start(request: HttpRequest, environment: str) -> HttpResponse:
         if flag is None:
             raise InvalidInput("Choose the flag whose devices are divided.")
         arms = arms_read(_typed(request.POST, flag))
-        made = _changed(
+        made = changed(
             request,
             environment,
             "experiment.start",
@@ -97,7 +95,7 @@ def start(request: HttpRequest, environment: str) -> HttpResponse:
     except HawkOpsError as refusal:
         return _list(request, environment, typed=request.POST, refusal=refusal.message)
     if isinstance(made, Proposal):
-        return _proposed(request, environment, made)
+        return proposed(request, environment, made)
     messages.success(request, f"The test runs{f': entry {made.seq}' if made else ''}.")
     return see_other("rollout:experiment", environment=environment, key=request.POST.get("key", "").strip())
 
@@ -108,12 +106,12 @@ def end(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     """End a test with its conclusion."""
     _found(environment, key)
     try:
-        made = _changed(request, environment, "experiment.end", {"key": key})
+        made = changed(request, environment, "experiment.end", {"key": key})
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
         return see_other("rollout:experiment", environment=environment, key=key)
     if isinstance(made, Proposal):
-        return _proposed(request, environment, made)
+        return proposed(request, environment, made)
     messages.success(request, f"The test has ended: entry {made.seq}." if made else "It had ended already.")
     return see_other("rollout:experiment", environment=environment, key=key)
 
@@ -173,24 +171,6 @@ def _value(kind: FlagType, name: str, typed: str) -> object:
         # anything else is refused as what it is
         return {"true": True, "on": True, "false": False, "off": False}.get(typed.lower(), typed)
     return value_typed(kind, name, typed)
-
-
-def _changed(
-    request: HttpRequest, environment: str, kind: str, payload: dict[str, Any]
-) -> HistoryEntry | Proposal | None:
-    return change_or_propose(
-        kind=kind,
-        environment=environment,
-        payload=payload,
-        actor=Actor.person(request.user),
-        reason=request.POST.get("reason", ""),
-        request_id=request_id(request),
-    )
-
-
-def _proposed(request: HttpRequest, environment: str, made: Proposal) -> HttpResponse:
-    messages.info(request, "This raises exposure, so somebody else must say yes. It is proposed; nothing changed yet.")
-    return see_other("rollout:proposal", environment=environment, pk=made.pk)
 
 
 def _found(environment: str, key: str) -> Experiment:

@@ -14,7 +14,6 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import selectors as history
-from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from rollout.domain import values
 from rollout.domain.bucketing import bucket
@@ -26,8 +25,8 @@ from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import targeting
 from rollout.services import own_flags
-from rollout.services.proposals import change_or_propose
 from rollout.views import drafts, value_forms
+from rollout.views.changing import changed, proposed
 from rollout.views.drafts import Draft
 from rollout.views.value_forms import ValueForm
 
@@ -85,7 +84,7 @@ def rules(request: HttpRequest, environment: str, key: str) -> HttpResponse:
             "pinned": draft.pinned,
             "expected_revision": draft.revision,
         }
-        made = _changed(request, environment, "flag.rules", payload)
+        made = changed(request, environment, "flag.rules", payload)
     except HawkOpsError as error:
         return flag_page(request, environment, key, draft=draft, refusal=error.message)
     return _made(request, environment, key, made, "Saved", "These rules stand already.")
@@ -188,7 +187,7 @@ def percentage(request: HttpRequest, environment: str, key: str) -> HttpResponse
         return _done(request, environment, key, InvalidInput("Give the percentage as a number from 0 to 100."))
     try:
         payload = {"key": key, "percent": percent, "expected_revision": expected}
-        made = _changed(request, environment, "flag.percentage", payload)
+        made = changed(request, environment, "flag.percentage", payload)
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
     return _made(request, environment, key, made, f"{key} is at {percent:g} %", f"{key} already was at {percent:g} %.")
@@ -212,7 +211,7 @@ def values_set(request: HttpRequest, environment: str, key: str) -> HttpResponse
             "schema": read.schema,
             "expected_revision": int(number) if number.isdecimal() and len(number) < 18 else -1,
         }
-        made = _changed(request, environment, "flag.values", payload)
+        made = changed(request, environment, "flag.values", payload)
     except HawkOpsError as refused:
         form = value_forms.typed(request.POST, found.type, refused=refused)
         if alone:
@@ -234,7 +233,7 @@ def requires(request: HttpRequest, environment: str, key: str) -> HttpResponse:
         "expected_revision": int(number) if number.isdecimal() else -1,
     }
     try:
-        made = _changed(request, environment, "flag.requires", payload)
+        made = changed(request, environment, "flag.requires", payload)
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
     return _made(request, environment, key, made, f"What {key} requires is saved", "It requires exactly these already.")
@@ -256,7 +255,7 @@ def salt(request: HttpRequest, environment: str, key: str) -> HttpResponse:
         )
         return _to(environment, key)
     try:
-        made = _changed(request, environment, "flag.salt", payload)
+        made = changed(request, environment, "flag.salt", payload)
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
     return _made(request, environment, key, made, f"{key} is salted anew", "It has this salt already.")
@@ -280,36 +279,18 @@ def override(request: HttpRequest, environment: str, key: str) -> HttpResponse:
             kind, payload["variant"] = "flag.override", variant
         else:
             kind = "flag.override_clear"
-        made = _changed(request, environment, kind, payload)
+        made = changed(request, environment, kind, payload)
     except HawkOpsError as refusal:
         return _done(request, environment, key, refusal)
     done = f"forced {variant}" if variant else "back to its rules and percentage"
     return _made(request, environment, key, made, f"{key} is {done}", "Nothing to do.")
 
 
-def _changed(
-    request: HttpRequest, environment: str, kind: str, payload: dict[str, Any]
-) -> HistoryEntry | Proposal | None:
-    return change_or_propose(
-        kind=kind,
-        environment=environment,
-        payload=payload,
-        actor=Actor.person(request.user),
-        reason=request.POST.get("reason", ""),
-        request_id=str(getattr(request, "request_id", "")),
-    )
-
-
 def _made(
     request: HttpRequest, environment: str, key: str, made: HistoryEntry | Proposal | None, done: str, nothing: str
 ) -> HttpResponse:
     if isinstance(made, Proposal):
-        messages.info(
-            request, "This raises exposure, so somebody else must say yes. It is proposed; nothing changed yet."
-        )
-        response = redirect("rollout:proposal", environment=environment, pk=made.pk)
-        response.status_code = 303
-        return response
+        return proposed(request, environment, made)
     return _done(request, environment, key, None, f"{done}: entry {made.seq}." if made else nothing)
 
 

@@ -16,7 +16,7 @@ from rollout.members import FILE_BYTES, as_csv, from_csv
 from rollout.models import Proposal, TargetGroup
 from rollout.selectors import groups as selectors
 from rollout.services import groups as services
-from rollout.services.proposals import change_or_propose
+from rollout.views.changing import changed, proposed
 
 MAY_CHANGE = (Role.RELEASER,)
 # more members than this are changed by a file, not in a text field
@@ -87,25 +87,16 @@ def members(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     try:
         wanted = list(_typed(text)) if upload is None else list(from_csv(upload.read(FILE_BYTES + 1)))
         number = request.POST.get("revision", "")
-        made = change_or_propose(
-            kind="group.members",
-            environment=environment,
-            payload={
-                "key": key,
-                "members": wanted,
-                "expected_revision": int(number) if number.isdecimal() and len(number) < 18 else -1,
-            },
-            actor=Actor.person(request.user),
-            reason=request.POST.get("reason", ""),
-            request_id=str(getattr(request, "request_id", "")),
-        )
+        payload = {
+            "key": key,
+            "members": wanted,
+            "expected_revision": int(number) if number.isdecimal() and len(number) < 18 else -1,
+        }
+        made = changed(request, environment, "group.members", payload)
     except HawkOpsError as refusal:
         return _page(request, environment, key, refusal=refusal.message, typed=text if upload is None else None)
     if isinstance(made, Proposal):
-        messages.info(
-            request, "This raises exposure, so somebody else must say yes. It is proposed; nothing changed yet."
-        )
-        return _to("proposal", environment=environment, pk=str(made.pk))
+        return proposed(request, environment, made)
     if made is None:
         messages.success(request, "The group holds exactly these devices already.")
     else:
