@@ -340,6 +340,9 @@ def test_page__recommendation_lines_table_signatures_and_past_decisions(
     got = client.get(f"{where}/decision/{kept.pk}.json")
     assert got["Content-Disposition"].startswith("attachment")
     assert got.json()["decision"]["reason"] == "Wait for memory"
+    part = client.get(f"{where}/decision?part=said").content.decode()
+    assert "HOLD</h1>" in part
+    assert "<html" not in part
     at = (clock.now() - HOUR).strftime("%Y-%m-%dT%H:%M")
     assert "A look back" in client.get(f"{where}/decision?at={at}").content.decode()
     assert "is not a time" in client.get(f"{where}/decision?at=soon").content.decode()
