@@ -185,6 +185,8 @@ def formula(one: Criterion) -> str:
 
 def spoken(one: Criterion, found: Interval) -> str:
     """Say an interval in the criterion's own unit: `(from 1 to 2)`; empty where it says nothing."""
+    if found.low == found.high:
+        return "exact"
     ends = []
     if math.isfinite(found.low) and abs(found.low) < 1e12:
         ends.append(f"from {_shown(one, found.low)}")

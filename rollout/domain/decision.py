@@ -190,10 +190,15 @@ class Reason:
 
     @property
     def sentence(self) -> str:
-        """Say it with its numbers, and when what is missing will be there."""
+        """Say of which line, with its numbers, and when what is missing will be there."""
+        return self.said if self.line is None else f"{self.line.title}: {self.said}"
+
+    @property
+    def said(self) -> str:
+        """Say the same beside the line's title."""
         if self.line is None:
             return self.row.when
-        said = f"{self.line.title}: {_full(self.line.sentence)}"
+        said = _full(self.line.sentence)
         return f"{said} {self.line.soon}" if self.line.soon and self.row.key in WAITS else said
 
 

@@ -125,7 +125,7 @@ def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta)
         worse=sure.worse and known,
         in_scope=said.in_scope,
         missed=said.missed,
-        soon=_soon(said, sure, reading, need, settles, live),
+        soon=_soon(criterion, said, sure, reading, settles, live),
     )
     return Shown(
         line,
@@ -197,13 +197,19 @@ def turns(one: Criterion, reading: Reading, sure: Sureness, said: Judgement, mis
     return f"It fails beyond {domain.shown(bound, one)}, and rolls back when the whole interval lies beyond {edge}."
 
 
-def _soon(said: Judgement, sure: Sureness, reading: Reading, need: int, settles: int | None, live: timedelta) -> str:
+def _soon(
+    one: Criterion, said: Judgement, sure: Sureness, reading: Reading, settles: int | None, live: timedelta
+) -> str:
     """Say when what is missing will be there."""
     if not said.in_scope:
         return ""
     if said.verdict is Verdict.INSUFFICIENT:
-        return _when(reading.count, need, live)
+        return _when(reading.count, one.samples, live)
     if said.verdict in (Verdict.NO_DATA, Verdict.STALE):
+        if reading.note and one.aggregate is Aggregate.RANGE:
+            return "It does not come any more: what is normal is told by the 14 days before the release."
+        if reading.note and one.against is Against.CONTROL:
+            return "It comes when devices in control report it."
         return "Nobody can say when: nothing comes."
     if said.verdict is Verdict.ERROR or sure.miss is not Miss.POSSIBLE:
         return ""

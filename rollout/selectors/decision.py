@@ -149,7 +149,7 @@ def decisions(release: Release) -> Sequence[PhaseDecision]:
 def bundle_proven(decision: PhaseDecision) -> dict[str, Any]:
     """Return a decision's bundle with its proof: the entries of the history behind it, and the head of the chain now."""
     found: dict[str, Any] = json.loads(decision.bundle_text)
-    own = HistoryEntry.objects.filter(verb=bundle.MADE, subject=f"decision:{decision.pk}")
+    own = HistoryEntry.objects.filter(verb=bundle.MADE, subject=f"decision:{decision.release_id}:{decision.pk}")
     signed = HistoryEntry.objects.filter(pk__in=[one["entry"] for one in found["signatures"]])
     head = history.head()
     found["proof"] = {

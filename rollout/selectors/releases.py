@@ -340,11 +340,12 @@ def release_summary(environment: str) -> Summary:
 
 
 def walked(release: Release) -> QuerySet[HistoryEntry]:
-    """Return what happened on a release's walk, newest first: itself, its phases, its boxes."""
+    """Return what happened on a release's walk, newest first: itself, its phases, its boxes, what was decided."""
     return history.entries(environment=release.environment).filter(
         Q(subject=f"release:{release.pk}")
         | Q(subject__startswith=f"phase:{release.pk}:")
         | Q(subject__startswith=f"check:{release.pk}:")
+        | Q(subject__startswith=f"decision:{release.pk}:")
     )
 
 

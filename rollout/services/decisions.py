@@ -150,7 +150,7 @@ def _kept(
     )
     this.record(
         bundle.MADE,
-        subject=f"decision:{kept.pk}",
+        subject=f"decision:{release.pk}:{kept.pk}",
         after={
             "release": release.pk,
             "phase": run.number,

@@ -109,6 +109,8 @@ def _said(found: selectors.State) -> dict[str, Any]:
         "state": found,
         "recommended": found.recommended,
         "proceeds": recommended is Recommendation.PROCEED,
+        "simulated": any(one.simulated for one in found.measured),
+        "some_simulated": not all(one.simulated for one in found.measured),
         "rolls_back": recommended is Recommendation.ROLL_BACK,
         "clauses": [(clause, [pair for pair in shown if pair[0].line.clause is clause]) for clause in domain.Clause],
         "applied": {row.key: sum(one.row is row for one in found.recommended.reasons) for row in domain.TABLE},

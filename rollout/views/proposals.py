@@ -119,8 +119,9 @@ def edit(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         payload = None
         if found.kind == "flag.percentage" and request.POST.get("percent", "").strip():
             payload = {**found.payload, "percent": _percent(request.POST["percent"])}
-        if found.kind == "phase.start" and "disagrees" in request.POST:
-            payload = {**found.payload, "disagrees": request.POST["disagrees"].strip()}
+        disagrees = request.POST.get("disagrees", "").strip()
+        if found.kind == "phase.start" and disagrees != (found.payload.get("disagrees") or ""):
+            payload = {**found.payload, "disagrees": disagrees}
         services.proposal_edit(
             proposal=found,
             edition=_whole(request, "edition"),

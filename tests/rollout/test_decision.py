@@ -259,6 +259,25 @@ def test_production__each_teams_yes__keeps_what_it_saw(monkeypatch: pytest.Monke
     assert all(one["saw"] == "HOLD" and one["entry"] for one in found["signatures"])
 
 
+def test_proposal_page__why_to_disagree__can_be_edited_and_nothing_else_falls(
+    staged: tuple[Release, PhaseRun], client_as: As
+) -> None:
+    release, _run = staged
+    asked = {"release": release.pk, "number": 2, "jump": False}
+    made = proposals.proposal_make(kind="phase.start", environment="staging", payload=asked, actor=SYSTEM, reason="Go")
+    client, where = client_as(somebody("rel", Role.RELEASER)), f"/staging/proposals/{made.pk}"
+    assert "Why against the recommendation" in client.get(where).content.decode()
+    form = {"edition": "1", "reason": "Go", "scheduled_at": "", "disagrees": ""}
+    client.post(f"{where}/edit", form)
+    made.refresh_from_db()
+    assert (made.edition, made.payload) == (1, asked)
+    client.post(f"{where}/edit", {**form, "disagrees": " The lab says so "})
+    made.refresh_from_db()
+    assert (made.edition, made.payload["disagrees"]) == (2, "The lab says so")
+    assert proposals.proposal_apply(proposal=made, actor=SYSTEM).state == "applied"
+    assert PhaseDecision.objects.get().disagrees == "The lab says so"
+
+
 def test_complete__after_the_last_phase__is_a_decision_too(staged: tuple[Release, PhaseRun]) -> None:
     release, run = staged
     PhaseRun.objects.update(number=4, percents=[40, 55, 70, 85, 100], step=5, started_at=clock.now() - 20 * 24 * HOUR)
@@ -340,6 +359,9 @@ def test_page__recommendation_lines_table_signatures_and_past_decisions(
     got = client.get(f"{where}/decision/{kept.pk}.json")
     assert got["Content-Disposition"].startswith("attachment")
     assert got.json()["decision"]["reason"] == "Wait for memory"
+    part = client.get(f"{where}/decision?part=said").content.decode()
+    assert "HOLD</h1>" in part
+    assert "<html" not in part
     at = (clock.now() - HOUR).strftime("%Y-%m-%dT%H:%M")
     assert "A look back" in client.get(f"{where}/decision?at={at}").content.decode()
     assert "is not a time" in client.get(f"{where}/decision?at=soon").content.decode()

@@ -223,6 +223,18 @@ def test_proof__an_entry_or_the_head_altered__is_named(proven: dict[str, Any]) -
     assert {one.why for one in bundle.verify(proven, entries=others[-1:])} >= {"it is not in the export of the history"}
 
 
+def test_other_version__its_words_may_differ_and_nothing_else(proven: dict[str, Any]) -> None:
+    altered = deepcopy(proven)
+    for one in altered["lines"]:
+        one["sentence"] = "said otherwise"
+    altered["table"][0]["when"] = "said otherwise"
+    assert {one.where for one in bundle.verify(resealed(altered), words=False)} == {"proof"}
+    _verdict(altered)
+    assert "lines: decision-memory-average" in [one.where for one in bundle.verify(altered, words=False)]
+    _table(altered)
+    assert "table" in [one.where for one in bundle.verify(altered, words=False)]
+
+
 @pytest.mark.parametrize("garbage", [None, [], 7, "text", {}, {"schema": "hawkops.decision/2"}])
 def test_garbage__is_no_bundle(garbage: Any) -> None:
     assert [one.where for one in bundle.verify(garbage)] == ["schema"]
