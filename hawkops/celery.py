@@ -36,7 +36,7 @@ app.conf.beat_schedule = {
     "schedules": periodic("scripts.schedules_due", 10.0),
     "evidence": periodic("rollout.evidence_refresh", 60.0),
     "plan": periodic("rollout.plan_due", 10.0),
-    "guardrails": periodic("rollout.guardrails_due", 60.0, queue="alerts"),
+    "guardrails": periodic("rollout.guardrails_due", 60.0),
     "validations": periodic("rollout.validations_due", 60.0),
     "verify": periodic("history.verify", 3600.0),
     # often and briefly: one worker does all of these, one after another

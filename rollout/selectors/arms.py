@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from monitoring.domain.arms import Arm
 from monitoring.domain.statistics.ratio import SampleRatio, sample_ratio, together
@@ -25,6 +26,7 @@ from rollout.selectors import phases, targeting
 
 # after the end of an hour devices may still send what they measured in it, and the panel merges what waits
 CLOSED_AFTER = timedelta(minutes=5)
+READ_SECONDS = 60
 # what a device says of itself that tells where a harm sits, besides the backend, as `cohorts.ATTRIBUTES` has them
 SAID = ("device.soc", "device.gpu.driver", "os.api", "device.model.identifier")
 
@@ -111,6 +113,15 @@ def served(run: PhaseRun) -> list[Served]:
     return [Served(datetime.fromisoformat(one["at"]), one["thousandths"]) for one in run.served]
 
 
+@contextmanager
+def _patient() -> Iterator[Any]:
+    """Give a cursor for a read that takes its time, once an hour: weeks of a whole panel."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{READ_SECONDS}s'")
+        yield cursor
+        cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+
+
 # (member's number from 0, band) → metric, backend, outcome → (total, count)
 Sums = dict[tuple[int, int], dict[tuple[str, str, str], tuple[float, int]]]
 
@@ -124,7 +135,7 @@ def sums(arms: Arms, metrics: Iterable[str]) -> Sums:
     names = sorted(set(metrics))
     if not arms.members or not names:
         return found
-    with connection.cursor() as cursor:
+    with _patient() as cursor:
         cursor.execute(_SUMS, {**arms.columns(), "metrics": names, "ends": list(BAND_ENDS)})
         for number, metric, backend, outcome, band, total, count in cursor.fetchall():
             member = arms.members[number - 1]
@@ -145,7 +156,7 @@ def reports(arms: Arms) -> tuple[SampleRatio | None, dict[Arm, Reports]]:
     known: Counter[Arm] = Counter()
     heard: Counter[Arm] = Counter()
     reported: list[Member] = []
-    with connection.cursor() as cursor:
+    with _patient() as cursor:
         cursor.execute(_HEARD, arms.columns())
         for number, newest, oldest in cursor.fetchall():
             member = arms.members[number - 1]
