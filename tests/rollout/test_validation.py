@@ -462,6 +462,20 @@ def test_lines__hear_only_what_came_since_the_target__with_value_target_samples_
     assert line(release, "validated_switching").verdict == "PASS"
 
 
+def test_sweep__when_the_clock_began_anew__asks_the_lines_again_at_once(release: Release) -> None:
+    reached(release, 6)
+    release_refresh(release=release)
+    first = Evidence.objects.get(box="validated_cpu")
+    release_refresh(release=release)
+    again = Evidence.objects.get(box="validated_cpu")
+    assert again.checked_at == first.checked_at, "within five minutes once is enough"
+    Validation.objects.update(since=clock.now() - 2 * HOUR)
+    release_refresh(release=release)
+    anew = Evidence.objects.get(box="validated_cpu")
+    assert anew.checked_at > first.checked_at
+    assert anew.subject["validation"] != first.subject["validation"]
+
+
 def test_lines__where_available__drop_out_when_nobody_has_it(release: Release) -> None:
     reached(release, 6)
     at = clock.now() - timedelta(minutes=5)
