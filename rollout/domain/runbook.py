@@ -196,6 +196,11 @@ class Runbook:
         """Every group of boxes, before the phases and after each."""
         return (*self.checklist, *self.after_phases)
 
+    @property
+    def boxes_total(self) -> int:
+        """How many boxes the document has; what runs by itself at the end of a phase is none of them."""
+        return sum(len(group.boxes) for group in (*self.checklist, *self.compliance, *self.validation))
+
     def boxes(self) -> Iterator[tuple[Group, Box]]:
         """Go through all boxes of the checklist and of what comes after phases."""
         for group in self.groups:

@@ -11,6 +11,7 @@ from rollout.domain.runbook import Group
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Question
 from rollout.models import Evidence, Release
+from rollout.selectors import clocks
 from rollout.selectors.releases import measured_in, runbook
 from rollout.services.releases import evidence_record
 
@@ -22,14 +23,19 @@ def release_refresh(*, release: Release, at_once: bool = False) -> int:
 
     Nothing is locked while a check works; each answer is kept in a short transaction of its own.
     """
-    kept = {one.box: one.checked_at for one in Evidence.objects.filter(release=release)}
+    kept = {one.box: one for one in Evidence.objects.filter(release=release).only("box", "checked_at", "subject")}
+    book = runbook(release)
+    validation = clocks.named(clocks.current(release))
     changed = 0
-    for group, box in runbook(release).boxes():
+    for group, box in book.boxes():
         if not box.automatic:
             continue
         now = clock.now()
         check = CHECKS.get(box.by)
-        if check is not None and not at_once and box.key in kept and now - kept[box.key] < check.every:
+        last = kept.get(box.key)
+        # what was read over another validation's time says nothing any more, however new it is
+        moved = last is not None and group in book.validation and (last.subject.get("validation") or "") != validation
+        if check is not None and last is not None and not (at_once or moved) and now - last.checked_at < check.every:
             continue
         finding = _answer(release, group, box.key, now, at_once)
         changed += evidence_record(release=release, box=box, finding=finding)

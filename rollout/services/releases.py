@@ -39,7 +39,7 @@ def runbook_import(*, actor: Actor) -> RunbookVersion:
     """
     loaded = load()
     counts = {
-        "boxes": len(list(loaded.runbook.boxes())),
+        "boxes": loaded.runbook.boxes_total,
         "phases": len(loaded.runbook.phases),
         "digest": loaded.digest,
     }

@@ -155,6 +155,6 @@ def _said(loaded: Loaded, version: RunbookVersion) -> dict[str, object]:
         "author": loaded.runbook.author,
         "changes": loaded.runbook.changes,
         "next_review": loaded.runbook.next_review.isoformat(),
-        "boxes": len(list(loaded.runbook.boxes())),
+        "boxes": loaded.runbook.boxes_total,
         "phases": len(loaded.runbook.phases),
     }

@@ -169,7 +169,7 @@ def _page(
         "sections": [
             (key, title, _read(getattr(shown.runbook, key))) for key, title in SECTIONS if getattr(shown.runbook, key)
         ],
-        "boxes": len(list(shown.runbook.boxes())),
+        "boxes": shown.runbook.boxes_total,
         "others": [one.version for one in listed if one.version.pk != found.pk],
         "in_force": next((one.version for one in listed if one.newest), None),
         "text": given if given is not None else bytes(found.text).decode("utf-8", errors="replace"),

@@ -20,7 +20,7 @@ from rollout.domain.validation import Clock, Critical, Standing, Start
 from rollout.evidence.refreshing import release_refresh
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Question
-from rollout.models import Evidence, PhaseRun, Release, Validation, Waiver
+from rollout.models import Evidence, PhaseRun, Proposal, Release, Validation, Waiver
 from rollout.selectors import clocks, critical
 from rollout.selectors import phases as selectors
 from rollout.selectors import releases as releases_read
@@ -465,6 +465,20 @@ def test_lines__hear_only_what_came_since_the_target__with_value_target_samples_
     assert line(release, "validated_switching").verdict == "PASS"
 
 
+def test_sweep__when_the_clock_began_anew__asks_the_lines_again_at_once(release: Release) -> None:
+    reached(release, 6)
+    release_refresh(release=release)
+    first = Evidence.objects.get(box="validated_cpu")
+    release_refresh(release=release)
+    again = Evidence.objects.get(box="validated_cpu")
+    assert again.checked_at == first.checked_at, "within five minutes once is enough"
+    Validation.objects.update(since=clock.now() - 2 * HOUR)
+    release_refresh(release=release)
+    anew = Evidence.objects.get(box="validated_cpu")
+    assert anew.checked_at > first.checked_at
+    assert anew.subject["validation"] != first.subject["validation"]
+
+
 def test_lines__where_available__drop_out_when_nobody_has_it(release: Release) -> None:
     reached(release, 6)
     at = clock.now() - timedelta(minutes=5)
@@ -523,6 +537,10 @@ def test_page__shows_the_clock_the_lines_and_what_comes_next(release: Release, c
     assert "After each phase" in board
     assert 'id="validated_switching"' in board
     assert 'id="waive-validated_tickets"' in board
+    until = f"{clock.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
+    asked = {"reason": "No help desk in staging", "owner": "Ada", "expires_at": until}
+    assert client.post(f"{where}/checklist/validated_tickets/waive", asked).status_code == 303
+    assert Proposal.objects.get().title == "Waive “Support ticket volume” of HazardHawk 2.4.0"
     version = client.get("/staging/runbook/1.0.0").content.decode()
     for words in ("Deployment procedure", "App crash rate", "SOC 2 and GDPR requirements checked", "kubectl apply -f"):
         assert words in version, words
