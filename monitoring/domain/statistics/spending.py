@@ -26,11 +26,13 @@ class Budget:
 
         Half goes to all devices and half to the classes in equal parts, a class that was not known when the phase started
         being `other`. Of that the first band has a half, the next a quarter, and so on. Raises KeyError for a guardrail
-        that was not there when the phase started.
+        that was not there when the phase started, and for any class when none was.
         """
         whole = self.guardrails[guardrail]
         if not self.classes:
-            part = 0.0 if device_class else whole
+            if device_class:
+                raise KeyError(f"{device_class}: this phase was to look at no classes")
+            part = whole
         else:
             part = whole / 2 / (len({*self.classes, OTHER}) if device_class else 1)
         return float(part * 0.5 ** (band + 1))

@@ -65,7 +65,7 @@ def test_band_of_an_hour() -> None:
 @pytest.mark.parametrize("classes", [(), ("a",), ("a", "b", "other"), tuple("abcdefgh")])
 def test_budget__everything_together_is_at_most_alpha(classes: tuple[str, ...]) -> None:
     budget = spend({"throughput": 2, "latency": 1, "crashes": 3}, classes)
-    everywhere = ["", *{budget.counted_as(name) for name in (*classes, "never seen")}]
+    everywhere = ["", *({budget.counted_as(name) for name in (*classes, "never seen")} if classes else ())]
     spent = RATIO + SILENCE
     for key in budget.guardrails:
         for number in range(len(BAND_ENDS)):
@@ -81,6 +81,8 @@ def test_budget__unusable_weights_refused() -> None:
         spend({"latency": 1}, alpha=RATIO)
     with pytest.raises(KeyError):
         spend({"latency": 1}).alpha("memory", band=0)
+    with pytest.raises(KeyError, match="no classes"):
+        spend({"latency": 1}).alpha("latency", band=0, device_class="Pixel 7")
 
 
 def test_whole_way__harm_that_takes_hours_is_found_in_the_band_where_it_shows() -> None:
