@@ -27,6 +27,7 @@ METRICS = frozenset(
         "litert.prefill.throughput",
         "litert.decode.throughput",
         "gen_ai.client.operation.duration",
+        "litert.memory.usage",
         "litert.memory.peak",
         "litert.backend.switches",
         "litert.inferences",

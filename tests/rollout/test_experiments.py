@@ -28,8 +28,8 @@ from rollout.domain.evaluation import evaluate, explain
 from rollout.domain.experiments import Arm, Experiment, arms_checked, experiment
 from rollout.domain.flags import Flag, FlagType, Override, Snapshot, raises_exposure
 from rollout.domain.targeting import Context, Rule
+from rollout.models import CensusDevice, Exposure, Proposal, Release
 from rollout.models import Experiment as Stored
-from rollout.models import Exposure, Proposal, Release
 from rollout.models import Flag as StoredFlag
 from rollout.selectors import experiments as selectors
 from rollout.selectors.census import reach
@@ -495,6 +495,25 @@ def test_ab_framework__an_a_a_test__passes_when_both_arms_got_their_share(
     if verdict is Verdict.PASS:
         assert found.expires_at is not None
         assert found.expires_at < clock.now() + timedelta(days=14)
+
+
+@pytest.mark.django_db
+def test_ab_framework__a_test_of_everybody__stands_while_its_devices_are_seen(begin: Callable[..., Release]) -> None:
+    release = begin("staging")
+    begun("ai_fallback_to_cloud", "aa", "staging", Arm("a", 1, None), Arm("b", 1, None))
+    ids = [one for arm in "ab" for one in exposed(arm, 30, environment="staging", key="aa")]
+    Exposure.objects.update(first_at=clock.now() - timedelta(days=20))
+    found = ask(release, "ab_framework")
+    assert found.verdict is Verdict.NO_DATA, "nobody was exposed lately, nor seen"
+    seen_at = clock.now() - timedelta(hours=1)
+    CensusDevice.objects.bulk_create(
+        CensusDevice(environment="staging", device_id=one, first_seen_at=seen_at, last_seen_at=seen_at) for one in ids
+    )
+    found = ask(release, "ab_framework")
+    assert (found.verdict, found.measured_at) == (Verdict.PASS, seen_at), found.sentence
+    assert found.expires_at == seen_at + timedelta(days=14)
+    services.experiment_end(environment="staging", key="aa", actor=SYSTEM, reason="Enough")
+    assert ask(release, "ab_framework").verdict is Verdict.NO_DATA, "nobody is told an arm any more"
 
 
 @pytest.mark.django_db

@@ -13,6 +13,8 @@ from hawkops.core import clock
 from hawkops.core.access import Role as Person
 from hawkops.core.verdicts import Verdict
 from hawkops.history.models import Head, HistoryEntry
+from monitoring import thresholds
+from monitoring.domain import panel
 from monitoring.domain.arms import Arm
 from monitoring.models import PanelHour
 from rollout.domain import phases as domain
@@ -20,6 +22,7 @@ from rollout.domain.bucketing import BUCKETS, bucket
 from rollout.domain.guardrails import Guardrail, Judges, Line, Role, Served, Stay, arm_at, guardrail, stays, together
 from rollout.domain.reading import Unfit
 from rollout.models import CensusDevice, Flag, GuardrailState, PhaseRun, Release
+from rollout.runbook import loading
 from rollout.selectors import guardrail_states, guardrails, phases
 from rollout.selectors.phases import held, phase_of
 from rollout.services import guardrails as services
@@ -88,6 +91,15 @@ def test_guardrail__read__says_what_is_wrong() -> None:
     ):
         with pytest.raises(Unfit, match=said):
             guardrail({**good, **wrong}, ())
+
+
+def test_panel__keeps_whatever_a_guardrail_of_the_runbook_compares() -> None:
+    stored = {one.key: one for one in thresholds.load()}
+    for one in loading.load().runbook.guardrails:
+        if one.criterion:
+            rule = stored[one.criterion]
+            read = [selection.metric for selection in (rule.over, rule.of) if selection is not None]
+            assert [metric for metric in read if not panel.keeps(metric)] == [], one.key
 
 
 def test_together__one_failure_fails_and_too_few_of_a_class_take_nothing_away() -> None:
