@@ -119,27 +119,30 @@ def _values(
     found: dict[tuple[int, str, Arm], list[float]] = defaultdict(list)
     for (number, band), kept in measured.items():
         member = made.arms.members[number]
-        value = _value(criterion, kept)
+        value = _value(criterion, kept, member.stay.arm)
         if value is not None:
             for name in {"", budget.counted_as(member.device_class) if budget.classes else ""}:
                 found[band, name, member.stay.arm].append(value)
     return found
 
 
-def _value(criterion: Criterion, kept: dict[tuple[str, str, str], tuple[float, int]]) -> float | None:
-    total, count = _added(criterion.over, kept)
+def _value(criterion: Criterion, kept: dict[tuple[str, str, str], tuple[float, int]], arm: Arm) -> float | None:
+    total, count = _added(criterion.over, kept, arm)
     if criterion.of is not None:
-        of, _ = _added(criterion.of, kept)
+        of, _ = _added(criterion.of, kept, arm)
         found = share(criterion.over.metric, criterion.of.metric, total, of)
         return None if found is None else min(1.0, found)
     return total / count if count else None
 
 
-def _added(over: Selection, kept: dict[tuple[str, str, str], tuple[float, int]]) -> tuple[float, int]:
+def _added(over: Selection, kept: dict[tuple[str, str, str], tuple[float, int]], arm: Arm) -> tuple[float, int]:
     total, count = 0.0, 0
     for (metric, backend, outcome), (amount, many) in kept.items():
         # a device belongs to the arm that it was drawn for, whatever it says that it was served
-        if metric != over.metric or (over.backends and backend not in over.backends):
+        if metric != over.metric:
+            continue
+        # the control's inferences ran in the cloud
+        if arm is Arm.TREATMENT and over.backends and backend not in over.backends:
             continue
         if (over.outcomes and outcome not in over.outcomes) or outcome in over.not_outcomes:
             continue
@@ -169,8 +172,6 @@ def _judged(
         tolerated=one.tolerated,
         shown=lambda value: criteria_domain.shown(value, criterion),
     )
-    treated, controls = made.arms.steps[-1].weights
-    weight = treated / controls if controls else 1.0
     lines: list[Line] = []
     progress = None
     values = _values(made, criterion, measured, budget)
@@ -183,6 +184,8 @@ def _judged(
             control = _side(criterion, beside) if beside else None
             treatment = _side(criterion, treated_values)
             alpha = budget.alpha(one.key, band=band, device_class=device_class)
+            # those with a value, of whatever step: a ramp changes how many are drawn for each arm
+            weight = len(treated_values) / len(beside) if beside else 1.0
             said = statistics.judge(rule, treatment, control, alpha=alpha, weight=weight, ratio=ratio)
             if not said.lines:
                 lines.append(_line(words, device_class, Verdict.NO_DATA, "nobody beside it measures this"))
@@ -212,7 +215,7 @@ def _excluding(made: Look, criterion: Criterion, measured: Sums, *, limit: float
     """
     rows: list[tuple[Member, str, float]] = []
     for (number, band), kept in measured.items():
-        value = _value(criterion, kept)
+        value = _value(criterion, kept, made.arms.members[number].stay.arm)
         if not band and value is not None:
             ran = Counter({backend: many for (_metric, backend, _outcome), (_total, many) in kept.items() if backend})
             rows.append((made.arms.members[number], ran.most_common(1)[0][0] if ran else "", value))

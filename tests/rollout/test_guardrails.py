@@ -352,6 +352,30 @@ def test_look__a_watch__only_writes_down_that_it_would_have_held(walk: Walk) -> 
     assert need.met
 
 
+def test_look__the_control_runs_in_the_cloud__and_latency_is_compared_all_the_same(walk: Walk) -> None:
+    run = walk()
+    found = healthy(run)
+    PanelHour.objects.filter(device_id__in=found[Arm.CONTROL], metric="gen_ai.client.operation.duration").update(
+        backend_actual="cloud"
+    )
+    services.guardrails_due()
+    assert said(run)["latency"] == "PASS"
+
+
+def test_look__a_ramp_that_grew_since__compares_those_who_have_values(walk: Walk) -> None:
+    """The newest step says nothing of how many were drawn for each arm when these values came."""
+    run = walk()
+    found = healthy(run)
+    for ids in found.values():
+        measured(run, ids, "app.tasks.started", [10] * len(ids))
+        measured(run, ids, "app.tasks.completed", [10] * len(ids))
+    run.served = [*run.served, {"at": clock.now().isoformat(), "thousandths": 72_000}]
+    run.save()
+    services.guardrails_due()
+    assert said(run)["tasks"] in ("PASS", "INSUFFICIENT")
+    assert said(run)["errors"] != "FAIL"
+
+
 def test_look__whole_groups_without_a_control__only_limits_count(walk: Walk) -> None:
     run = walk(share=BUCKETS)
     healthy(run)
