@@ -20,8 +20,8 @@ from django.conf import settings
 from hawkops.core import clock
 from hawkops.fleet.otlp import LOGS_PATH, METRICS_PATH, Payload, crash_events
 from hawkops.gateway import Gateway
+from monitoring import tasks as monitoring
 from monitoring.services import rollups
-from monitoring.services.telemetry import device_hours_sum
 from rollout.selectors import census
 from tests import apart
 
@@ -107,12 +107,19 @@ class Fleet:
         apart.run(story())
 
     def hours_of_telemetry(
-        self, hours: float, *, health: Health = WELL, lab: Sequence[Phone] = (), every: timedelta = HOUR
+        self,
+        hours: float,
+        *,
+        health: Health = WELL,
+        lab: Sequence[Phone] = (),
+        beside: Sequence[Phone] = (),
+        every: timedelta = HOUR,
     ) -> None:
         """Step the clock hour by hour, or as often as said; each time phones of both sides report what that brought.
 
-        `lab` are phones of the test bench, which report in place of those served on and name no variant. At the end
-        what beat's sweepers do with telemetry is done, and the whole fleet has asked for its flags within the hour.
+        `lab` are phones of the test bench, which report in place of those served on and name no variant; `beside` are
+        phones that report as well, on either side. At the end what beat's sweepers do with telemetry is done, and the
+        whole fleet has asked for its flags within the hour.
         """
         begins, span = clock.now(), timedelta(hours=hours)
         moments = [begins + every * (number + 1) for number in range(ceil(span / every) - 1)]
@@ -125,22 +132,25 @@ class Fleet:
                     assert snapshot is not None
                     for moment in part:
                         clock.step_to(moment)
-                        bodies = self._bodies(snapshot.revision, health, lab)
+                        bodies = self._bodies(snapshot.revision, health, lab, beside)
                         await asyncio.gather(*(call(door, METRICS_PATH, self.key, body) for body in bodies))
 
         apart.run(story())
+        monitoring.panel_merge()
         rollups.rollups_move_up()
         rollups.partitions_keep()
-        device_hours_sum()
         self.ask()
 
-    def _bodies(self, revision: int, health: Health, lab: Sequence[Phone]) -> Iterable[bytes]:
+    def _bodies(self, revision: int, health: Health, lab: Sequence[Phone], beside: Sequence[Phone]) -> Iterable[bytes]:
         on = lab or self.served("on")[:REPORTING]
         for place, phone in enumerate(on):
             throttled = place < health.throttled
             yield self._export(phone, revision, local=True, throttled=throttled, failing=health.failing)
         for phone in self.served("off")[-REPORTING:]:
             yield self._export(phone, revision, local=False)
+        for phone in beside:
+            local = phone.variant == "on"
+            yield self._export(phone, revision, local=local, failing=health.failing if local else 0.0)
 
     def _export(
         self, phone: Phone, revision: int, *, local: bool, throttled: bool = False, failing: float = 0.0
@@ -157,17 +167,31 @@ class Fleet:
         out.count("litert.inferences", "{inference}", INFERENCES - failed, run)
         out.count("litert.inferences", "{inference}", failed, {**run, "error.type": "timeout"})
         out.histogram("gen_ai.client.operation.duration", "s", [(0.7 if local else 2.8) * x for x in spread], run)
+        # the cloud's answers come over HTTP as well, and some of what fails leaves a task undone
+        out.histogram("http.client.request.duration", "s", [(0.3 if local else 1.2) * x for x in spread], arm)
         if local:
             prefill = 150 if throttled else 310
             out.histogram("litert.prefill.throughput", "{token}/s", [prefill * x for x in spread], run)
             out.histogram("litert.decode.throughput", "{token}/s", [40 * x for x in spread], run)
             out.histogram("litert.memory.usage", "By", [1.2e9 * x for x in spread], run)
             out.histogram("litert.memory.peak", "By", [1.5e9 * x for x in spread], run)
+            # to the cloud and back
+            out.count("litert.backend.switches", "{switch}", 1, run)
+            out.histogram("litert.backend.switch.duration", "s", [0.2], run)
+        out.count("app.tasks.started", "{task}", 60, arm)
+        out.count("app.tasks.completed", "{task}", 60 - round(60 * failing), arm)
         out.count("app.sessions", "{session}", 40, arm)
+        out.histogram("app.session.duration", "s", [240 * x for x in spread[:8]], arm)
         out.count("app.support_tickets", "{ticket}", 10, arm)
         out.count("app.engagement.events", "{event}", 66 if local else 60, arm)
         out.histogram("app.user.satisfaction", "1", [4.5 if local else 4.2, 4.9 if local else 4.6] * 4, arm)
         out.histogram("business.value", "", [1.2 if local else 1.0] * 8, arm)
+        # warmer in every second hour, with LiteRT and without
+        warm = int(ends // HOUR.total_seconds()) % 2
+        out.gauge("process.cpu.utilization", "1", 0.04 + 0.02 * warm, arm)
+        out.gauge("device.battery.drain", "1", 0.02 + 0.01 * warm, arm)
+        out.gauge("device.thermal.status", "1", warm, arm)
+        out.gauge("device.storage.free", "By", 40e9 - 1e8 * warm, arm)
         out.gauge("hawkops.flags.revision", "1", revision, {})
         return out.compressed()
 
