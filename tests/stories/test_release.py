@@ -209,7 +209,7 @@ class Story:
         return {line["key"]: line for line in said["lines"]}
 
     def blocking(self) -> dict[str, str]:
-        """Return the verdicts of what keeps the release where it is, beside the recommendation, which may be disagreed with."""
+        """Return the verdicts of what keeps the release where it is, but for the recommendation: people may disagree."""
         lines = self.lines()
         return {key: line["verdict"] for key, line in lines.items() if line["blocks"] and key != "recommendation"}
 
