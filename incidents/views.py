@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
@@ -86,10 +86,6 @@ def _back(environment: str, **said: str) -> HttpResponse:
     return response
 
 
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
-
-
 @require_POST
 @requires(*MAY_STOP)
 def kill(request: HttpRequest, environment: str) -> HttpResponse:
@@ -98,7 +94,7 @@ def kill(request: HttpRequest, environment: str) -> HttpResponse:
         request.POST.get("reason", ""), request.POST.get("words", ""), otherwise="Production incident"
     )
     entry = overrides.kill(
-        environment=environment, actor=Actor.person(request.user), reason=reason, request_id=_request_id(request)
+        environment=environment, actor=Actor.person(request.user), reason=reason, request_id=request_id(request)
     )
     if entry is None:
         messages.info(request, "LiteRT was already off and cloud fallback on. Nothing needed to change.")
@@ -121,7 +117,7 @@ def disable(request: HttpRequest, environment: str) -> HttpResponse:
             backend=backend,
             actor=Actor.person(request.user),
             reason=reason,
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
@@ -153,7 +149,7 @@ def enable(request: HttpRequest, environment: str) -> HttpResponse:
             payload={"keys": keys},
             actor=Actor.person(request.user),
             reason=request.POST.get("reason", ""),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)

@@ -32,14 +32,11 @@ from hawkops.accounts.services import (
 from hawkops.core.access import Role, Scope, can, can_in_all, must_everywhere, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, NotFound
+from hawkops.core.htmx import request_id
 from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
-
-
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
 
 
 @login_not_required
@@ -52,7 +49,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         user = form.get_user()
         assert isinstance(user, User)
         login(request, user)
-        sign_in_record(user=user, request_id=_request_id(request))
+        sign_in_record(user=user, request_id=request_id(request))
         safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
         return redirect(wanted if safe else "/")
     status = 422 if form.is_bound else 200
@@ -73,7 +70,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     try:
         if request.method == "GET":
             return render(request, "accounts/enter.html", {"person": login_link_find(token=token).user})
-        user = login_link_use(token=token, request_id=_request_id(request))
+        user = login_link_use(token=token, request_id=request_id(request))
     except NotFound as refusal:
         return render(request, "accounts/enter.html", {"refusal": refusal.message}, status=404)
     login(request, user, backend=BACKEND)
@@ -89,7 +86,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         update_session_auth_hash(request, user)
-        password_set_record(user=user, request_id=_request_id(request))
+        password_set_record(user=user, request_id=request_id(request))
         messages.success(request, "Your password is set. Other sessions of yours have ended.")
         return redirect("accounts:profile")
     return render(request, "accounts/profile.html", {"form": form, "roles": sorted(user.roles_in(""))})
@@ -171,7 +168,7 @@ def person_roles(request: HttpRequest, environment: str, pk: int) -> HttpRespons
             roles=roles,
             environment=environment,
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         return _done(request, environment, refusal)
@@ -185,7 +182,7 @@ def person_teams(request: HttpRequest, environment: str, pk: int) -> HttpRespons
     must_everywhere(request.user, Role.ADMIN)
     user = get_object_or_404(User, pk=pk)
     teams = [team for team in Team if team.value in request.POST.getlist("teams")]
-    teams_set(user=user, teams=teams, actor=Actor.person(request.user), request_id=_request_id(request))
+    teams_set(user=user, teams=teams, actor=Actor.person(request.user), request_id=request_id(request))
     said = ", ".join(teams) or "no team"
     return _done(request, environment, None, f"{user.username} signs for {said}.")
 
@@ -199,7 +196,7 @@ def key_add(request: HttpRequest, environment: str) -> HttpResponse:
             environment=environment,
             name=request.POST.get("name", ""),
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         return _done(request, environment, refusal)
@@ -216,7 +213,7 @@ def key_revoke(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         key=key,
         actor=Actor.person(request.user),
         reason=request.POST.get("reason", ""),
-        request_id=_request_id(request),
+        request_id=request_id(request),
     )
     return _done(request, environment, None, f"The key {key.name} is revoked in every gateway.")
 
@@ -238,7 +235,7 @@ def token_add(request: HttpRequest, environment: str) -> HttpResponse:
             lifetime=timedelta(days=int(days) if days.isdecimal() and len(days) < 5 else 0),
             actor=Actor.person(request.user),
             created_by=request.user,
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         return _done(request, environment, refusal)
@@ -257,6 +254,6 @@ def token_revoke(request: HttpRequest, environment: str, pk: int) -> HttpRespons
         token=token,
         actor=Actor.person(request.user),
         reason=request.POST.get("reason", ""),
-        request_id=_request_id(request),
+        request_id=request_id(request),
     )
     return _done(request, environment, None, f"The token {token.name} is revoked.")

@@ -21,8 +21,8 @@ from monitoring.domain.sketch import Sketch, merged
 from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import Series, StoredCriterion
 from monitoring.selectors import measured, rollups
+from monitoring.selectors.comparison import between
 from monitoring.selectors.devices import DeviceCount, shown_counts
-from monitoring.selectors.intervals import between
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
 

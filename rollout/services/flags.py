@@ -16,7 +16,7 @@ from rollout.domain.flags import OFF, ON, FlagType, circle
 from rollout.domain.targeting import Rule
 from rollout.models import EnvironmentFlags, Flag, TargetGroup
 from rollout.selectors import flags as selectors
-from rollout.services.locking import flags_locked, flags_save, next_revision, reason_given
+from rollout.services.locking import as_read, flags_locked, flags_save, next_revision, reason_given
 from rollout.services.raising import Authority
 
 LITERT = "litert_enabled"
@@ -216,8 +216,7 @@ def flag_rules_set(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
-        if flag.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        as_read(key, flag.revision, expected_revision)
         groups = frozenset(TargetGroup.objects.filter(environment=environment).values_list("key", flat=True))
         documents = [rule.document() for rule in targeting.rules_checked(tuple(rules), groups=groups)]
         wanted = targeting.pinned_checked(pinned)
@@ -249,8 +248,7 @@ def flag_requires_set(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
-        if flag.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        as_read(key, flag.revision, expected_revision)
         if sorted(flag.requires) == wanted:
             return None
         every = dict(selectors.live(environment).values_list("key", "requires"))
@@ -288,8 +286,7 @@ def flag_salt_set(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
-        if flag.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        as_read(key, flag.revision, expected_revision)
         if flag.salt == salt:
             return None
         before = {**flag.state(), "salt": flag.salt}

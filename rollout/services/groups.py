@@ -5,14 +5,14 @@ from hashlib import sha256
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
-from hawkops.core.errors import Conflict, InvalidInput, NotFound
+from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from rollout.domain.targeting import targeting_key_checked
 from rollout.models import Flag, GroupMember, Proposal, TargetGroup
 from rollout.selectors import flags as selectors
-from rollout.services.locking import environment_locked, next_revision, reason_given
+from rollout.services.locking import as_read, environment_locked, next_revision, reason_given
 from rollout.services.raising import Authority, admit
 
 # the runbook's audiences
@@ -81,8 +81,7 @@ def group_members_set(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state = environment_locked(environment)
         group = _locked(environment, key)
-        if group.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {group.revision}. Look again: nothing is saved.")
+        as_read(key, group.revision, expected_revision)
         present = set(group.members.values_list("targeting_key", flat=True))
         if present == wanted:
             return None

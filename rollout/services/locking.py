@@ -15,6 +15,12 @@ def reason_given(reason: str) -> str:
     return reason.strip()[:300]
 
 
+def as_read(key: str, revision: int, expected: int) -> None:
+    """Raises Conflict where something was changed after the revision that its form was made from."""
+    if revision != expected:
+        raise Conflict(f"{key} was changed meanwhile, at revision {revision}. Look again: nothing is saved.")
+
+
 def next_revision(state: EnvironmentFlags) -> int:
     """Let the environment's revision grow; its row is locked."""
     state.revision += 1

@@ -17,7 +17,7 @@ from rollout.models import Flag
 from rollout.selectors import experiments, releases
 from rollout.selectors import flags as selectors
 from rollout.services.flags import SEEDS
-from rollout.services.locking import environment_locked, flags_locked, flags_save, next_revision, reason_given
+from rollout.services.locking import as_read, environment_locked, flags_locked, flags_save, next_revision, reason_given
 from rollout.services.raising import Authority, admit
 
 KEY = re.compile(r"[A-Za-z0-9._-]{1,80}")
@@ -114,8 +114,7 @@ def flag_archive(
         flag = flags[key]
         if why := kept_by(environment, key):
             raise Conflict(why)
-        if flag.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        as_read(key, flag.revision, expected_revision)
         admit(environment, {key: False}, authority or Authority.of(actor))
         before = flag.state()
         flag.archived_at = clock.now()

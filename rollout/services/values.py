@@ -11,7 +11,7 @@ from rollout.domain.flags import OFF, ON, FlagType
 from rollout.domain.values import Shown, Values
 from rollout.models import Flag
 from rollout.selectors import flags as selectors
-from rollout.services.locking import flags_locked, flags_save, reason_given
+from rollout.services.locking import as_read, flags_locked, flags_save, reason_given
 from rollout.services.raising import Authority
 
 
@@ -37,8 +37,7 @@ def flag_values_set(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
-        if flag.revision != expected_revision:
-            raise Conflict(f"{key} was changed meanwhile, at revision {flag.revision}. Look again: nothing is saved.")
+        as_read(key, flag.revision, expected_revision)
         if wanted.equals(standing(flag)):
             return None
         if flag.experiment:

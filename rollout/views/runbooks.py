@@ -12,7 +12,7 @@ from hawkops.accounts.models import User
 from hawkops.core.access import Role, can_in_all, requires, requires_everywhere
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput, NotFound
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id
 from hawkops.core.located import LARGEST_BYTES
 from hawkops.core.teams import Team
 from hawkops.history import selectors as history
@@ -67,7 +67,7 @@ def take(request: HttpRequest, environment: str) -> HttpResponse:
             name=name,
             expected_digest=request.POST.get("digest", ""),
             actor=Actor.person(request.user),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         given = text[:LARGEST_BYTES].decode("utf-8", errors="replace")
@@ -90,7 +90,7 @@ def approve(request: HttpRequest, environment: str, version: str) -> HttpRespons
             digest=request.POST.get("digest", ""),
             team=request.POST.get("team", ""),
             signer=_person(request),
-            request_id=_request_id(request),
+            request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
@@ -227,10 +227,6 @@ def _found(environment: str, version: str) -> Shown:
         return selectors.version(environment, version)
     except NotFound as missing:
         raise Http404(missing.message) from missing
-
-
-def _request_id(request: HttpRequest) -> str:
-    return str(getattr(request, "request_id", ""))
 
 
 def _see(name: str, environment: str, **more: str) -> HttpResponse:
