@@ -1,34 +1,48 @@
 """How sure a reading is: the interval of its value, and whether a target is missed by more than a share. Pure.
 
-Every interval is 95 % sure on either side at every look (`statistics`), from the same raw numbers that the reading was
-made of. Each observation counts as one of its own; those of one device are more alike than that, so that with few devices
-an interval is rather too narrow: guardrails compare one value per device.
+Devices are what varies: the observations of one are alike, and a thousand of one phone say little more of the fleet than
+one. So an interval is made of what devices of the panel observed, one pair each (`statistics.per_device`), and of the same
+raw numbers that the reading was made of; it is as wide as 95 % on either side takes for a value that is looked at again and
+again. Three ways, by what is known of a device:
+
+ - a mean, or its change: one value per device, as guardrails have it; a mean of all observations that must lie in a normal
+   range: the ratio of both totals, by the delta method;
+ - a share: by the delta method where enough devices had the event, else each device counts once with its share, and the
+   bound is exact, as for the crash rate;
+ - a percentile: what lies beyond a value is a share too, but stored sketches are those of a class, not of a device, so that
+   how alike a device's observations are is not known. We take the worst case, in which they are all on one side: the ranks
+   that chance leaves possible among as many as there are devices (`ranks.quantile`). That is the largest design effect there
+   can be, and needs no guess of it from the devices' means, which need not show a device's tail.
+
+With too few devices for that it says so. Of decisions that were kept before, `by_observation` has the old way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 from hawkops.core.verdicts import Verdict
+from monitoring.domain import by_observation, ranks
 from monitoring.domain import criteria as domain
 from monitoring.domain import numbers as raw
+from monitoring.domain.by_observation import ALPHA, UNKNOWN, exactly
 from monitoring.domain.criteria import SAMPLES, Aggregate, Comparator, Criterion, Judgement, Reading
 from monitoring.domain.grid import Distribution, Observed
-from monitoring.domain.metrics import Direction, Kind
+from monitoring.domain.metrics import CATALOGUE, MEASURED, Kind
 from monitoring.domain.numbers import Numbers, Side
-from monitoring.domain.sketch import RELATIVE_ERROR
-from monitoring.domain.statistics import means, proportions
+from monitoring.domain.statistics import per_device
 from monitoring.domain.statistics.guardrails import MISSED_MOST, Miss
-from monitoring.domain.statistics.means import Interval, Sample
-from monitoring.domain.statistics.proportions import CONFIDENCE, Events
+from monitoring.domain.statistics.means import Interval
+from monitoring.domain.statistics.per_device import PerDevice
 
-# each side of an interval errs with the chance 1 - CONFIDENCE
-ALPHA = 2 * (1 - CONFIDENCE)
-UNKNOWN = Interval(math.nan, -math.inf, math.inf)
 TIMES_MOST = 2**12
+_NARROW = "\u202f"
+# nothing is estimated of these: they are what was seen
+SEEN = (Aggregate.MAX, Aggregate.COUNT)
+CHANGES = (Aggregate.CHANGE, Aggregate.INTERVAL)
 
 
 @dataclass(frozen=True)
@@ -77,12 +91,14 @@ def judge(one: Criterion, reading: Reading, *, now: datetime, allowed: bool = Tr
     threshold = one.threshold or 0.0
     if reading.value is None or reading.numbers is None:
         return domain.judge(replace(one, aggregate=Aggregate.CHANGE), reading, now=now)
-    found = interval(one, reading.numbers)
+    found, counted = interval(one, reading.numbers), devices(one, reading.numbers)
+    unit = "observations" if counted is None else "devices on the smaller side"
     said = f"{domain.shown(reading.value, one)} {spoken(one, found)}, wanted {one.comparator.value} "
-    said += f"{domain.shown(threshold, one)}; {reading.count:,} observations".replace(",", "\u202f")
+    said += f"{domain.shown(threshold, one)}; {reading.count:,} {unit}".replace(",", _NARROW)
     said += f"; {reading.note}" if reading.note else ""
-    if reading.count < max(SAMPLES, one.samples):
-        return Judgement(Verdict.INSUFFICIENT, f"{said}, {max(SAMPLES, one.samples)} needed")
+    least = max(SAMPLES, one.samples)
+    if reading.count < least or (counted is not None and not counted.enough):
+        return Judgement(Verdict.INSUFFICIENT, f"{said}, {least} needed")
     floor = one.comparator.floor
     if (found.high < threshold) if floor else (found.low > threshold):
         return Judgement(Verdict.FAIL, f"{said}: beyond chance", abs(reading.value - threshold))
@@ -90,6 +106,70 @@ def judge(one: Criterion, reading: Reading, *, now: datetime, allowed: bool = Tr
         return Judgement(Verdict.PASS, said)
     proven = found.low > threshold if floor else found.high < threshold
     return Judgement(Verdict.PASS if proven else Verdict.INSUFFICIENT, said + ("" if proven else ": not proven yet"))
+
+
+@dataclass(frozen=True)
+class Devices:
+    """How many devices a number rests on, and from how many on it can be judged. `coming` came in the later half."""
+
+    have: int
+    need: int
+    coming: int = 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are as many as it takes."""
+        return self.have >= self.need
+
+    @property
+    def words(self) -> str:
+        """Say both."""
+        if not self.have:
+            return f"no device's own value is kept, {_many(self.need)} devices needed"
+        return f"{_many(self.have)} device{'' if self.have == 1 else 's'}, {_many(self.need)} needed"
+
+
+def devices(one: Criterion, numbers: Numbers | None) -> Devices | None:
+    """Count the devices that a criterion's interval is made of; of a comparison those of the smaller side.
+
+    None where no device varies (the highest value, a number of events, what is measured here), and for decisions of before.
+    Of a percentile, and of a share of which few devices have the event, it takes as many as the rule of three wants: without
+    an event among n devices its share is below 3 / n.
+    """
+    if numbers is None or numbers.measured is not None or numbers.own.panel is None or one.aggregate in SEEN:
+        return None
+    sides = [numbers.own.panel]
+    if one.aggregate in (*CHANGES, Aggregate.TIMES):
+        sides.append(numbers.other.panel if numbers.other is not None and numbers.other.panel else PerDevice())
+    smaller = min(sides, key=lambda side: side.units)
+    tail = 0.5 if one.aggregate is Aggregate.TIMES else one.aggregate.quantile
+    coming = math.floor(smaller.newcomers * smaller.stands_for)
+    if tail is not None:
+        return Devices(smaller.units, max(SAMPLES, _needed_for_rank(min(tail, 1 - tail))), coming)
+    if one.aggregate is Aggregate.RATIO and not per_device.measurable(smaller):
+        bound = one.threshold if one.threshold is not None else 0.0
+        rare = 1 - bound if one.comparator.floor else bound
+        return Devices(smaller.units, max(SAMPLES, per_device.needed_for(rare)), coming)
+    smaller = min(sides, key=lambda side: side.devices)
+    return Devices(smaller.devices, SAMPLES, smaller.newcomers)
+
+
+def limited(one: Criterion, reading: Reading, said: Judgement, sure: Sureness) -> Judgement:
+    """Take a verdict back that rests on too few devices; a miss that is proven all the same stands."""
+    counted = devices(one, reading.numbers)
+    if counted is None or counted.enough or said.verdict not in (Verdict.PASS, Verdict.FAIL):
+        return said
+    threshold = one.threshold if one.threshold is not None else reading.threshold
+    if said.verdict is Verdict.FAIL and threshold is not None and one.aggregate is not Aggregate.RANGE:
+        beyond = sure.interval.high < threshold if one.comparator.floor else sure.interval.low > threshold
+        if beyond:
+            return said
+    return replace(said, verdict=Verdict.INSUFFICIENT, sentence=f"{said.sentence}; {counted.words}")
+
+
+@cache
+def _needed_for_rank(tail: float) -> int:
+    return per_device.needed_for_rank(tail)
 
 
 def _without_events(one: Criterion, reading: Reading) -> Judgement | None:
@@ -103,10 +183,9 @@ def _without_events(one: Criterion, reading: Reading) -> Judgement | None:
     count = min(round(own.whole.total), round(other.whole.total))
     if count <= 0:
         return None
-    many = f"{count:,}".replace(",", "\u202f")
-    said = f"{own.observed.total:g} in treatment and none in control, of at least {many} each"
+    said = f"{own.observed.total:g} in treatment and none in control, of at least {_many(count)} {observed(one)} each"
     if own.observed.total > 0:
-        beyond = _change(one, own, other).low > 0
+        beyond = interval(one, numbers).low > 0
         said += ": beyond chance" if beyond else ": not proven yet"
         return Judgement(Verdict.FAIL if beyond else Verdict.INSUFFICIENT, said, 1.0)
     if count < one.samples:
@@ -114,35 +193,68 @@ def _without_events(one: Criterion, reading: Reading) -> Judgement | None:
     return Judgement(Verdict.PASS, said)
 
 
+def observed(one: Criterion) -> str:
+    """Name what a criterion's observations are: sessions, inferences, or just observations."""
+    if one.of is not None and one.of.metric in CATALOGUE:
+        return CATALOGUE[one.of.metric].title.lower()
+    if one.metric is not None and one.metric.kind is Kind.COUNTER:
+        return one.metric.title.lower()
+    return "observations"
+
+
 def interval(one: Criterion, numbers: Numbers) -> Interval:
     """Return the interval of the value that a reading of these numbers has; of a normal range that of the mean."""
-    own, other = numbers.own, numbers.other or Side()
+    own = numbers.own
     if numbers.measured is not None:
-        return _exactly(numbers.measured)
-    if one.aggregate in (Aggregate.CHANGE, Aggregate.INTERVAL):
-        return _change(one, own, other)
-    if one.aggregate is Aggregate.TIMES:
-        a, b = _quantile(own.observed, 0.5), _quantile(other.observed, 0.5)
-        if one.metric is not None and one.metric.direction is Direction.LOWER:
-            a, b = b, a
-        return Interval(_over(a.estimate, b.estimate), max(0.0, _over(a.low, b.high)), _over(a.high, b.low))
+        return exactly(numbers.measured)
+    if one.aggregate in SEEN:
+        # the highest value and the number of events are what was seen, not an estimate of what wasn't
+        seen = own.observed.high if one.aggregate is Aggregate.MAX else own.observed.total
+        return exactly(seen) if own.observed.count or numbers.flowing else UNKNOWN
+    if own.panel is None:
+        return by_observation.interval(one, numbers)
+    return _by_device(one, numbers, own, own.panel) or UNKNOWN
+
+
+def _by_device(one: Criterion, numbers: Numbers, own: Side, panel: PerDevice) -> Interval | None:
+    """Return the interval that the devices leave; None where they are too few for one."""
+    if one.aggregate in CHANGES or one.aggregate is Aggregate.TIMES:
+        other = numbers.other
+        if other is None or other.panel is None:
+            return None
+        if one.aggregate is Aggregate.TIMES:
+            mine, others = (
+                ranks.quantile(side.observed, 0.5, at.units) for side, at in ((own, panel), (other, other.panel))
+            )
+            return by_observation.times(one, mine, others) if mine is not None and others is not None else None
+        found = _change(own, other, panel, other.panel)
+        if found is None or not raw.turned(one, numbers):
+            return found
+        return Interval(-found.estimate, -found.high, -found.low)
     if one.aggregate.quantile is not None:
-        return _quantile(own.observed, one.aggregate.quantile)
-    if one.aggregate in (Aggregate.MEAN, Aggregate.RANGE):
-        return _mean(own.observed)
+        return ranks.quantile(own.observed, one.aggregate.quantile, panel.units)
+    if one.aggregate is Aggregate.RANGE:
+        mean = own.observed.mean
+        return per_device.ratio_mean(panel, mean, alpha=ALPHA) if mean is not None else None
     if one.aggregate is Aggregate.RATIO:
-        return _share(own.observed.total, round(own.whole.total) if own.whole is not None else 0)
-    if one.aggregate is Aggregate.PER_DEVICE:
-        return _per_device(own.observed.total, own.devices)
-    # the highest value and the number of events are what was seen, not an estimate of what wasn't
-    seen = own.observed.high if one.aggregate is Aggregate.MAX else own.observed.total
-    return _exactly(seen) if own.observed.count or numbers.flowing else UNKNOWN
+        ratio = domain.share(one, own.observed.total, own.whole.total) if own.whole is not None else None
+        return per_device.share(panel, ratio, alpha=ALPHA) if ratio is not None else None
+    return per_device.mean(panel, alpha=ALPHA)
+
+
+def _change(own: Side, other: Side, treatment: PerDevice, control: PerDevice) -> Interval | None:
+    if own.whole is None or other.whole is None:
+        return per_device.change(treatment, control, alpha=ALPHA)
+    if min(own.whole.total, other.whole.total) <= 0:
+        return None
+    ratios = own.observed.total / own.whole.total, other.observed.total / other.whole.total
+    return per_device.ratio_change(treatment, control, ratios, alpha=ALPHA)
 
 
 def settled(
     one: Criterion, reading: Reading, *, missed_most: float = MISSED_MOST, times_most: int = TIMES_MOST
 ) -> float | None:
-    """Return how many times as many observations, all alike, tell whether a miss is that large; None beyond `times_most`."""
+    """Return how many times as many devices, all alike, tell whether a miss is that large; None beyond `times_most`."""
     numbers = reading.numbers
     if numbers is None or sureness(one, reading, missed_most=missed_most).interval is UNKNOWN:
         return None
@@ -157,30 +269,38 @@ def settled(
 
 def formula(one: Criterion) -> str:
     """Say how the value and its interval are computed."""
-    always = "The interval is 95\u202f% sure on either side at every look; each observation counts as one of its own."
+    devices_count = "The interval is 95\u202f% sure on either side, and each device counts once in it."
+    seen = "nothing is estimated, so the interval is the value."
     ways: dict[Aggregate, str] = {
-        Aggregate.MEAN: "Sum of the observations by their number; the interval from the sum of their squares.",
-        Aggregate.MAX: "The highest observation: nothing is estimated, so the interval is the value.",
-        Aggregate.COUNT: "The number of events: nothing is estimated, so the interval is the value.",
-        Aggregate.RATIO: "Events by all; the interval from the binomial law, exact for few events.",
-        Aggregate.PER_DEVICE: "Events by devices that reported; the interval from the binomial law, or Poisson's.",
-        Aggregate.TIMES: "The median of one side by that of the other; the interval from the ends of both.",
+        Aggregate.MEAN: f"The mean of the devices' own means; the interval from how much these differ. {devices_count}",
+        Aggregate.MAX: f"The highest observation of any device: {seen}",
+        Aggregate.COUNT: f"The number of events: {seen}",
+        Aggregate.RATIO: (
+            f"Events by all {observed(one)}; the interval from how much the devices' shares differ where {SAMPLES} had the "
+            f"event, else the exact one of as many as there are devices. {devices_count}"
+        ),
+        Aggregate.PER_DEVICE: f"The mean of the devices' own numbers. {devices_count}",
+        Aggregate.TIMES: f"The median of one side by that of the other; the interval from the ends of both. {devices_count}",
         Aggregate.RANGE: (
             "How far the mean lies from the middle of the hourly means of the 14 days before the release, by rank. "
-            "The interval is that of the mean, held against the 1st and 99th percentile of those."
+            f"The interval is that of the mean, held against the 1st and 99th percentile of those. {devices_count}"
         ),
     }
-    said = ways.get(one.aggregate, "")
+    if one.over.metric in MEASURED:
+        return f"Measured here, not by devices: {seen}"
     if one.aggregate.quantile is not None:
-        said = (
-            f"The value at rank {one.aggregate.quantile:g} of all observations, counted in buckets 2.2\u202f% wide; "
-            "the interval from the ranks that the binomial law leaves possible."
+        return (
+            f"The value at rank {one.aggregate.quantile:g} of all observations, counted in buckets 2.2\u202f% wide; the "
+            "interval from the ranks that chance leaves possible among as many as there are devices, as if all that one "
+            f"observes lay on one side. {devices_count}"
         )
-    if one.aggregate in (Aggregate.CHANGE, Aggregate.INTERVAL):
-        counted = one.of is not None or (one.metric is not None and one.metric.kind is Kind.COUNTER)
-        how = "which side each event fell to" if counted else "the logarithm of the ratio of both means"
-        said = f"The treatment by the control, less one; the interval from {how}."
-    return f"{said} {always}"
+    if one.aggregate in CHANGES:
+        said = "of the devices' own means" if one.of is None else f"of the shares of {observed(one)}"
+        if one.of is None and one.metric is not None and one.metric.kind is Kind.COUNTER:
+            said = "of the devices' own numbers"
+        rare = "; where few devices have any, of how many do"
+        return f"The treatment by the control, less one, {said}{rare}. {devices_count}"
+    return ways[one.aggregate]
 
 
 def spoken(one: Criterion, found: Interval) -> str:
@@ -205,99 +325,8 @@ def _miss(certain: bool, safe: bool) -> Miss:
     return Miss.SAFE if safe else Miss.POSSIBLE
 
 
-def _exactly(value: float) -> Interval:
-    return Interval(value, value, value)
-
-
-def _over(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.inf
-
-
-def _sample(found: Observed) -> Sample:
-    if found.count < 2:
-        return Sample(found.count, found.total, math.nan)
-    mean = found.total / found.count
-    return Sample(found.count, mean, max(0.0, (found.squares - mean * found.total) / (found.count - 1)))
-
-
-def _alike(found: Observed) -> bool:
-    """Whether all of many observations are the same value, whose spread is nothing."""
-    return found.count >= SAMPLES and found.low == found.high
-
-
-def _mean(found: Observed) -> Interval:
-    if not found.count:
-        return UNKNOWN
-    if _alike(found):
-        return _exactly(found.total / found.count)
-    return means.mean(_sample(found), alpha=ALPHA)
-
-
-def _share(events: float, of: int) -> Interval:
-    return proportions.share(Events(min(max(0.0, events), of), of), alpha=ALPHA) if of else UNKNOWN
-
-
-def _per_device(events: float, devices: int) -> Interval:
-    if not devices:
-        return UNKNOWN
-    if events <= devices:
-        return _share(events, devices)
-    return means.mean(Sample(devices, events / devices, events / devices), alpha=ALPHA)
-
-
-def _change(one: Criterion, own: Side, other: Side) -> Interval:
-    counter = one.metric is not None and one.metric.kind is Kind.COUNTER
-    if own.whole is not None and other.whole is not None:
-        sizes = own.whole.total, other.whole.total
-    elif counter:
-        sizes = float(own.devices), float(other.devices)
-    elif not own.observed.count or not other.observed.count:
-        return UNKNOWN
-    elif _alike(own.observed) and _alike(other.observed) and other.observed.total > 0:
-        return _exactly(own.observed.low / other.observed.low - 1)
-    else:
-        return means.change(_sample(own.observed), _sample(other.observed), alpha=ALPHA)
-    if min(sizes) <= 0:
-        return UNKNOWN
-    treatment, control = Events(own.observed.total, round(sizes[0])), Events(other.observed.total, round(sizes[1]))
-    return proportions.change(treatment, control, alpha=ALPHA, weight=sizes[0] / sizes[1])
-
-
-def _quantile(found: Observed, q: float) -> Interval:
-    """Return the interval of a quantile: from the ranks that are not refused, each end to the edge of its bucket.
-
-    As many observations lie below the true quantile as events come by chance among all with the probability q, and above
-    it with 1 - q; a rank is refused when `proportions.below` finds twenty times more evidence for fewer than for that.
-    """
-    value = found.quantile(q)
-    if value is None or not isinstance(found, Distribution):
-        return UNKNOWN
-    placed, enough = found.placed, math.log(1 / (1 - CONFIDENCE))
-    low = _first(lambda rank: proportions.below(Events(rank, placed), q) < enough, placed)
-    high = _first(
-        lambda rank: rank > placed or proportions.below(Events(placed - rank, placed), 1 - q) >= enough, placed + 1
-    )
-    lowest = found.ranked(low - 1) if low > 0 else -math.inf
-    highest = found.ranked(high - 1) if high <= placed else math.inf
-    return Interval(value, *_widened(lowest, highest, found))
-
-
-def _widened(low: float, high: float, found: Distribution) -> tuple[float, float]:
-    """Return both ends moved outwards by what a bucket hides, within the extremes that were seen."""
-    if math.isfinite(low):
-        low = max(found.low, low - abs(low) * RELATIVE_ERROR)
-    if math.isfinite(high):
-        high = min(found.high, high + abs(high) * RELATIVE_ERROR)
-    return low, high
-
-
-def _first(holds: Callable[[int], bool], most: int) -> int:
-    """Return the smallest number up to `most` for which a condition holds that holds for all larger ones."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
+def _many(number: int) -> str:
+    return f"{number:,}".replace(",", _NARROW)
 
 
 def _more(numbers: Numbers, times: int) -> Numbers:
@@ -311,7 +340,8 @@ def _more(numbers: Numbers, times: int) -> Numbers:
 
 def _side(side: Side, times: int) -> Side:
     whole = _observed(side.whole, times) if side.whole is not None else None
-    return Side(_observed(side.observed, times), whole, side.devices * times)
+    panel = side.panel.times(times) if side.panel is not None else None
+    return Side(_observed(side.observed, times), whole, side.devices * times, panel)
 
 
 def _observed(found: Observed, times: int) -> Distribution:

@@ -16,17 +16,23 @@ from monitoring.domain import criteria as domain
 from monitoring.domain.criteria import Against, Aggregate, Criterion, Reading
 from monitoring.domain.grid import Distribution, Observed
 from monitoring.domain.metrics import Direction, Kind
+from monitoring.domain.statistics.per_device import PerDevice
 
 NOTHING = Distribution()
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one side observed: the metric itself, what it is a share of, and how many devices reported."""
+    """What one side observed: the metric itself, what it is a share of, and how many devices reported.
+
+    `panel` is what devices of the panel observed, one pair each: what says how sure a number is. None where nobody asked,
+    without a device where the panel does not keep what is asked for.
+    """
 
     observed: Observed = NOTHING
     whole: Observed | None = None
     devices: int = 0
+    panel: PerDevice | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,15 @@ class Numbers:
     flowing: int = 0
     at: datetime | None = None
     measured: float | None = None
+
+
+def by_device(numbers: Numbers) -> Numbers:
+    """Return the numbers as they stand where devices count: of a side whose devices were not read, nothing is known."""
+
+    def known(side: Side) -> Side:
+        return side if side.panel is not None else replace(side, panel=PerDevice())
+
+    return replace(numbers, own=known(numbers.own), other=known(numbers.other) if numbers.other is not None else None)
 
 
 def reading(one: Criterion, numbers: Numbers) -> Reading:
@@ -68,6 +83,9 @@ def _read(one: Criterion, numbers: Numbers) -> Reading:
         return Reading(None, at=at)
     found, whole = own.observed, own.whole
     value = domain.read(one, found, whole=whole, devices=own.devices)
+    if one.aggregate is Aggregate.MEAN and value is not None and own.panel is not None and own.panel.devices:
+        # each device counts once
+        return Reading(own.panel.mean, found.count, own.panel.devices, at)
     count = round(whole.total) if whole is not None else found.count
     if one.aggregate is Aggregate.RATIO and whole is not None and not whole.count:
         value = None
@@ -93,18 +111,40 @@ def _compared(one: Criterion, numbers: Numbers) -> Reading:
     note = f"{as_read(value, one)} against {as_read(reference, one)} {'before' if before else 'in control'}"
     least = min(count, others)
     if one.aggregate is not Aggregate.TIMES:
-        return Reading(value / reference - 1, least, 0, numbers.at, note=note)
+        change, fewest = value / reference - 1, _fewest(numbers)
+        if one.aggregate is Aggregate.INTERVAL and numbers.own.panel is not None:
+            return Reading(-change if turned(one, numbers) else change, fewest, 0, numbers.at, note=note)
+        return Reading(change, least, fewest, numbers.at, note=note)
     lower = one.metric is not None and one.metric.direction is Direction.LOWER
     return Reading(reference / value if lower else value / reference, least, 0, numbers.at, note=note)
 
 
+def turned(one: Criterion, numbers: Numbers) -> bool:
+    """Whether a change is said as an improvement: of an interval that must lie above, where less is better."""
+    by_device = numbers.own.panel is not None and one.comparator.floor
+    lower = one.metric is not None and one.metric.direction is Direction.LOWER
+    return one.aggregate is Aggregate.INTERVAL and by_device and lower
+
+
+def _fewest(numbers: Numbers) -> int:
+    """Return how many devices of the panel the smaller side has; 0 where nobody asked for them."""
+    sides = (numbers.own.panel, numbers.other.panel if numbers.other is not None else None)
+    return min(side.devices if side is not None else 0 for side in sides)
+
+
 def amount(one: Criterion, side: Side) -> tuple[float | None, int]:
-    """Return the median, share, amount per device or mean of one side, and of how many observations."""
+    """Return the median, share, amount per device or mean of one side, and of how many observations.
+
+    Amounts and means are those of the panel's devices, each counting once, where they are known.
+    """
     found = side.observed
     if one.aggregate is Aggregate.TIMES:
         return found.quantile(0.5), found.count
     if side.whole is not None:
         return domain.share(one, found.total, side.whole.total), round(side.whole.total)
+    if side.panel is not None and side.panel.devices:
+        counter = one.metric is not None and one.metric.kind is Kind.COUNTER
+        return side.panel.mean, round(found.total) if counter else found.count
     if one.metric is not None and one.metric.kind is Kind.COUNTER:
         return (found.total / side.devices if side.devices and found.count else None), round(found.total)
     return found.mean, found.count
@@ -140,7 +180,10 @@ def as_read(value: float, one: Criterion) -> str:
 
 
 def document(numbers: Numbers) -> dict[str, Any]:
-    """Write numbers as plain data from which `numbers_of` makes them again, to the last digit."""
+    """Write numbers as plain data from which `numbers_of` makes them again, to the last digit.
+
+    What was read without the panel is written without it, as it was before there was one in decisions.
+    """
     return {
         "own": _side(numbers.own),
         "other": _side(numbers.other) if numbers.other is not None else None,
@@ -164,17 +207,21 @@ def numbers_of(data: Mapping[str, Any]) -> Numbers:
 
 
 def _side(side: Side) -> dict[str, Any]:
-    return {
+    found = {
         "observed": _observed(side.observed),
         "whole": _observed(side.whole) if side.whole is not None else None,
         "devices": side.devices,
     }
+    return found if side.panel is None else {**found, "panel": side.panel.document()}
 
 
 def _side_of(data: Mapping[str, Any]) -> Side:
     whole = data["whole"]
     return Side(
-        _observed_of(data["observed"]), _observed_of(whole) if whole is not None else None, int(data["devices"])
+        _observed_of(data["observed"]),
+        _observed_of(whole) if whole is not None else None,
+        int(data["devices"]),
+        PerDevice.of_document(data["panel"]) if "panel" in data else None,
     )
 
 

@@ -21,7 +21,7 @@ HOUR_STEP = 10_000
 HALVED_MOST = 20
 # the ring that devices are placed on; the table computes the same place from the id
 PLACES = 2**31
-# what guardrails and post-deployment validation compare between devices
+# what guardrails, post-deployment validation and go/no-go compare between devices
 METRICS = frozenset(
     (
         "litert.prefill.throughput",
@@ -30,6 +30,7 @@ METRICS = frozenset(
         "litert.memory.usage",
         "litert.memory.peak",
         "litert.backend.switches",
+        "litert.backend.switch.duration",
         "litert.inferences",
         "litert.parity.checks",
         "app.sessions",
@@ -39,6 +40,12 @@ METRICS = frozenset(
         "app.tasks.completed",
         "app.user.satisfaction",
         "app.engagement.events",
+        "app.support_tickets",
+        "http.client.request.duration",
+        "process.cpu.utilization",
+        "device.battery.drain",
+        "device.storage.free",
+        "device.thermal.status",
     )
 )
 _RANGE = 2**64

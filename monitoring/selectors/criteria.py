@@ -11,17 +11,17 @@ import numpy as np
 from hawkops.core import clock
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from monitoring.domain import criteria as domain
-from monitoring.domain import numbers
+from monitoring.domain import intervals, numbers
 from monitoring.domain.arms import Arm, arm_of, belongs
 from monitoring.domain.criteria import Against, Aggregate, Criterion, Judgement, Purpose, Reading, Selection
 from monitoring.domain.grid import Grid, Observed, Rows
 from monitoring.domain.metrics import INFERENCES, Kind
 from monitoring.domain.numbers import Numbers, Side
 from monitoring.domain.sketch import Sketch, merged
+from monitoring.domain.statistics.per_device import PerDevice
 from monitoring.domain.targets import Profiles, Stage
 from monitoring.models import Series, StoredCriterion
-from monitoring.selectors import measured, rollups
-from monitoring.selectors.comparison import between
+from monitoring.selectors import comparison, measured, rollups
 from monitoring.selectors.devices import DeviceCount, shown_counts
 from monitoring.selectors.profiles import profiles
 from monitoring.selectors.telemetry import Population, may_judge
@@ -29,6 +29,8 @@ from monitoring.selectors.telemetry import Population, may_judge
 # how far back a backend was asked for or ran, or a source reported, to be in scope
 BACKEND_SCOPE, SOURCE_SCOPE = timedelta(hours=24), domain.WINDOW_MOST
 HOUR = timedelta(hours=1)
+# whose verdicts let something advance, so that how sure they are is asked
+ADVANCES = (Purpose.PHASE, Purpose.VALIDATION, Purpose.DECISION)
 STAGES = {"litert.prefill.throughput": Stage.PREFILL, "litert.decode.throughput": Stage.DECODE}
 
 
@@ -79,15 +81,17 @@ def _usable(row: StoredCriterion) -> Criterion:
 
 def evaluate(
     environment: str, wanted: Sequence[Criterion], *, population: Population | None = None, now: datetime | None = None,
-    released_at: datetime | None = None, floors: Profiles | None = None,
+    released_at: datetime | None = None, floors: Profiles | None = None, by_device: bool = False,
 ) -> list[Evaluated]:  # fmt: skip
     """Read and judge criteria, of one population or of everybody. Two queries for each distinct window, and a few more.
 
     `released_at` ends the time that tells what is normal; without it that time ends where the criterion's window begins.
-    `floors` stand in for the stored profiles of device classes.
+    `floors` stand in for the stored profiles of device classes. `by_device` reads what each device of the panel observed
+    beside it, of what lets a release advance; an interval of a change is never read without.
     """
     look = Evaluation(environment, wanted, population=population, now=now or clock.now(), released_at=released_at)
     look.profiles = floors or look.profiles
+    look.by_device = by_device
     return look.all()
 
 
@@ -123,6 +127,8 @@ class Evaluation:
         self.before: dict[timedelta, dict[int, Sketch]] = {}
         self.hours: dict[timedelta, dict[int, Rows]] = {}
         self.devices: dict[tuple[timedelta, bool], list[DeviceCount]] = {}
+        self.by_device = False
+        self.panels: dict[timedelta, comparison.Look] = {}
 
     def of_class(self, device_class: str, *, simulated: bool) -> list[Evaluated]:
         """Evaluate every criterion on one device class, on the side read before."""
@@ -155,11 +161,9 @@ class Evaluation:
         if one.threshold is None:
             return self._by_class(one, chosen, simulated)
         reading = Reading(None) if one.broken else self._reading(one, chosen)
-        if one.aggregate is Aggregate.INTERVAL and not one.broken:
-            compared = between(one, self.environment, self.population, now=self.now)
-            reading = replace(compared, numbers=reading.numbers)
         reading = replace(reading, scope=self._scope(one))
-        found = domain.judge(one, reading, now=self.now, allowed=allowed)
+        judge = intervals.judge if one.aggregate is Aggregate.INTERVAL else domain.judge
+        found = judge(one, reading, now=self.now, allowed=allowed)
         return Evaluated(one, reading, found, simulated=simulated, allowed=allowed)
 
     def _chosen(self, selection: Selection) -> list[Series]:
@@ -187,7 +191,8 @@ class Evaluation:
                 target = profile.target(STAGES[one.over.metric], backend) if profile else None
                 if not own and target is None:
                     continue
-                reading = replace(self._reading(one, own), threshold=target.threshold if target else None)
+                reading = self._reading(one, own, within=(name, backend))
+                reading = replace(reading, threshold=target.threshold if target else None)
                 label = f"{name} {backend}"
                 if reading.value is not None:
                     parts.append((label, reading, domain.judge(plain, reading, now=self.now)))
@@ -247,8 +252,10 @@ class Evaluation:
 
     # ---- readings ----
 
-    def _reading(self, one: Criterion, chosen: list[Series]) -> Reading:
-        return numbers.reading(one, self._numbers(one, chosen))
+    def _reading(self, one: Criterion, chosen: list[Series], *, within: tuple[str, str] | None = None) -> Reading:
+        """Read a criterion; of a profile's, `within` is the device class and the backend."""
+        found = self._numbers(one, chosen)
+        return numbers.reading(one, self._with_panel(one, found, within) if self._counts_devices(one) else found)
 
     def _numbers(self, one: Criterion, chosen: list[Series]) -> Numbers:
         """Return the raw numbers of a criterion."""
@@ -272,6 +279,39 @@ class Evaluation:
             if flowing.count:
                 return Numbers(own, flowing=flowing.count, at=flowing_at)
         return Numbers(own, at=at)
+
+    # ---- what each device of the panel observed ----
+
+    def _counts_devices(self, one: Criterion) -> bool:
+        """Whether a criterion is read device by device."""
+        if one.aggregate is Aggregate.INTERVAL:
+            return True
+        return self.by_device and one.purpose in ADVANCES and one.aggregate not in comparison.SEEN
+
+    def _with_panel(self, one: Criterion, found: Numbers, within: tuple[str, str] | None) -> Numbers:
+        """Return the numbers with what devices observed; of what the panel does not keep, without a device."""
+        if found.measured is not None:
+            return found
+        control = one.against is Against.CONTROL
+        backends = one.over.backends if within is None else (within[1],)
+        own = self._of_panel(one, one.over.arm, strict=control, backends=backends, within=within[0] if within else "")
+        other = found.other
+        if other is not None:
+            reference = self._of_panel(one, Arm.CONTROL, strict=True, backends=()) if control else PerDevice()
+            other = replace(other, panel=reference)
+        return replace(found, own=replace(found.own, panel=own), other=other)
+
+    def _of_panel(
+        self, one: Criterion, arm: Arm | None, *, strict: bool, backends: Sequence[str], within: str = ""
+    ) -> PerDevice:
+        if not comparison.keeps(one):
+            return PerDevice()
+        if one.window not in self.panels:
+            wanted = [each for each in self.wanted if self._counts_devices(each)]
+            self.panels[one.window] = comparison.look(self.environment, wanted, one.window, now=self.now)
+        return self.panels[one.window].of_side(
+            one, self.population, arm=arm, strict=strict, backends=backends, within=within
+        )
 
     def _of_both(self, one: Criterion) -> Numbers:
         """Return what the treatment observed and the control, or what was observed now and in the time before."""

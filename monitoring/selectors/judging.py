@@ -51,6 +51,8 @@ def judged(
 ) -> Judged:  # fmt: skip
     """Judge criteria as pages do. Outside demo what ran the generated model is no subject, and is left out.
 
+    Of what lets a release advance each device counts once, where the panel keeps it.
+
     `floors` stand in for the stored profiles of device classes; `released_at` ends the time that tells what is normal.
     """
     unreal = profiles().synthetic_classes
@@ -73,7 +75,9 @@ def _look(
     environment: str, wanted: Sequence[Criterion], now: datetime, floors: Profiles | None, released_at: datetime | None
 ) -> list[Evaluated]:
     population = counting(environment)
-    return evaluate(environment, wanted, population=population, now=now, floors=floors, released_at=released_at)
+    return evaluate(
+        environment, wanted, population=population, now=now, floors=floors, released_at=released_at, by_device=True
+    )
 
 
 def over(one: Criterion, window: timedelta) -> Criterion:

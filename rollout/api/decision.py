@@ -32,7 +32,11 @@ class NoGoBody(Body):
 
 
 class DecisionLineOut(Schema):
-    """A line of the decision. `row` names the row of the table that applies; empty where it is not in scope."""
+    """A line of the decision. `row` names the row of the table that applies; empty where it is not in scope.
+
+    `unit` counts as one of its own: devices, with `devices` of `devices_needed`, except where no device varies; `have` and
+    `need` count what was `observed`.
+    """
 
     key: str
     title: str
@@ -50,6 +54,10 @@ class DecisionLineOut(Schema):
     need: int
     soon: str
     row: str
+    unit: str
+    observed: str
+    devices: int | None
+    devices_needed: int | None
 
 
 class DecisionReasonOut(Schema):

@@ -18,13 +18,16 @@ from hawkops.history.domain import chain
 from monitoring.domain import criteria as criteria_domain
 from monitoring.domain import numbers as raw
 from monitoring.domain.criteria import Criterion
+from monitoring.domain.numbers import Numbers
 from rollout.domain import decision as domain
 from rollout.domain import lines
 from rollout.domain.decision import Recommended
 from rollout.domain.lines import Measured, Part, RolledBack, Shown
 from rollout.domain.validation import Clock, Critical
 
-SCHEMA = "hawkops.decision/1"
+SCHEMA = "hawkops.decision/2"
+# what was kept before devices counted: recomputed as it was judged then, each observation as one of its own
+BEFORE = "hawkops.decision/1"
 # sections that are digested one by one, so that a difference has a name
 SECTIONS = (
     "subject",
@@ -42,7 +45,7 @@ SECTIONS = (
 )
 # the verbs of the entries that prove a decision
 # what is said in words, which another version of the code may say in others
-WORDS = ("title", "sentence", "value", "target", "interval", "soon")
+WORDS = ("title", "sentence", "value", "target", "interval", "soon", "unit", "observed")
 MADE, APPROVED = "decision.made", "proposal.approved"
 
 
@@ -140,9 +143,18 @@ def table() -> list[dict[str, str]]:
     ]
 
 
-def line(one: Shown) -> dict[str, Any]:
-    """Return a line as plain data: what a page shows of it and what the table was asked about."""
+def line(one: Shown, *, schema: str = SCHEMA) -> dict[str, Any]:
+    """Return a line as plain data: what a page shows of it and what the table was asked about.
+
+    `unit` is what counts as one of its own, with so many `devices` of `devices_needed`; `have` and `need` count `observed`.
+    """
     said = one.line
+    units = {
+        "unit": one.unit,
+        "observed": one.observed,
+        "devices": one.devices,
+        "devices_needed": one.devices_needed,
+    }
     return {
         "key": said.key,
         "title": said.title,
@@ -160,6 +172,7 @@ def line(one: Shown) -> dict[str, Any]:
         "need": one.need,
         "soon": said.soon,
         "row": domain.row_of(said).key if said.in_scope else "",
+        **(units if schema == SCHEMA else {}),
     }
 
 
@@ -245,11 +258,12 @@ def measured_of(bundle: Mapping[str, Any]) -> list[Measured]:
         else:
             criterion = criteria_domain.criterion(one)
         data = bundle["numbers"][criterion.key]
-        parts = tuple(Part(part["label"], raw.numbers_of(part["numbers"]), part["threshold"]) for part in data["parts"])
+        read = _read if bundle["schema"] == SCHEMA else raw.numbers_of
+        parts = tuple(Part(part["label"], read(part["numbers"]), part["threshold"]) for part in data["parts"])
         found.append(
             Measured(
                 criterion,
-                raw.numbers_of(data["all"]),
+                read(data["all"]),
                 parts,
                 str(data["scope"]),
                 bool(data["allowed"]),
@@ -257,6 +271,11 @@ def measured_of(bundle: Mapping[str, Any]) -> list[Measured]:
             )
         )
     return found
+
+
+def _read(data: Mapping[str, Any]) -> Numbers:
+    """Read numbers that stand by device: what is left out was not kept, and never read by observation instead."""
+    return raw.by_device(raw.numbers_of(data))
 
 
 def recompute(bundle: Mapping[str, Any]) -> tuple[list[Shown], Recommended]:
@@ -271,8 +290,8 @@ def verify(bundle: Any, *, entries: Sequence[Mapping[str, Any]] = (), words: boo
     `entries` are those of an export of the history, against which its own entries are held where there are any. Without
     `words` what is only said in words is not compared: for a bundle of another version of the code.
     """
-    if not isinstance(bundle, Mapping) or bundle.get("schema") != SCHEMA:
-        return [Difference("schema", f"this is no decision bundle of the schema {SCHEMA}")]
+    if not isinstance(bundle, Mapping) or bundle.get("schema") not in (SCHEMA, BEFORE):
+        return [Difference("schema", f"this is no decision bundle of the schema {SCHEMA} or {BEFORE}")]
     if missing := [name for name in (*SECTIONS, "digests") if name not in bundle]:
         return [Difference(name, "it is missing") for name in missing]
     digests = bundle["digests"] if isinstance(bundle["digests"], Mapping) else {}
@@ -306,12 +325,12 @@ def _rows(told: Any, words: bool) -> Any:
 
 def _recomputed(bundle: Mapping[str, Any], *, words: bool) -> list[Difference]:
     judged, follows = recompute(bundle)
-    return _lines(bundle["lines"], judged, words) + _recommendation(bundle, follows)
+    return _lines(bundle["lines"], judged, words, bundle["schema"]) + _recommendation(bundle, follows)
 
 
-def _lines(told: Sequence[Mapping[str, Any]], judged: Sequence[Shown], words: bool) -> list[Difference]:
+def _lines(told: Sequence[Mapping[str, Any]], judged: Sequence[Shown], words: bool, schema: str) -> list[Difference]:
     said = {one["key"]: one for one in told}
-    again = {one.line.key: line(one) for one in judged}
+    again = {one.line.key: line(one, schema=schema) for one in judged}
     found = [Difference(f"lines: {key}", "no number speaks of it") for key in said if key not in again]
     for key, one in again.items():
         if key not in said:

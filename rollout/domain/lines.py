@@ -11,7 +11,7 @@ from monitoring.domain import criteria as domain
 from monitoring.domain import intervals, metrics
 from monitoring.domain import numbers as raw
 from monitoring.domain.criteria import Against, Aggregate, Criterion, Judgement, Reading
-from monitoring.domain.intervals import Sureness
+from monitoring.domain.intervals import Devices, Sureness
 from monitoring.domain.numbers import Numbers
 from monitoring.domain.statistics.guardrails import WORST_MISS, Miss
 from rollout.domain.decision import Clause, Line, Nature
@@ -55,7 +55,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Shown:
-    """A line with what people want to see beside it. `settles` is how many observations would settle a possible miss."""
+    """A line with what people want to see beside it. `settles` is how many of its units would settle a possible miss.
+
+    Its units are devices, except of what no device varies. `have` and `need` count what was observed, which is `observed`;
+    `devices` and `devices_needed` the devices that its interval is made of, None where that is not asked.
+    """
 
     line: Line
     criterion: Criterion | None = None
@@ -68,6 +72,14 @@ class Shown:
     formula: str = ""
     turns: str = ""
     simulated: bool = False
+    observed: str = ""
+    devices: int | None = None
+    devices_needed: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """What counts as one of its own."""
+        return "devices" if self.devices_needed is not None else self.observed
 
 
 def nature(one: Criterion) -> Nature:
@@ -105,13 +117,16 @@ def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta)
             reading = replace(reading, value=None)
         said = intervals.judge(criterion, reading, now=now, allowed=one.allowed)
         sure = intervals.sureness(criterion, reading, missed_most=missed_most)
+        said = intervals.limited(criterion, reading, said, sure)
+    counted = intervals.devices(criterion, reading.numbers)
     if one.scope and said.in_scope:
         said = Judgement(Verdict.NO_DATA, one.scope, in_scope=False)
     need = criterion.samples
     settles = None
     if said.verdict in (Verdict.PASS, Verdict.FAIL) and sure.miss is Miss.POSSIBLE:
         times = intervals.settled(criterion, reading, missed_most=missed_most)
-        settles = round(reading.count * times) if times is not None else None
+        now_there = reading.count if counted is None else counted.have
+        settles = round(now_there * times) if times is not None else None
     known = said.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INSUFFICIENT)
     bound = criterion.threshold if criterion.threshold is not None else reading.threshold
     line = Line(
@@ -125,7 +140,7 @@ def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta)
         worse=sure.worse and known,
         in_scope=said.in_scope,
         missed=said.missed,
-        soon=_soon(criterion, said, sure, reading, settles, live),
+        soon=_soon(criterion, said, sure, reading, counted, settles, live),
     )
     return Shown(
         line,
@@ -139,6 +154,9 @@ def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta)
         intervals.formula(criterion),
         turns(criterion, reading, sure, said, missed_most),
         one.simulated,
+        intervals.observed(criterion),
+        counted.have if counted is not None else None,
+        counted.need if counted is not None else None,
     )
 
 
@@ -151,7 +169,8 @@ def _of_parts(one: Measured, now: datetime, missed_most: float) -> tuple[Judgeme
             continue
         reading = replace(raw.reading(plain, part.numbers), threshold=part.threshold)
         sure = intervals.sureness(plain, reading, missed_most=missed_most)
-        found.append((part.label, domain.judge(plain, reading, now=now), sure, reading))
+        judgement = intervals.limited(plain, reading, domain.judge(plain, reading, now=now), sure)
+        found.append((part.label, judgement, sure, reading))
     if not found:
         reading = replace(raw.reading(one.criterion, one.numbers), scope=one.scope)
         said = domain.judge(one.criterion, reading, now=now, allowed=one.allowed)
@@ -180,7 +199,10 @@ def turns(one: Criterion, reading: Reading, sure: Sureness, said: Judgement, mis
         return "It changes when the criterion is mended."
     share = f"{missed_most * 100:g}\u202f%"
     if said.verdict is Verdict.INSUFFICIENT:
-        return f"It takes {one.samples:,} observations.".replace(",", "\u202f")
+        counted = intervals.devices(one, reading.numbers)
+        if counted is not None and not counted.enough:
+            return f"It takes {_number(counted.need)} devices: those of one device are alike, so that each counts once."
+        return f"It takes {_number(one.samples)} {intervals.observed(one)}."
     if one.aggregate in (Aggregate.CHANGE, Aggregate.INTERVAL):
         edge = f"{share} worse than the control"
     elif one.aggregate is Aggregate.RANGE:
@@ -198,13 +220,16 @@ def turns(one: Criterion, reading: Reading, sure: Sureness, said: Judgement, mis
 
 
 def _soon(
-    one: Criterion, said: Judgement, sure: Sureness, reading: Reading, settles: int | None, live: timedelta
-) -> str:
+    one: Criterion, said: Judgement, sure: Sureness, reading: Reading, counted: Devices | None, settles: int | None,
+    live: timedelta,
+) -> str:  # fmt: skip
     """Say when what is missing will be there."""
     if not said.in_scope:
         return ""
     if said.verdict is Verdict.INSUFFICIENT:
-        return _when(reading.count, one.samples, live)
+        if counted is not None and not counted.enough:
+            return _devices_when(counted, counted.need, live)
+        return _when(reading.count, one.samples, live, intervals.observed(one))
     if said.verdict in (Verdict.NO_DATA, Verdict.STALE):
         if reading.note and one.aggregate is Aggregate.RANGE:
             return "It does not come any more: what is normal is told by the 14 days before the release."
@@ -215,16 +240,36 @@ def _soon(
         return ""
     if settles is None:
         return "More of the same would not settle it."
-    return _when(reading.count, settles, live, about=True)
+    if counted is not None:
+        return _devices_when(counted, settles, live, about=True)
+    return _when(reading.count, settles, live, intervals.observed(one), about=True)
 
 
-def _when(have: int, need: int, live: timedelta, *, about: bool = False) -> str:
+def _when(have: int, need: int, live: timedelta, what: str, *, about: bool = False) -> str:
     word = "About " if about else ""
-    number = f"{need:,}".replace(",", "\u202f")
     if have <= 0 or live <= timedelta():
-        return f"{word}{number} observations are needed; none comes yet."
+        return f"{word}{_number(need)} {what} are needed; none comes yet."
     left = live * (max(0, need - have) / have)
-    return f"{word}{number} observations are needed, in about {spoken(max(left, timedelta(minutes=1)))} at this pace."
+    return f"{word}{_number(need)} {what} are needed, in about {_span(left)} at this pace."
+
+
+def _devices_when(counted: Devices, need: int, live: timedelta, *, about: bool = False) -> str:
+    """Say when so many devices will be there, if new ones go on coming as in the later half of the time."""
+    said = f"{'About ' if about else ''}{_number(need)} devices are needed"
+    if not counted.have:
+        return f"{said}; none has a value of its own yet."
+    if counted.coming <= 0 or live <= timedelta():
+        return f"{said}; {_number(counted.have)} report, and no more come unless more are served."
+    left = live / 2 * (max(0, need - counted.have) / counted.coming)
+    return f"{said}, in about {_span(left)} at the pace at which new ones come."
+
+
+def _span(left: timedelta) -> str:
+    return spoken(max(left, timedelta(minutes=1)))
+
+
+def _number(number: int) -> str:
+    return f"{number:,}".replace(",", "\u202f")
 
 
 # ---- what is no criterion ----

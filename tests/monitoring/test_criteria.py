@@ -525,7 +525,8 @@ def test_normal_range__is_told_by_the_hours_before_the_release() -> None:
     ("key", "metric", "on", "off", "verdict"),
     [
         ("phase-engagement", "app.engagement.events", 12.0, 10.0, Verdict.PASS),
-        ("phase-engagement", "app.engagement.events", 10.1, 10.0, Verdict.FAIL),
+        ("phase-engagement", "app.engagement.events", 10.1, 10.0, Verdict.INSUFFICIENT),
+        ("phase-engagement", "app.engagement.events", 8.0, 10.0, Verdict.FAIL),
         ("phase-business", "business.value", 12.0, 10.0, Verdict.PASS),
         # less is better
         ("phase-improvement", "gen_ai.client.operation.duration", 0.5, 0.9, Verdict.PASS),

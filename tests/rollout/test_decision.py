@@ -14,8 +14,11 @@ from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.core.teams import Team
 from hawkops.core.verdicts import Verdict
 from hawkops.history.models import HistoryEntry
-from monitoring.models import StoredCriterion
+from monitoring.domain import panel
+from monitoring.domain.statistics.guardrails import Miss
+from monitoring.models import DeviceHourCount, PanelHour, StoredCriterion
 from rollout.domain.decision import Decided, Recommendation
+from rollout.domain.lines import Shown
 from rollout.domain.phases import Judged
 from rollout.domain.validation import Critical
 from rollout.models import Approval, PhaseDecision, PhaseRun, Release
@@ -36,6 +39,7 @@ from tests.rollout.walking import (
     furnish,
     gates_pass,
     healthy,
+    in_panel,
     members,
     signers,
     somebody,
@@ -172,9 +176,79 @@ def test_too_few__says_how_many_and_when(staged: tuple[Release, PhaseRun]) -> No
     release, run = staged
     at = clock.now() - 5 * HOUR
     stored("http.client.request.duration", [0.5, 0.6] * 10, at, environment="staging", device_class="x", variant="on")
-    line = next(one.line for one in state(release, run).shown if one.line.key == "decision-api")
+
+    def api() -> Shown:
+        return next(one for one in state(release, run).shown if one.line.key == "decision-api")
+
+    line = api().line
     assert line.verdict is Verdict.INSUFFICIENT
-    assert line.soon.startswith("60 observations are needed, in about")
+    assert line.soon == "61 devices are needed; none has a value of its own yet."
+    in_panel("staging", "http.client.request.duration", at, [2.2] * 70, count=4)
+    found = api()
+    assert (found.devices, found.devices_needed, found.have, found.need) == (70, 61, 20, 60)
+    assert found.line.verdict is Verdict.INSUFFICIENT
+    assert found.line.soon.startswith("60 observations are needed, in about")
+
+
+def test_few_devices__however_much_they_report__are_too_few(staged: tuple[Release, PhaseRun]) -> None:
+    """A thousand observations of a phone are one phone: what observations would prove, twenty phones do not."""
+    release, run = staged
+    well(run)
+    PanelHour.objects.exclude(device_id__regex=r"^(on|off)-1?[0-9]$").delete()
+    found = state(release, run)
+    assert found.recommended.recommendation is Recommendation.HOLD
+    lines = {one.line.key: one for one in found.shown}
+    for key, need in (
+        ("decision-throughput", 61),
+        ("decision-latency", 61),
+        ("decision-memory-average", 30),
+        ("decision-error-rate", 300),
+        ("decision-crash-rate", 3_000),
+        ("decision-satisfaction-fall", 30),
+        ("decision-processor", 30),
+    ):
+        one = lines[key]
+        assert one.line.verdict is Verdict.INSUFFICIENT, one.line.sentence
+        assert (one.unit, one.devices, one.devices_needed) == ("devices", 20, need), key
+        assert "20" in one.line.sentence
+        assert "needed" in one.line.sentence
+        assert "devices are needed" in one.line.soon
+        assert one.line.miss is not Miss.CERTAIN
+    crashes = lines["decision-crash-rate"]
+    assert crashes.line.sentence.endswith("20 devices, 3\u202f000 needed")
+    assert (crashes.have, crashes.observed) == (20_000, "sessions")
+    # what no device varies stays as it is
+    for key in ("decision-memory-peak", "decision-encryption", "decision-audit-gaps"):
+        assert lines[key].line.verdict is Verdict.PASS
+        assert lines[key].devices_needed is None
+
+
+def test_what_the_panel_does_not_keep__is_never_read_by_observation_instead(
+    staged: tuple[Release, PhaseRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, run = staged
+    well(run)
+    monkeypatch.setattr(panel, "METRICS", panel.METRICS - {"http.client.request.duration"})
+    one = next(one for one in state(release, run).shown if one.line.key == "decision-api")
+    assert (one.line.verdict, one.interval, one.devices) == (Verdict.INSUFFICIENT, "", 0)
+    assert one.line.sentence.endswith("no device's own value is kept, 61 devices needed")
+
+
+def test_large_fleet__a_device_of_the_panel_stands_for_others(staged: tuple[Release, PhaseRun]) -> None:
+    release, run = staged
+    well(run)
+    PanelHour.objects.exclude(device_id__regex=r"^(on|off)-[0-9]{1,3}$").delete()
+
+    def crashes() -> Shown:
+        return next(one for one in state(release, run).shown if one.line.key == "decision-crash-rate")
+
+    assert (crashes().devices, crashes().line.verdict) == (1_000, Verdict.INSUFFICIENT)
+    for hours, many in ((3, 40_000), (4, 16_000)):
+        at = clock.now().replace(minute=0, second=0, microsecond=0) - hours * HOUR
+        DeviceHourCount.objects.create(
+            environment="staging", hour_at=at, device_class="x", simulated=False, by_variant=False, devices=many, weight=1
+        )  # fmt: skip
+    assert (crashes().devices, crashes().line.verdict) == (4_000, Verdict.PASS)
 
 
 def test_incidents_and_rollbacks__count_from_the_start_of_the_phase(
@@ -347,7 +421,8 @@ def test_page__recommendation_lines_table_signatures_and_past_decisions(
         "The table of decisions",
         "A security criterion fails.",
         "Keep a no-go",
-        "more alike",
+        "each device counts once",
+        "400 of 61 devices",
     ):
         assert words in page, words
     assert page.index("The table of decisions") > page.index("Every line") > page.index("Why, the weightiest first")

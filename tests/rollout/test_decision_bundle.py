@@ -86,13 +86,25 @@ def test_bundle__as_handed_out__holds_and_is_complete(proven: dict[str, Any]) ->
 
 
 def _numbers(found: dict[str, Any]) -> None:
-    found["numbers"]["decision-memory-average"]["all"]["own"]["observed"]["sum"] *= 0.9
+    found["numbers"]["decision-memory-average"]["all"]["own"]["panel"]["values"] *= 0.9
 
 
 def _buckets(found: dict[str, Any]) -> None:
     for one in found["numbers"]["decision-latency"]["all"]["own"]["observed"]["buckets"]:
         one[0] += 120
     found["numbers"]["decision-latency"]["all"]["own"]["observed"]["high"] *= 20
+
+
+def _devices(found: dict[str, Any]) -> None:
+    found["numbers"]["decision-memory-average"]["all"]["own"]["panel"]["devices"] = 12
+
+
+def _no_panel(found: dict[str, Any]) -> None:
+    del found["numbers"]["decision-memory-average"]["all"]["own"]["panel"]
+
+
+def _spread(found: dict[str, Any]) -> None:
+    found["numbers"]["decision-memory-average"]["all"]["own"]["panel"]["values_squared"] *= 2
 
 
 def _threshold(found: dict[str, Any]) -> None:
@@ -160,6 +172,9 @@ def _forged(found: dict[str, Any]) -> None:
     [
         (_numbers, "lines: decision-memory-average"),
         (_buckets, "lines: decision-latency"),
+        (_devices, "lines: decision-memory-average"),
+        (_no_panel, "lines: decision-memory-average"),
+        (_spread, "lines: decision-memory-average"),
         (_threshold, "lines: decision-memory-average"),
         (_missed_most, "lines: decision-memory-average"),
         (_verdict, "lines: decision-memory-average"),
@@ -235,7 +250,24 @@ def test_other_version__its_words_may_differ_and_nothing_else(proven: dict[str, 
     assert "table" in [one.where for one in bundle.verify(altered, words=False)]
 
 
-@pytest.mark.parametrize("garbage", [None, [], 7, "text", {}, {"schema": "hawkops.decision/2"}])
+def test_bundle_of_before_devices_counted__is_recomputed_as_it_was_judged_then(tmp_path: Path) -> None:
+    """Each observation counted as one of its own; kept on 30 November by the code of that day."""
+    before = Path(__file__).with_name("decision-1.json")
+    found = json.loads(before.read_text())
+    assert found["schema"] == bundle.BEFORE
+    assert "panel" not in found["numbers"]["decision-latency"]["all"]["own"]
+    assert bundle.verify(found, words=False) == []
+    altered = deepcopy(found)
+    _verdict(altered)
+    _buckets(altered)
+    where = [one.where for one in bundle.verify(resealed(altered), words=False)]
+    assert {"lines: decision-memory-average", "lines: decision-latency"} <= set(where)
+    assert run(str(before)).returncode == 0
+    relabelled = {**found, "schema": bundle.SCHEMA}
+    assert bundle.verify(relabelled, words=False), "without devices nothing is known"
+
+
+@pytest.mark.parametrize("garbage", [None, [], 7, "text", {}, {"schema": "hawkops.decision/3"}])
 def test_garbage__is_no_bundle(garbage: Any) -> None:
     assert [one.where for one in bundle.verify(garbage)] == ["schema"]
 

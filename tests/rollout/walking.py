@@ -12,7 +12,7 @@ from hawkops.core.teams import Team
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from monitoring.domain.sketch import Sketch
-from monitoring.models import DeviceHour, RollupPartial, Series
+from monitoring.models import DeviceHour, PanelHour, RollupPartial, Series
 from monitoring.services.criteria import criteria_seed
 from rollout.domain.gates import Finding
 from rollout.models import CensusDevice, GroupMember, PhaseRun, Release, ReleaseStep, TargetGroup, Validation
@@ -212,6 +212,34 @@ RANGED = (
 )
 
 
+# how many devices of a side report sessions, and how many of these everything else: a crash rate takes three thousand
+PHONES, CHATTY = 3_200, 400
+
+
+def in_panel(
+    environment: str,
+    metric: str,
+    at: datetime,
+    totals: list[float],
+    *,
+    count: int = 1,
+    backend: str = "",
+    variant: str = "on",
+    outcome: str = "",
+    simulated: bool = False,
+    device_class: str = "snapdragon-8-elite",
+) -> None:
+    """Keep of each phone of a side, the first ones, what it observed of a metric in an hour: a total, of so many."""
+    PanelHour.objects.bulk_create(
+        PanelHour(
+            environment=environment, hour_at=at.replace(minute=0, second=0, microsecond=0), device_id=f"{variant}-{number}",
+            device_class=device_class, simulated=simulated, metric=metric, backend_actual=backend,
+            variant=variant, outcome=outcome, count=count, total=total, low=total / count, high=total / count,
+        )
+        for number, total in enumerate(totals)
+    )  # fmt: skip
+
+
 def healthy(
     environment: str,
     at: datetime,
@@ -277,3 +305,21 @@ def healthy(
         for variant in ("on", "off")
         for index in range(50)
     )  # fmt: skip
+
+    def each(metric: str, values: list[float], count: int = 1, **where: Any) -> None:
+        totals = [value * count for value in values]
+        in_panel(environment, metric, lately, totals, count=count, simulated=simulated, **where)
+
+    for metric, backend, middle, _count in WELL:
+        each(metric, around(metric, middle, CHATTY), 4, backend=backend)
+    for metric, middle in RANGED:
+        each(metric, around(metric, middle, CHATTY), 3)
+    each("litert.inferences", [10.0] * CHATTY, backend="cpu", outcome="ok")
+    if failed:
+        each("litert.inferences", [1.0] * failed, backend="cpu", outcome="error")
+    for variant, crashed in zip(("on", "off"), crashes, strict=True):
+        scale = worse.get("app.user.satisfaction", 1.0) if variant == "on" else 1.0
+        each("app.user.satisfaction", [scale * (4.3 + 0.01 * (n % 41)) for n in range(CHATTY)], 5, variant=variant)
+        each("app.sessions", [6.25] * PHONES, variant=variant)
+        each("app.support_tickets", [1.0] * 3_000, variant=variant)
+        each("app.crashes", [1.0] * crashed, variant=variant)
