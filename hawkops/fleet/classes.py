@@ -26,11 +26,13 @@ class DeviceClass:
     models: tuple[str, ...]
     ai_model: str
     speeds: MappingProxyType[str, Speed]
-    memory_megabytes: tuple[float, float]
+    memory_megabytes: tuple[float, float]  # that an inference takes
     share: float  # of the fleet; assumed
     sustained: float  # of the burst speed, once warm
     silent_fallback: float  # share of devices whose accelerator silently gives the CPU's work
     gpu_drivers: tuple[tuple[str, float], ...]  # versions and their shares
+    os_api: int  # Android's
+    ram_megabytes: int
 
 
 def _class(
@@ -43,10 +45,24 @@ def _class(
     share: float,
     sustained: float,
     gpu_drivers: tuple[tuple[str, float], ...],
+    os_api: int,
+    ram_megabytes: int,
     silent_fallback: float = 0.0,
 ) -> DeviceClass:
     frozen = MappingProxyType(speeds)
-    return DeviceClass(soc, models, ai_model, frozen, memory_megabytes, share, sustained, silent_fallback, gpu_drivers)
+    return DeviceClass(
+        soc,
+        models,
+        ai_model,
+        frozen,
+        memory_megabytes,
+        share,
+        sustained,
+        silent_fallback,
+        gpu_drivers,
+        os_api,
+        ram_megabytes,
+    )
 
 
 _PIPELINE = "pipeline benchmark, Galaxy A16 to A56: 24–52 prefill, 15–23 decode, 415–482 MB"
@@ -65,6 +81,8 @@ GEN3 = _class(
     share=0.0,
     sustained=0.85,
     gpu_drivers=(("502.0", 1.0),),
+    os_api=34,
+    ram_megabytes=12_000,
 )
 ELITE = _class(
     "snapdragon-8-elite",
@@ -75,6 +93,8 @@ ELITE = _class(
     share=0.0,
     sustained=0.85,
     gpu_drivers=(("508.0", 1.0),),
+    os_api=35,
+    ram_megabytes=12_000,
 )
 PUBLISHED = (GEN3, ELITE)
 PREFILL_GAIN, DECODE_GAIN = 1.6, 1.4
@@ -101,6 +121,8 @@ CLASSES = (
         share=0.3,
         sustained=0.85,
         gpu_drivers=(("508.762", 0.4), ("512.800", 0.6)),
+        os_api=36,
+        ram_megabytes=12_000,
         silent_fallback=0.03,
     ),
     _class(
@@ -112,6 +134,8 @@ CLASSES = (
         share=0.3,
         sustained=0.75,
         gpu_drivers=(("48.0", 0.5), ("51.0", 0.5)),
+        os_api=35,
+        ram_megabytes=16_000,
         silent_fallback=0.05,
     ),
     _class(
@@ -123,6 +147,8 @@ CLASSES = (
         share=0.25,
         sustained=0.8,
         gpu_drivers=(("2.0.1", 0.3), ("2.1.0", 0.7)),
+        os_api=35,
+        ram_megabytes=8_000,
         silent_fallback=0.12,
     ),
     _class(
@@ -134,6 +160,8 @@ CLASSES = (
         share=0.15,
         sustained=0.75,
         gpu_drivers=(("38.1", 1.0),),
+        os_api=33,
+        ram_megabytes=8_000,
     ),
 )
 

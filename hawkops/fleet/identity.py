@@ -19,8 +19,10 @@ class Identity:
     app_version: str
     simulated: bool = False
     gpu_driver: str = ""  # empty: not known
+    os_api: int = 0  # Android's; 0: not Android
+    memory_mb: int = 0  # 0: not told
 
-    def context(self) -> dict[str, str | bool]:
+    def context(self) -> dict[str, str | bool | int]:
         """Describe the device to the flag evaluation."""
         return {
             "targetingKey": self.device_id,
@@ -29,6 +31,7 @@ class Identity:
             "app.version": self.app_version,
             "hawkops.simulated": self.simulated,
             **self._driver(),
+            **self._able(),
         }
 
     def resource(self) -> dict[str, str | bool]:
@@ -45,6 +48,11 @@ class Identity:
 
     def _driver(self) -> dict[str, str | bool]:
         return {"device.gpu.driver": self.gpu_driver} if self.gpu_driver else {}
+
+    def _able(self) -> dict[str, int]:
+        """Say what a rollout asks of capable devices, as far as it is known."""
+        told = {"os.api": self.os_api, "device.memory_mb": self.memory_mb}
+        return {name: value for name, value in told.items() if value}
 
 
 def device_id(state: Path) -> str:

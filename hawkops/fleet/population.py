@@ -24,6 +24,10 @@ COMPLETED_SHARE, PARITY_SHARE = 0.98, 0.2
 RATED_SHARE, TICKETS_PER_SESSION = 0.1, 0.0005
 RATINGS, RATING_SHARES = (5.0, 4.0, 3.0, 2.0, 1.0), (0.74, 0.19, 0.05, 0.015, 0.005)
 EVENTS_PER_TASK = 2.0
+# of a processor in the busiest hour, assumed: a photograph that is encoded and sent takes nearly as much as one that is read
+# by the device itself; the camera warms a phone, whoever answers
+BUSY_LOCAL, BUSY_CLOUD = 0.22, 0.2
+WARM_SHARE, CAMERA_SHARE = 0.4, 0.3
 CRASH: Attributes = {
     "exception.type": "java.lang.IllegalStateException",
     "exception.message": "The photograph was closed before it was read.",
@@ -221,11 +225,11 @@ class SimulatedDevice:
     def _tell_state(self, recorder: Recorder, *, at: float) -> None:
         chance, arm = self.body.chance, self._arm()
         load, warm = self.usage.load(at), self.body.warm(at)
-        busy = load * (0.25 if self.orders.litert_enabled else 0.05)
+        busy = load * (BUSY_LOCAL if self.orders.litert_enabled else BUSY_CLOUD)
         recorder.gauge("process.cpu.utilization", "1", min(1.0, 0.03 + busy * chance.uniform(0.7, 1.3)), arm)
         recorder.gauge("device.battery.drain", "1", 0.015 + busy * chance.uniform(0.1, 0.2), arm)
         recorder.gauge("device.storage.free", "By", self._free_bytes - chance.randrange(50_000_000), arm)
-        recorder.gauge("device.thermal.status", "1", hits(chance, 2, 0.4) if warm else 0, arm)
+        recorder.gauge("device.thermal.status", "1", hits(chance, 2, WARM_SHARE if warm else CAMERA_SHARE * load), arm)
         if self.revision is not None:
             recorder.gauge("hawkops.flags.revision", "", self.revision, {})
 
@@ -247,6 +251,8 @@ def population(
             body.app_version,
             simulated=True,
             gpu_driver=body.gpu_driver,
+            os_api=device_class.os_api,
+            memory_mb=device_class.ram_megabytes,
         )
         habits = f"{seed} {number}"
         usage = Usage(habits, steady=True) if steady else Usage.drawn(habits)

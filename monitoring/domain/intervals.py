@@ -87,7 +87,7 @@ def judge(one: Criterion, reading: Reading, *, now: datetime, allowed: bool = Tr
     if allowed and (quiet := _without_events(one, reading)) is not None:
         return quiet
     if one.aggregate is not Aggregate.INTERVAL or one.broken or not allowed or (one.where_available and reading.scope):
-        return domain.judge(one, reading, now=now, allowed=allowed)
+        return _drawn(one, reading, domain.judge(one, reading, now=now, allowed=allowed))
     threshold = one.threshold or 0.0
     if reading.value is None or reading.numbers is None:
         return domain.judge(replace(one, aggregate=Aggregate.CHANGE), reading, now=now)
@@ -106,6 +106,21 @@ def judge(one: Criterion, reading: Reading, *, now: datetime, allowed: bool = Tr
         return Judgement(Verdict.PASS, said)
     proven = found.low > threshold if floor else found.high < threshold
     return Judgement(Verdict.PASS if proven else Verdict.INSUFFICIENT, said + ("" if proven else ": not proven yet"))
+
+
+def _drawn(one: Criterion, reading: Reading, said: Judgement) -> Judgement:
+    """Let a mean beside its normal range pass where other devices of the same fleet could as well have a mean within it.
+
+    What is normal was read on everybody, the mean on those who were drawn; the miss says how far beyond it may be.
+    """
+    numbers = reading.numbers
+    if one.aggregate is not Aggregate.RANGE or said.verdict is not Verdict.FAIL or numbers is None:
+        return said
+    found, (low, high) = interval(one, numbers), raw.normal(numbers.usual)
+    if numbers.own.panel is None or found is UNKNOWN or found.low > high or found.high < low:
+        return said
+    sentence = f"{said.sentence.partition(', missed by')[0]}; the mean {spoken(one, found)}, so not beyond chance"
+    return Judgement(Verdict.PASS, sentence)
 
 
 @dataclass(frozen=True)

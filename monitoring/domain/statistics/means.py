@@ -14,6 +14,8 @@ ERROR_MOST = 0.25
 # devices of an arm at which the intervals are narrowest, in standard errors: with a tenth as many they are up to a quarter
 # wider, with forty times as many an eighth
 TUNED_FOR = 100
+# so many values that are all alike say something; fewer may be so by chance
+ALIKE_LEAST = 30
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,20 @@ Ends = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def mean(sample: Sample, *, alpha: float, tuned_for: int = TUNED_FOR) -> Interval:
-    """Return the mean of the arm. Unbounded for fewer than two devices."""
+    """Return the mean of the arm. Unbounded for fewer than two devices.
+
+    Of values that are all alike no error is known. But were a share of the fleet different, n devices would all be alike
+    with the chance (1 - share) ** n; so a share of log(1 / alpha) / n may be, and we let it differ by the value itself.
+    """
     if sample.devices < 2:
         return Interval(sample.mean, -math.inf, math.inf)
+    if not sample.variance:
+        radius = (
+            abs(sample.mean) * min(1.0, -math.log(alpha) / sample.devices)
+            if sample.devices >= ALIKE_LEAST
+            else math.inf
+        )
+        return Interval(sample.mean, sample.mean - radius, sample.mean + radius)
     error = math.sqrt(sample.variance / sample.devices)
     return _around(sample.mean, error, sample.devices, sample.devices - 1, alpha, tuned_for)
 

@@ -106,5 +106,10 @@ def test_too_little__bounds_nothing() -> None:
     assert math.isnan(mean(Sample.of([]), alpha=0.05).estimate)
     # a mean that may as well be zero has no logarithm to speak of
     assert change(Sample.of([0.0] * 97 + [1.0] * 3), many, alpha=0.05).low == -1.0
-    # values that never differ are not certain for that
-    assert mean(Sample.of([5.0] * 40), alpha=0.05) == Interval(5.0, -math.inf, math.inf)
+
+
+def test_mean__all_alike__lies_where_the_few_who_may_differ_leave_it() -> None:
+    found = mean(Sample(128, 3.2, 0.0), alpha=1e-5)
+    share = -math.log(1e-5) / 128
+    assert (found.low, found.high) == pytest.approx((3.2 * (1 - share), 3.2 * (1 + share)))
+    assert math.isinf(mean(Sample(20, 3.2, 0.0), alpha=1e-5).high), "twenty may be alike by chance"
