@@ -19,7 +19,7 @@ class Band:
     """An interval on one scale with what it is held against; `{% band %}` draws it. An end that is None is open.
 
     `limits` are one boundary, or two between which it must lie; `floor` says that more is better. `zero` is the place of no
-    difference, of a comparison. `words` say all of it.
+    difference, of a comparison. `words` say all of it, `short` its middle.
     """
 
     low: float | None
@@ -27,12 +27,13 @@ class Band:
     high: float | None
     limits: tuple[float, ...]
     words: str
+    short: str = ""
     floor: bool = False
     zero: float | None = None
     bad: bool = False
 
 
-def known(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """Return an end of an interval as a band has it: None for one that says nothing."""
     return value if math.isfinite(value) and abs(value) < OPEN else None
 
@@ -52,7 +53,7 @@ class Why:
     formula: str = ""
     method: str = ""
     turns: tuple[str, ...] = ()
-    band: Band | None = None
+    bands: tuple[Band, ...] = ()
     key: str = ""
 
 
@@ -63,13 +64,12 @@ def document(found: Why) -> dict[str, Any]:
 
 def why_of(data: Mapping[str, Any]) -> Why:
     """Read what `document` wrote, through JSON or not. Raises KeyError or TypeError for anything else."""
-    band = data["band"]
     return Why(
         title=data["title"],
         numbers=tuple((name, value) for name, value in data["numbers"]),
         formula=data["formula"],
         method=data["method"],
         turns=tuple(data["turns"]),
-        band=Band(**{**band, "limits": tuple(band["limits"])}) if band is not None else None,
+        bands=tuple(Band(**{**band, "limits": tuple(band["limits"])}) for band in data["bands"]),
         key=data["key"],
     )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hawkops.core.verdicts import Verdict
-from hawkops.core.why import Band, Number, Why, known
+from hawkops.core.why import Band, Number, Why, finite
 from monitoring.domain import alerting, intervals
 from monitoring.domain import criteria as domain
 from monitoring.domain import numbers as raw
@@ -41,7 +41,7 @@ def why(
         formula=formula(one, bound),
         method=intervals.formula(one),
         turns=turns(one, reading, said, now=now, since=since, found=interval),
-        band=_band(one, reading, said, interval, bound),
+        bands=_bands(one, reading, said, interval, bound),
         key=one.key,
     )
 
@@ -59,10 +59,14 @@ def formula(one: Criterion, bound: float | None) -> str:
     return f"{said}, missed for {domain.spoken(one.for_)} before it alerts" if one.for_ else said
 
 
-def _computed(one: Criterion) -> str:
+def of_what(one: Criterion) -> str:
+    """Say what is read, without what is made of it: `litert.inferences without outcome ok ÷ litert.inferences`."""
     part = _named(one)
-    whole = one.of.metric if one.of is not None else ""
-    side = f"{part} ÷ {whole}" if whole else part
+    return f"{part} ÷ {one.of.metric}" if one.of is not None else part
+
+
+def _computed(one: Criterion) -> str:
+    part, side = _named(one), of_what(one)
     if one.aggregate is Aggregate.RATIO:
         return side
     if one.aggregate is Aggregate.COUNT:
@@ -78,7 +82,7 @@ def _computed(one: Criterion) -> str:
         return f"median of {part}, {halves[0]} ÷ {halves[1]}"
     if one.aggregate in (Aggregate.CHANGE, Aggregate.INTERVAL):
         counter = one.metric is not None and one.metric.kind is Kind.COUNTER
-        what = side if whole else f"{part} ÷ devices" if counter else f"mean of {part}"
+        what = side if one.of is not None else f"{part} ÷ devices" if counter else f"mean of {part}"
         now = "treatment" if one.against is Against.CONTROL else "now"
         said = f"{what}, {now} ÷ {other} − 1"
         return f"interval of ({said})" if one.aggregate is Aggregate.INTERVAL else said
@@ -153,26 +157,26 @@ def _read_on(one: Criterion) -> str:
     return "devices in control"
 
 
-def _band(
+def _bands(
     one: Criterion, reading: Reading, said: Judgement, found: Interval | None, bound: float | None
-) -> Band | None:
+) -> tuple[Band, ...]:
     if found is None or bound is None or said.verdict in (Verdict.NO_DATA, Verdict.STALE, Verdict.ERROR):
-        return None
+        return ()
     limits: tuple[float, ...] = (bound,)
     about = f"limit {one.comparator.value} {domain.shown(bound, one)}"
-    shown = domain.shown(found.estimate, one)
+    short = domain.shown(found.estimate, one)
     if one.aggregate is Aggregate.RANGE:
         if reading.numbers is None or not reading.numbers.usual:
-            return None
+            return ()
         limits = raw.normal(reading.numbers.usual)
-        shown = raw.as_read(found.estimate, one)
+        short = raw.as_read(found.estimate, one)
         about = f"normal from {raw.as_read(limits[0], one)} to {raw.as_read(limits[1], one)}"
     zero = 0.0 if one.aggregate in (Aggregate.CHANGE, Aggregate.INTERVAL) else None
     span = intervals.spoken(one, found)
-    return Band(
-        known(found.low), found.estimate, known(found.high), limits, f"{shown} {span}, {about}".replace("  ", " "),
-        floor=one.comparator.floor, zero=zero, bad=said.verdict is Verdict.FAIL,
-    )  # fmt: skip
+    words = f"{short} {span}, {about}" if span else f"{short}, {about}"
+    ends = finite(found.low), finite(found.high)
+    bad = said.verdict is Verdict.FAIL
+    return (Band(ends[0], found.estimate, ends[1], limits, words, short, one.comparator.floor, zero, bad),)
 
 
 # ---- what would change it ----

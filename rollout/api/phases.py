@@ -95,6 +95,8 @@ class GuardrailLineOut(Schema):
     estimate: float | None
     high: float | None
     relative: bool
+    # low end, middle and high end of the value against its limit, where it is held against both
+    own: list[float | None] | None
 
 
 class GuardrailOut(Schema):

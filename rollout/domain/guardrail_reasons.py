@@ -13,6 +13,7 @@ from monitoring.domain import criteria as criteria_domain
 from monitoring.domain.criteria import Aggregate, Criterion
 from monitoring.domain.statistics import ratio, spending
 from monitoring.domain.statistics.spending import Budget
+from monitoring.domain.why import of_what
 from rollout.domain.guardrails import Guardrail, Judges, Line
 
 _NARROW = "\u202f"
@@ -41,24 +42,24 @@ def why(found: Said, criterion: Criterion | None, budget: Budget | None, *, next
     drawn = deciding(found)
     turns = list(_turns(found, criterion, next_at))
     if found.acted_at is not None and one.would:
-        turns.append("It has written that down once for this phase, and does nothing.")
+        turns.append("It wrote that down once for this phase, and does nothing else.")
     return Why(
         title=one.title,
         numbers=tuple(_numbers(found, drawn, criterion, budget)),
         formula=formula(one, criterion),
         method=METHOD if one.judges is Judges.CRITERION else "",
         turns=tuple(turns),
-        band=_band(found, drawn, criterion) if drawn is not None else None,
+        bands=_bands(found.guardrail, drawn, criterion) if drawn is not None else (),
         key=one.key,
     )
 
 
 def deciding(found: Said) -> Line | None:
-    """Return the line that decides, as far as an interval can be drawn of it; None where there is none.
+    """Return the line that decides, of those with an interval that can be drawn; None where there is none.
 
     Of all devices: the longest age that passes, otherwise the first of that verdict.
     """
-    whole = [line for line in found.lines if not line.device_class and line.estimate is not None]
+    whole = [line for line in found.lines if not line.device_class and (line.estimate is not None or line.own)]
     same = [line for line in whole if line.verdict is found.verdict] or whole
     if not same:
         return None
@@ -76,7 +77,7 @@ def formula(one: Guardrail, criterion: Criterion | None) -> str:
         return f"devices that report, treatment : control as they were drawn: p > {ratio.ALPHA:g} at any look"
     if criterion is None:
         return f"the criterion {one.criterion}, which is not stored"
-    what = f"{criterion.over.metric} ÷ {criterion.of.metric}" if criterion.of is not None else criterion.over.metric
+    what = of_what(criterion)
     sign = "≥ −" if criterion.comparator.floor else "≤ +"
     said = f"mean of {what} per device, treatment ÷ control − 1 {sign}{_percent(one.tolerated)}"
     if (limit := _limit(criterion)) is not None:
@@ -102,7 +103,9 @@ def _numbers(found: Said, drawn: Line | None, criterion: Criterion | None, budge
     one = found.guardrail
     rows: list[Number] = []
     if drawn is not None:
-        rows.append(("Change" if drawn.relative else "Value", f"{_ends(drawn, criterion)}, {drawn.band}"))
+        for name, ends in _intervals(drawn):
+            if ends[1] is not None:
+                rows.append((name, f"{_said(ends, criterion if name == VALUE else None)}, {drawn.band}"))
     if one.judges is Judges.CRITERION:
         rows.append(("Borne", f"{_percent(one.tolerated)} worse than the control"))
         if criterion is not None and (limit := _limit(criterion)) is not None:
@@ -113,20 +116,20 @@ def _numbers(found: Said, drawn: Line | None, criterion: Criterion | None, budge
     rows.append(("If it fails", one.does))
     if found.acted_at is not None:
         did = f"would have {one.would}" if one.would else f"rolled back by level {one.level}"
-        rows.append(("Did", f"{did} at {found.acted_at:%d %b, %H:%M} UTC"))
+        rows.append(("Acted", f"{did} at {found.acted_at:%d %b, %H:%M} UTC"))
     return rows
 
 
 def _alpha(one: Guardrail, budget: Budget | None) -> str:
-    whole = f"of the {_percent(spending.ALPHA)} of all guardrails in a phase, however often looked at"
+    whole = f"of {_percent(spending.ALPHA)} for all guardrails of a phase, however often looked at"
     if one.judges is Judges.REPORTING:
-        return f"{_percent(spending.SILENCE)} {whole}"
+        return f"{_percent(spending.SILENCE)}, {whole}"
     if one.judges is Judges.SAMPLE_RATIO:
-        return f"{_percent(spending.RATIO)} {whole}"
+        return f"{_percent(spending.RATIO)}, {whole}"
     if budget is None or one.key not in budget.guardrails:
-        return f"a part {whole}"
+        return f"a part, {whole}"
     first = budget.alpha(one.key, band=0)
-    return f"{_percent(budget.guardrails[one.key])} {whole}; {_percent(first)} for all devices in their first hour"
+    return f"{_percent(budget.guardrails[one.key])}, {whole}; {_percent(first)} for all devices in their first hour"
 
 
 def _turns(found: Said, criterion: Criterion | None, next_at: datetime) -> list[str]:
@@ -149,9 +152,8 @@ def _turns(found: Said, criterion: Criterion | None, next_at: datetime) -> list[
         return [f"It fails when it is worse beyond chance and the middle lies beyond {borne}{missed}.", after]
     if verdict is Verdict.FAIL:
         return [f"It recovers when chance may explain it again, or the middle is back within {borne}.", after]
-    more = wait(found.progress)
     passes = f"It passes when the whole interval lies within {borne}" + (" and keeps the limit." if limited else ".")
-    return [passes, *([f"{more}."] if more else []), after]
+    return [passes, after]
 
 
 def _limit(criterion: Criterion) -> float | None:
@@ -159,29 +161,53 @@ def _limit(criterion: Criterion) -> float | None:
     return criterion.threshold if criterion.aggregate in (Aggregate.RATIO, Aggregate.MEAN) else None
 
 
-def _band(found: Said, line: Line, criterion: Criterion | None) -> Band | None:
-    assert line.estimate is not None
+Ends = tuple[float | None, ...]
+CHANGE, VALUE = "Change", "Value"
+
+
+def _intervals(line: Line) -> list[tuple[str, Ends]]:
+    """Return the intervals of a line: of the change against the control, and of the value against its limit."""
+    own = line.low, line.estimate, line.high
+    if not line.relative:
+        return [(VALUE, own)]
+    return [(CHANGE, own), *([(VALUE, tuple(line.own))] if line.own else [])]
+
+
+def _bands(one: Guardrail, line: Line, criterion: Criterion | None) -> tuple[Band, ...]:
     floor = criterion is not None and criterion.comparator.floor
-    tolerated = found.guardrail.tolerated
-    bad = found.verdict is Verdict.FAIL
-    if line.relative:
-        edge = -tolerated if floor else tolerated
-        words = f"change {_ends(line, criterion)}, borne {_signed(edge)}"
-        return Band(line.low, line.estimate, line.high, (edge,), words, floor=floor, zero=0.0, bad=bad)
-    if criterion is None or (limit := _limit(criterion)) is None:
-        return None
-    words = f"{_ends(line, criterion)}, limit {criterion.comparator.value} {criteria_domain.shown(limit, criterion)}"
-    return Band(line.low, line.estimate, line.high, (limit,), words, floor=floor, bad=bad)
+    found = []
+    for name, (low, middle, high) in _intervals(line):
+        if middle is None:
+            continue
+        if name == CHANGE:
+            edge = -one.tolerated if floor else one.tolerated
+            # worse beyond chance, and by more than is borne
+            bad = (
+                high is not None and high < 0 and middle < edge
+                if floor
+                else low is not None and low > 0 and middle > edge
+            )
+            words = f"change {_said((low, middle, high), None)}, borne {_signed(edge)}"
+            found.append(Band(low, middle, high, (edge,), words, _signed(middle), floor, 0.0, bool(bad)))
+        elif criterion is not None and (limit := _limit(criterion)) is not None:
+            bad = high is not None and high < limit if floor else low is not None and low > limit
+            goal = f"{criterion.comparator.value} {criteria_domain.shown(limit, criterion)}"
+            words = f"value {_said((low, middle, high), criterion)}, limit {goal}"
+            short = criteria_domain.shown(middle, criterion)
+            found.append(Band(low, middle, high, (limit,), words, short, floor, None, bool(bad)))
+    return tuple(found)
 
 
-def _ends(line: Line, criterion: Criterion | None) -> str:
-    assert line.estimate is not None
+def _said(ends: Ends, criterion: Criterion | None) -> str:
+    """Say an interval, of a change as a share with its sign, of a value in its own unit."""
 
     def shown(value: float) -> str:
-        return _signed(value) if line.relative or criterion is None else criteria_domain.shown(value, criterion)
+        return _signed(value) if criterion is None else criteria_domain.shown(value, criterion)
 
-    ends = [f"{word} {shown(value)}" for word, value in (("from", line.low), ("to", line.high)) if value is not None]
-    return f"{shown(line.estimate)} ({' '.join(ends)})" if ends else shown(line.estimate)
+    low, middle, high = ends
+    assert middle is not None
+    words = [f"{word} {shown(value)}" for word, value in (("from", low), ("to", high)) if value is not None]
+    return f"{shown(middle)} ({' '.join(words)})" if words else shown(middle)
 
 
 def _percent(share: float) -> str:

@@ -172,7 +172,8 @@ def stays(bucket: int, steps: Sequence[Served]) -> list[Stay]:
 class Line:
     """What a guardrail said of one band of ages, of all devices or one class. Ends of the interval may be None: open.
 
-    A `relative` interval is of the change against the control; another one is of the value itself.
+    A `relative` interval is of the change against the control; another one is of the value itself. `own` are low end,
+    middle and high end of the value against its limit, where it was held against both.
     """
 
     band: str
@@ -183,6 +184,7 @@ class Line:
     estimate: float | None = None
     high: float | None = None
     relative: bool = False
+    own: tuple[float | None, ...] | None = None
 
 
 def together(lines: Iterable[Line]) -> tuple[Verdict, str]:

@@ -47,7 +47,7 @@ def now(run: PhaseRun) -> list[Found]:
         if state is None:
             rows.append(Found(row.guardrail, None))
             continue
-        lines = tuple(Line(**{**line, "verdict": Verdict(line["verdict"])}) for line in state.lines)
+        lines = tuple(map(_line, state.lines))
         said = Said(row.guardrail, Verdict(state.verdict), state.sentence, lines, state.progress, state.acted_at)
         rows.append(Found(row.guardrail, said, None, state.exclusion, state.looked_at, state.changed_at))
     return _explained(run, rows, clock.now())
@@ -94,6 +94,11 @@ def _explained(run: PhaseRun, rows: Iterable[Found], at: datetime) -> list[Found
         else:
             made.append(one)
     return made
+
+
+def _line(kept: dict[str, Any]) -> Line:
+    own = kept.get("own")
+    return Line(**{**kept, "verdict": Verdict(kept["verdict"]), "own": tuple(own) if own else None})
 
 
 def _shares(run: PhaseRun) -> Budget | None:

@@ -12,7 +12,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, see_other
-from hawkops.core.why import Band, known
+from hawkops.core.why import Band, finite
 from hawkops.history import selectors as history
 from monitoring.charts.words import words
 from monitoring.domain.metrics import Direction
@@ -153,7 +153,7 @@ def _band(measure: selectors.Measure, found: selectors.Comparison) -> Band | Non
     """Return the interval of a comparison as it is drawn, around no difference; None while it says nothing."""
     if not math.isfinite(found.interval.estimate):
         return None
-    low, middle, high = known(found.interval.low), found.interval.estimate, known(found.interval.high)
+    low, middle, high = finite(found.interval.low), found.interval.estimate, finite(found.interval.high)
     words = f"change {_against(found)}, boundary: no difference"
     floor = measure.direction is Direction.HIGHER
     return Band(low, middle, high, (0.0,), words, floor=floor, bad=found.word == "worse")

@@ -60,14 +60,6 @@ class Shown:
         )
 
     @property
-    def change(self) -> str:
-        """The middle of the interval that is drawn, in words."""
-        drawn = reasons.deciding(self.said) if self.said is not None else None
-        if drawn is None or drawn.estimate is None or not drawn.relative:
-            return ""
-        return f"{drawn.estimate * 100:+.1f} %".replace("-", "−")
-
-    @property
     def wait(self) -> str:
         """How many devices settle it, and when they are there."""
         return reasons.wait(self.said.progress) if self.said is not None else ""
