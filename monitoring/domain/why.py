@@ -55,7 +55,7 @@ def formula(one: Criterion, bound: float | None) -> str:
     `p5 of litert.prefill.throughput on gpu over 5 min, on devices that LiteRT is served to ≥ 243 tok/s`.
     """
     goal = "its device class's profile" if bound is None else domain.shown(bound, one)
-    said = f"{_computed(one)} over {domain.spoken(one.window)}{_whom(one)} {one.comparator.value} {goal}"
+    said = f"{_computed(one)} over {domain.spoken(one.window)}{_whom(one)} {one.comparator.value}\u00a0{goal}"
     return f"{said}, missed for {domain.spoken(one.for_)} before it alerts" if one.for_ else said
 
 

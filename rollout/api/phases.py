@@ -100,7 +100,7 @@ class GuardrailLineOut(Schema):
 
 
 class GuardrailOut(Schema):
-    """A guardrail of a phase; `acted_at` is when it rolled back or, for a watch or in a dry run, did what `would` says."""
+    """A guardrail of a phase. `acted_at` is when it rolled back or, where `would` says what, only would have acted."""
 
     key: str
     title: str
@@ -254,7 +254,7 @@ def _guardrail(found: guardrail_looks.Found) -> GuardrailOut:
         role=one.role.value,
         does=one.does,
         dry_run=one.dry_run,
-        would=one.would,
+        would=said.would if said else "",
         verdict=said.verdict if said else None,
         sentence=said.sentence if said else "Not looked at yet.",
         looked_at=found.looked_at,

@@ -26,7 +26,10 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Said:
-    """What a guardrail says at a moment, kept or looked up again. `progress` is how many devices there are and it takes."""
+    """What a guardrail says at a moment, kept or looked up again. `progress` is how many devices there are and it takes.
+
+    `would` is what it only would have done at `acted_at`; empty for one that did it.
+    """
 
     guardrail: Guardrail
     verdict: Verdict
@@ -34,23 +37,30 @@ class Said:
     lines: tuple[Line, ...]
     progress: Mapping[str, Any] | None = None
     acted_at: datetime | None = None
+    would: str = ""
+
+    @property
+    def acted(self) -> str:
+        """What it did, or would have done, in this phase; empty where nothing."""
+        if self.acted_at is None:
+            return ""
+        return f"would have {self.would}" if self.would else "rolled back"
 
 
 def why(found: Said, criterion: Criterion | None, budget: Budget | None, *, next_at: datetime) -> Why:
     """Explain a guardrail. `budget` shares out the phase's false alarms, `next_at` is when values count next."""
-    one = found.guardrail
     drawn = deciding(found)
     turns = list(_turns(found, criterion, next_at))
-    if found.acted_at is not None and one.would:
+    if found.acted_at is not None and found.would:
         turns.append("It wrote that down once for this phase, and does nothing else.")
     return Why(
-        title=one.title,
+        title=found.guardrail.title,
         numbers=tuple(_numbers(found, drawn, criterion, budget)),
-        formula=formula(one, criterion),
-        method=METHOD if one.judges is Judges.CRITERION else "",
+        formula=formula(found.guardrail, criterion),
+        method=METHOD if found.guardrail.judges is Judges.CRITERION else "",
         turns=tuple(turns),
         bands=_bands(found.guardrail, drawn, criterion) if drawn is not None else (),
-        key=one.key,
+        key=found.guardrail.key,
     )
 
 
@@ -115,8 +125,7 @@ def _numbers(found: Said, drawn: Line | None, criterion: Criterion | None, budge
     rows.append(("False alarms", _alpha(one, budget)))
     rows.append(("If it fails", one.does))
     if found.acted_at is not None:
-        did = f"would have {one.would}" if one.would else f"rolled back by level {one.level}"
-        rows.append(("Acted", f"{did} at {found.acted_at:%d %b, %H:%M} UTC"))
+        rows.append(("Acted", f"{found.acted} at {found.acted_at:%d %b, %H:%M} UTC"))
     return rows
 
 

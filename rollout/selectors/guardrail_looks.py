@@ -21,7 +21,7 @@ from monitoring.domain.statistics.spending import Budget, spend
 from monitoring.selectors.criteria import criteria
 from rollout.domain import guardrail_reasons as reasons
 from rollout.domain.guardrail_reasons import Said
-from rollout.domain.guardrails import HOUR_SECONDS, Guardrail, Line, short
+from rollout.domain.guardrails import HOUR_SECONDS, Guardrail, Line, Role, short
 from rollout.models import GuardrailState, PhaseRun
 from rollout.selectors import guardrail_states, guardrails, releases
 from rollout.selectors.arms import CLOSED_AFTER, closed
@@ -48,7 +48,8 @@ def now(run: PhaseRun) -> list[Found]:
             rows.append(Found(row.guardrail, None))
             continue
         lines = tuple(map(_line, state.lines))
-        said = Said(row.guardrail, Verdict(state.verdict), state.sentence, lines, state.progress, state.acted_at)
+        did = state.acted_at, _would(row.guardrail, state)
+        said = Said(row.guardrail, Verdict(state.verdict), state.sentence, lines, state.progress, *did)
         rows.append(Found(row.guardrail, said, None, state.exclusion, state.looked_at, state.changed_at))
     return _explained(run, rows, clock.now())
 
@@ -62,12 +63,14 @@ def then(run: PhaseRun, at: datetime) -> list[Found]:
     past.served = [step for step in run.served if datetime.fromisoformat(step["at"]) <= at]
     if not past.served:
         return []
-    acted = dict(GuardrailState.objects.filter(run=run, acted_at__lte=at).values_list("key", "acted_at"))
+    acted = {one.key: one for one in GuardrailState.objects.filter(run=run, acted_at__lte=at)}
     rows = []
     for one in guardrails.findings(guardrails.look(past, now=at)):
         verdict, sentence = one.said
         progress = asdict(one.progress) if one.progress is not None else None
-        said = Said(one.guardrail, verdict, sentence, one.lines, progress, acted.get(one.guardrail.key))
+        kept = acted.get(one.guardrail.key)
+        did = (kept.acted_at, _would(one.guardrail, kept)) if kept is not None else (None, "")
+        said = Said(one.guardrail, verdict, sentence, one.lines, progress, *did)
         exclusion = short(one.exclusion) if one.exclusion is not None else None
         rows.append(Found(one.guardrail, said, None, exclusion, at))
     return _explained(run, rows, at)
@@ -99,6 +102,11 @@ def _explained(run: PhaseRun, rows: Iterable[Found], at: datetime) -> list[Found
 def _line(kept: dict[str, Any]) -> Line:
     own = kept.get("own")
     return Line(**{**kept, "verdict": Verdict(kept["verdict"]), "own": tuple(own) if own else None})
+
+
+def _would(one: Guardrail, state: GuardrailState) -> str:
+    # a watch never did anything, also where nothing says so because it was kept before that was
+    return state.would or (one.would if one.role is Role.WATCH else "")
 
 
 def _shares(run: PhaseRun) -> Budget | None:

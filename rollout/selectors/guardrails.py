@@ -72,9 +72,7 @@ def settled(run: PhaseRun, *, now: datetime) -> bool:
     last = min(state.looked_at for state in states)
     if closed(last) != closed(now) or any(step.at > last for step in served(run)):
         return False
-    if any(
-        row.state is not None and row.state.acted_at is None for row in guardrail_states.failing(run, Role.GUARDRAIL)
-    ):
+    if any(row.state is not None and not row.state.did_act for row in guardrail_states.failing(run, Role.GUARDRAIL)):
         return False
     return not changed_since([row.guardrail.criterion for row in rows], last)
 

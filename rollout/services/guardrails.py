@@ -77,11 +77,11 @@ def _kept(run: PhaseRun, classes: tuple[str, ...], found: list[Found]) -> list[t
             state.lines = [asdict(line) for line in one.lines]
             state.progress = asdict(one.progress) if one.progress is not None else None
             state.exclusion = domain.short(one.exclusion) if one.exclusion is not None else None
-            if verdict is Verdict.FAIL and state.acted_at is None:
-                if one.guardrail.acts:
+            if verdict is Verdict.FAIL:
+                if one.guardrail.acts and not state.did_act:
                     failed.append(one)
-                elif one.guardrail.would:
-                    state.acted_at = at
+                elif one.guardrail.would and state.acted_at is None:
+                    state.acted_at, state.would = at, one.guardrail.would
             state.save()
     seqs = {entry.subject: entry.seq for entry in this.entries}
     return [(one, seqs.get(_subject(run, one.guardrail), 0)) for one in failed]
@@ -124,10 +124,10 @@ def _act(run: PhaseRun, one: Found, cause: int) -> None:
     environment = run.release.environment
     with change(actor=_rule(rail.key), environment=environment, reason=sentence, cause=cause or None) as this:
         state = GuardrailState.objects.select_for_update(no_key=True).get(run=run, key=rail.key)
-        if state.acted_at is not None:
+        if state.did_act:
             return
-        state.acted_at = clock.now()
-        state.save(update_fields=["acted_at"])
+        state.acted_at, state.would = clock.now(), ""
+        state.save(update_fields=["acted_at", "would"])
         rollback(
             release=run.release,
             level=rail.level,

@@ -85,13 +85,6 @@ class Shown:
         does = "restores it" if found["restored"] else "helps, but does not restore it"
         return f"Leaving out {names}, {share}, {does}."
 
-    @property
-    def acted(self) -> str:
-        """What it did, or would have done, in this phase."""
-        if self.said is None or self.said.acted_at is None:
-            return ""
-        return f"would have {self.guardrail.would}" if self.guardrail.would else "rolled back"
-
 
 def shown(run: PhaseRun, *, at: datetime | None = None) -> list[Shown]:
     """Return the guardrails of a phase as the last look left them, or as a look at a past minute finds them."""

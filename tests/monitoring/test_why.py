@@ -80,7 +80,7 @@ def test_why__a_pass__has_every_number_and_says_how_far_the_limit_is() -> None:
         "It fails at 500 ms or more: 100 ms (20 % of the limit) away. "
         "Chance does not explain it: the whole interval lies within the limit."
     )
-    assert found.formula.replace("\u202f", " ") == (
+    assert found.formula.replace("\u202f", " ").replace("\u00a0", " ") == (
         "mean of gen_ai.client.operation.duration over 5 min, on devices that LiteRT is served to < 500 ms"
     )
     (drawn,) = found.bands
@@ -118,7 +118,7 @@ def test_why__a_pass__has_every_number_and_says_how_far_the_limit_is() -> None:
 )  # fmt: skip
 def test_formula__any_aggregate__is_what_is_computed_and_how_it_must_stand(changes: dict[str, Any], words: str) -> None:
     one = made(**changes)
-    assert formula(one, one.threshold).replace("\u202f", " ") == words
+    assert formula(one, one.threshold).replace("\u202f", " ").replace("\u00a0", " ") == words
 
 
 def test_why__every_criterion_of_the_file__has_a_formula_with_its_limit_and_survives_json() -> None:

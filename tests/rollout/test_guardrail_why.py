@@ -181,6 +181,21 @@ def test_dry_run__fails_again_after_it_recovered__says_when_it_would_have_acted_
     assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == ""
 
 
+def test_dry_run__ends_while_it_fails__acts_with_the_next_look(walk: Walk) -> None:
+    run = walk()
+    before = run.release.runbook.document
+    in_dry_run(run, "crashes")
+    found = healthy(run)
+    measured(run, found[Arm.TREATMENT][:60], "app.crashes", [3] * 60)
+    services.guardrails_due()
+    assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == ""
+    RunbookVersion.objects.filter(pk=run.release.runbook_id).update(document=before, digest="live")
+    services.guardrails_due()
+    assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == "off"
+    state = GuardrailState.objects.get(run=run, key="crashes")
+    assert (state.did_act, state.would) == (True, "")
+
+
 def test_dry_run__of_a_signal__holds_no_step(walk: Walk) -> None:
     run = walk()
     in_dry_run(run, "latency")
