@@ -6,11 +6,14 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from hawkops.accounts.api import asks
+from hawkops.core import clock
 from hawkops.core.access import Scope
+from hawkops.core.api import WhyOut, why_out
 from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.core.verdicts import Verdict
 from monitoring.domain.criteria import Criterion, Purpose
 from monitoring.selectors import criteria as selectors
+from monitoring.selectors import reasons
 
 router = Router(tags=["Criteria"])
 
@@ -40,6 +43,7 @@ class CriterionOut(Schema):
     sentence: str
     in_scope: bool
     simulated: bool
+    why: WhyOut
     parts: list[PartOut]
 
 
@@ -67,10 +71,11 @@ def criterion(request: HttpRequest, environment: str, key: str) -> CriterionOut:
 
 
 def _read(environment: str, wanted: list[Criterion]) -> CriteriaOut:
-    return CriteriaOut(criteria=[_criterion(one) for one in selectors.evaluate(environment, wanted)])
+    now = clock.now()
+    return CriteriaOut(criteria=[_criterion(one, now) for one in selectors.evaluate(environment, wanted, now=now)])
 
 
-def _criterion(one: selectors.Evaluated) -> CriterionOut:
+def _criterion(one: selectors.Evaluated, now: datetime) -> CriterionOut:
     return CriterionOut(
         key=one.criterion.key,
         purpose=one.criterion.purpose.value,
@@ -85,6 +90,7 @@ def _criterion(one: selectors.Evaluated) -> CriterionOut:
         sentence=one.judgement.sentence,
         in_scope=one.judgement.in_scope,
         simulated=one.simulated,
+        why=why_out(reasons.of(one, now=now)),
         parts=[
             PartOut(device_class=name, value=reading.value, verdict=judgement.verdict, sentence=judgement.sentence)
             for name, reading, judgement in one.parts

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 
 from hawkops.core.bounded import fit, json_loads
 from hawkops.core.errors import HawkOpsError
+from hawkops.core.why import Why
 
 WHOLE_MOST = 2**63 - 1
 SIGN_IN = "Send Authorization: Bearer hkt_… with a token that still lives, or sign in."
@@ -34,6 +35,34 @@ class ReasonBody(Body):
     """Why."""
 
     reason: str
+
+
+class WhyNumberOut(Schema):
+    """A number behind a verdict, in words."""
+
+    name: str
+    value: str
+
+
+class WhyOut(Schema):
+    """Why a verdict is what it is; `turns` say what would change it, `method` how value and interval are computed."""
+
+    title: str
+    numbers: list[WhyNumberOut]
+    formula: str
+    method: str
+    turns: list[str]
+
+
+def why_out(found: Why) -> WhyOut:
+    """Return a verdict's why."""
+    return WhyOut(
+        title=found.title,
+        numbers=[WhyNumberOut(name=name, value=value) for name, value in found.numbers],
+        formula=found.formula,
+        method=found.method,
+        turns=list(found.turns),
+    )
 
 
 class StrictParser(Parser):

@@ -46,6 +46,26 @@ def looks(environment: str, *, now: datetime) -> list[Look]:
     return found
 
 
+def look_again(source: Source, key: str, kind: Kind, environment: str, *, now: datetime) -> Look | None:
+    """Return what one alert's look says now, without looking at everything else; None for what is judged here no longer.
+
+    Of Alertmanager's alerts, and of the evaluation itself, only they know.
+    """
+    found: Iterable[Look] = ()
+    if source is Source.TELEMETRY:
+        found = [_silence(last_data_at(environment), now)]
+    elif source is Source.HEALTH:
+        found = (look for one in health(environment, now=now) for look in _of_health(one, environment))
+    elif source is Source.PATTERN:
+        found = map(_of_pattern, patterns.breaches(environment, now=now))
+    elif source is Source.LOGS:
+        found = _of_reading(environment, now)
+    elif source is Source.CRITERION:
+        wanted = [one for one in _judged(environment) if one.key == key]
+        found = (look for one in evaluate(environment, wanted, now=now) for look in _of_criterion(one, now))
+    return next((one for one in found if one.key == key and one.kind is kind), None)
+
+
 def why_silent(one: Criterion, environment: str) -> str:
     """Say why a criterion that is missed raises no alert in an environment; empty where it does."""
     if one.purpose not in PURPOSES:

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
@@ -24,6 +25,7 @@ from monitoring.domain.alerting import OWNER, SUSPICIOUS, Kind, Source, promise
 from monitoring.domain.criteria import Criterion, Severity
 from monitoring.models import Alert, Silence
 from monitoring.selectors import alerts as selectors
+from monitoring.selectors import reasons
 from monitoring.selectors.alerts import Shown
 from monitoring.selectors.criteria import criteria
 from monitoring.selectors.looks import rules
@@ -95,6 +97,7 @@ def alert(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         .exclude(pk=pk)
         .order_by("-since_at")[:10],
         "rule": rule,
+        "why": reasons.of_alert(found, now=clock.now()),
         "promise": _promise(rule, found),
         "suspicious": suspicious() if rule and rule.over.metric == SUSPICIOUS else None,
         "acknowledged_for": matrix()[Severity(found.severity)].respond,

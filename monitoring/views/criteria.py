@@ -7,10 +7,12 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from hawkops.core import clock
 from hawkops.core.access import Role, can_in_all, must_everywhere, requires, requires_everywhere
 from hawkops.core.environments import Environment
-from hawkops.core.errors import HawkOpsError
+from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
+from hawkops.core.moments import past
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 from monitoring import thresholds
@@ -22,7 +24,7 @@ from monitoring.domain.targets import Stage
 from monitoring.models import StoredCriterion, StoredProfile, StoredSection
 from monitoring.selectors import criteria as selectors
 from monitoring.selectors import profiles as profile_selectors
-from monitoring.selectors import replays, sections
+from monitoring.selectors import reasons, replays, sections
 from monitoring.selectors.drift import Kind, drift
 from monitoring.services import criteria as services
 from monitoring.views.forms import to, who, whole
@@ -59,8 +61,8 @@ SECTION_TITLES = {"health": "Health checks", "matrix": "Severity matrix", "rules
 @requires()
 def criteria(request: HttpRequest, environment: str) -> HttpResponse:
     """Every criterion, by what uses it, with its reading now."""
-    rows = selectors.stored()
-    found = {one.criterion.key: one for one in selectors.evaluate(environment, selectors.criteria())}
+    rows, now = selectors.stored(), clock.now()
+    found = {one.criterion.key: one for one in selectors.evaluate(environment, selectors.criteria(), now=now)}
     differing = drift()
     edited = {one.key for one in differing.found if one.kind is Kind.CRITERION}
     groups = [
@@ -71,6 +73,7 @@ def criteria(request: HttpRequest, environment: str) -> HttpResponse:
                     "row": row,
                     "found": found[row.key],
                     "sentence": found[row.key].criterion.sentence(listed=True),
+                    "why": reasons.of(found[row.key], now=now),
                     "edited": row.key in edited,
                 }
                 for row in rows
@@ -104,7 +107,7 @@ def export(request: HttpRequest, environment: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires()
 def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
-    """One criterion: its rule, its reading, and its versions. POST saves, or replays what is in the form."""
+    """One criterion: its rule, its reading now or at a past minute, and its versions. POST saves, or replays the form."""
     row = StoredCriterion.objects.filter(key=key).first()
     if row is None:
         raise Http404(f"There is no criterion {key!r}.")
@@ -120,12 +123,20 @@ def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
         if not refusal:
             messages.success(request, f"{key} is saved. It counts from now on.")
             return to("monitoring:criterion", environment, key=key)
+    now, at, wrong = clock.now(), None, ""
+    try:
+        at = past(request.GET.get("at", ""), now=now)
+    except InvalidInput as error:
+        wrong = error.message
     (one,) = selectors.criteria(keys=[key])
-    (found,) = selectors.evaluate(environment, [one])
+    (found,) = selectors.evaluate(environment, [one], now=at or now)
     context = {
         "row": row,
         "one": one,
         "found": found,
+        "at": at,
+        "wrong": wrong,
+        "why": reasons.of(found, now=at or now),
         "samples_least": domain.samples_least(one),
         "drifted": drift().of(Kind.CRITERION, key),
         "versions": _versions(f"criterion:{key}"),

@@ -5,6 +5,7 @@ from ninja import Router, Schema
 
 from hawkops.accounts.api import asks
 from hawkops.core.access import Scope
+from hawkops.core.api import WhyOut, why_out
 from hawkops.core.verdicts import Verdict
 from rollout.selectors.advance import Advance, may_advance
 
@@ -21,6 +22,7 @@ class LineOut(Schema):
     blocks: bool
     waived: bool
     sentence: str
+    why: WhyOut
 
 
 class AdvanceOut(Schema):
@@ -61,6 +63,7 @@ def advance_out(found: Advance) -> AdvanceOut:
                 blocks=line.blocks,
                 waived=line.waived,
                 sentence=line.sentence,
+                why=why_out(line.why),
             )
             for line in found.lines
         ],

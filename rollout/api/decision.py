@@ -10,7 +10,7 @@ from hawkops.accounts.api import asks, who
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body
+from hawkops.core.api import Body, WhyOut, why_out
 from hawkops.core.errors import InvalidInput, NotAllowed, NotFound
 from hawkops.core.verdicts import Verdict
 from monitoring.domain.statistics.guardrails import Miss
@@ -19,6 +19,7 @@ from rollout.domain import bundle as domain
 from rollout.domain.decision import Clause, Decided, Nature, Recommendation
 from rollout.models import PhaseDecision, Release
 from rollout.selectors import decision as selectors
+from rollout.selectors import decision_reasons
 from rollout.services import decisions as services
 
 router = Router(tags=["Decisions"])
@@ -58,6 +59,7 @@ class DecisionLineOut(Schema):
     observed: str
     devices: int | None
     devices_needed: int | None
+    why: WhyOut
 
 
 class DecisionReasonOut(Schema):
@@ -134,6 +136,7 @@ def bundle(request: HttpRequest, environment: str, pk: int, number: int) -> dict
 def _out(release: Release, at: datetime | None) -> DecisionOut:
     run = selectors.run_judged(release, at=at)
     state = selectors.state(release, run, now=at or run.ended_at) if run is not None else None
+    whys = decision_reasons.whys(state) if state is not None else {}
     return DecisionOut(
         release=release.pk,
         phase=run.number if run else None,
@@ -150,7 +153,10 @@ def _out(release: Release, at: datetime | None) -> DecisionOut:
             )
             for one in (state.recommended.reasons if state else ())
         ],
-        lines=[DecisionLineOut(**domain.line(one)) for one in (state.shown if state else ())],
+        lines=[
+            DecisionLineOut(**domain.line(one), why=why_out(whys[one.line.key]))
+            for one in (state.shown if state else ())
+        ],
         table=domain.table(),
         decisions=[_decided(one) for one in selectors.decisions(release)],
     )

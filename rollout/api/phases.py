@@ -1,5 +1,6 @@
 """`/api/v1/ENVIRONMENT/releases/ID/phases`: where the walk stands, and its presses. The policy is the pages' own."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -7,14 +8,17 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema, Status
 
 from hawkops.accounts.api import asks, who
+from hawkops.core import clock
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body, ReasonBody
+from hawkops.core.api import Body, ReasonBody, WhyOut, why_out
+from hawkops.core.moments import past
 from hawkops.core.verdicts import Verdict
 from rollout.api.releases import release_found
 from rollout.domain.policy import Decision
 from rollout.models import PhaseRun, Proposal, Release
-from rollout.selectors import guardrail_states, releases
+from rollout.selectors import guardrail_looks, releases
 from rollout.selectors import phases as selectors
+from rollout.selectors.decision import run_judged
 from rollout.selectors.validation import state
 from rollout.services import phases as services
 from rollout.services.phases import phase_payload
@@ -51,6 +55,7 @@ class NeedOut(Schema):
     title: str
     met: bool
     sentence: str
+    why: WhyOut
 
 
 class PhaseCriterionOut(Schema):
@@ -61,6 +66,7 @@ class PhaseCriterionOut(Schema):
     in_scope: bool
     sentence: str
     criteria: list[str]
+    whys: list[WhyOut]
 
 
 class PhaseOut(Schema):
@@ -89,15 +95,19 @@ class GuardrailLineOut(Schema):
     estimate: float | None
     high: float | None
     relative: bool
+    # low end, middle and high end of the value against its limit, where it is held against both
+    own: list[float | None] | None
 
 
 class GuardrailOut(Schema):
-    """A guardrail of a phase; `acted_at` is when it rolled back or, for a watch, would have held."""
+    """A guardrail of a phase. `acted_at` is when it rolled back or, where `would` says what, only would have acted."""
 
     key: str
     title: str
     role: str
     does: str
+    dry_run: bool
+    would: str
     verdict: Verdict | None
     sentence: str
     looked_at: datetime | None
@@ -106,12 +116,14 @@ class GuardrailOut(Schema):
     lines: list[GuardrailLineOut]
     # of a failed one: the cohorts whose exclusion restores it
     exclusion: dict[str, Any] | None
+    why: WhyOut | None
 
 
 class GuardrailsOut(Schema):
-    """All guardrails of the phase under way."""
+    """All guardrails of the phase under way, or of a past moment as a look then finds them."""
 
     phase: int | None
+    replayed_at: datetime | None
     guardrails: list[GuardrailOut]
 
 
@@ -181,11 +193,23 @@ def phase_start(
 
 
 @router.get("/{environment}/releases/{int:pk}/guardrails", response=GuardrailsOut, **asks(Scope.READ))
-def guardrails(request: HttpRequest, environment: str, pk: int) -> GuardrailsOut:
-    """The guardrails of the phase under way as the last look, a minute ago at most, left them; none without a phase."""
-    run = selectors.run_under_way(release_found(environment, pk))
-    rows = guardrail_states.rows(run) if run is not None else []
-    return GuardrailsOut(phase=run.number if run else None, guardrails=[_guardrail(row) for row in rows])
+def guardrails(request: HttpRequest, environment: str, pk: int, at: str = "") -> GuardrailsOut:
+    """The guardrails of the phase under way as the last look, a minute ago at most, left them; none without a phase.
+
+    With `at`, a past moment, as a look then finds them: telemetry and steps of then, audience and criteria of today.
+    """
+    release = release_found(environment, pk)
+    moment = past(at, now=clock.now())
+    run = run_judged(release, at=moment) if moment is not None else selectors.run_under_way(release)
+    if run is None:
+        return GuardrailsOut(phase=None, replayed_at=moment, guardrails=[])
+    run.release = release
+    if moment is not None:
+        found = [_guardrail(one) for one in guardrail_looks.then(run, moment)]
+        return GuardrailsOut(phase=run.number, replayed_at=moment, guardrails=found)
+    return GuardrailsOut(
+        phase=run.number, replayed_at=None, guardrails=[_guardrail(one) for one in guardrail_looks.now(run)]
+    )
 
 
 @router.post("/{environment}/releases/{int:pk}/phases/pause", response=WalkOut, **asks(Scope.RELEASES_WRITE, *MAY_STOP))
@@ -222,32 +246,38 @@ def release_complete(request: HttpRequest, environment: str, pk: int, body: Comp
     return _walk(found)
 
 
-def _guardrail(row: guardrail_states.Row) -> GuardrailOut:
-    one, state = row.guardrail, row.state
+def _guardrail(found: guardrail_looks.Found) -> GuardrailOut:
+    one, said = found.guardrail, found.said
     return GuardrailOut(
         key=one.key,
         title=one.title,
         role=one.role.value,
         does=one.does,
-        verdict=Verdict(state.verdict) if state else None,
-        sentence=state.sentence if state else "Not looked at yet.",
-        looked_at=state.looked_at if state else None,
-        changed_at=state.changed_at if state else None,
-        acted_at=state.acted_at if state else None,
-        lines=[GuardrailLineOut(**line) for line in state.lines] if state else [],
-        exclusion=state.exclusion if state else None,
+        dry_run=one.dry_run,
+        would=said.would if said else "",
+        verdict=said.verdict if said else None,
+        sentence=said.sentence if said else "Not looked at yet.",
+        looked_at=found.looked_at,
+        changed_at=found.changed_at,
+        acted_at=said.acted_at if said else None,
+        lines=[GuardrailLineOut(**asdict(line)) for line in said.lines] if said else [],
+        exclusion=found.exclusion,
+        why=why_out(found.why) if found.why else None,
     )
 
 
 def needs_out(decision: Decision) -> list[NeedOut]:
     """Return the lines of a decision."""
-    return [NeedOut(key=one.key, title=one.title, met=one.met, sentence=one.sentence) for one in decision.needs]
+    return [
+        NeedOut(key=one.key, title=one.title, met=one.met, sentence=one.sentence, why=why_out(one.why))
+        for one in decision.needs
+    ]
 
 
 def _walk(found: Release) -> WalkOut:
     run, coming = selectors.run_under_way(found), selectors.next_of(found)
     under_way = next((phase for phase in releases.runbook(found).phases if run and phase.number == run.number), None)
-    rows = selectors.criteria_rows(found, under_way) if under_way else []
+    rows = selectors.criteria_rows(found, under_way, since=run.started_at) if run and under_way else []
     return WalkOut(
         release=found.pk,
         phases=[_phase(one) for one in PhaseRun.objects.filter(release=found)],
@@ -258,6 +288,7 @@ def _walk(found: Release) -> WalkOut:
                 in_scope=row.in_scope,
                 sentence=row.sentence,
                 criteria=list(row.links),
+                whys=[why_out(one) for one in row.whys],
             )
             for row in rows
         ],

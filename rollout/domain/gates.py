@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from hawkops.core.verdicts import Verdict, worst
+from hawkops.core.why import Why
 from rollout.domain.runbook import Box, Limit
 
 DEMO = "demo"
@@ -69,6 +70,7 @@ class Line:
     verdict: Verdict | None
     sentence: str
     measured: Measured | None = None
+    why: Why | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from monitoring.domain.arms import Arm
+from monitoring.domain.cohorts import Exclusion
 from rollout.domain.bucketing import BUCKETS
 from rollout.domain.reading import Path, Reader, Unfit
 
@@ -41,7 +42,10 @@ class Judges(StrEnum):
 
 @dataclass(frozen=True)
 class Guardrail:
-    """One guardrail. `level` is the rollback of the role guardrail; so much worse than the control is `tolerated`."""
+    """One guardrail. `level` is the rollback of the role guardrail; so much worse than the control is `tolerated`.
+
+    In a `dry_run` it does nothing when it fails, and writes down once what it would have done.
+    """
 
     key: str
     title: str
@@ -50,21 +54,45 @@ class Guardrail:
     criterion: str = ""
     level: int = 0
     tolerated: float = TOLERATED_PERCENT / 100
+    dry_run: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether it rolls back when it fails."""
+        return self.role is Role.GUARDRAIL and not self.dry_run
+
+    @property
+    def holds(self) -> bool:
+        """Whether the next step waits while it fails."""
+        return self.role is not Role.WATCH and not self.dry_run
+
+    @property
+    def would(self) -> str:
+        """What it would have done when it fails, in words; empty for one that does it."""
+        if self.holds:
+            return ""
+        if self.role is Role.GUARDRAIL:
+            return f"rolled back by level {self.level}"
+        return "held the next step"
 
     @property
     def short(self) -> str:
         """What happens when it fails, in a word."""
         if self.role is Role.GUARDRAIL:
-            return {1: "halve", 2: "backends off", 3: "kill"}[self.level]
-        return "hold" if self.role is Role.SIGNAL else "watch"
+            word = {1: "halve", 2: "backends off", 3: "kill"}[self.level]
+        else:
+            word = "hold" if self.role is Role.SIGNAL else "watch"
+        return f"dry run: {word}" if self.dry_run else word
 
     @property
     def does(self) -> str:
         """What happens when it fails, in words."""
         if self.role is Role.GUARDRAIL:
             acts = {1: "halves the percentage", 2: "disables the backends", 3: "kills LiteRT, cloud answers"}
-            return f"level {self.level}: {acts[self.level]}"
-        return "holds the next step" if self.role is Role.SIGNAL else "is only written down"
+            said = f"level {self.level}: {acts[self.level]}"
+        else:
+            said = "holds the next step" if self.role is Role.SIGNAL else "is only written down"
+        return f"dry run, writes down that it would have acted: {said}" if self.dry_run else said
 
 
 def guardrail(value: Any, path: Path) -> Guardrail:
@@ -79,12 +107,15 @@ def guardrail(value: Any, path: Path) -> Guardrail:
         criterion=reader.text("criterion", ""),
         level=int(reader.number("level") or 0),
         tolerated=(TOLERATED_PERCENT if percent is None else percent) / 100,
+        dry_run=reader.yes("dry_run"),
     )
     reader.end()
     if (found.role is Role.GUARDRAIL) is not (found.level in LEVELS):
         raise Unfit((*path, "level"), f"the role guardrail names its rollback, level 1, 2 or 3; {found.role} has none")
     if (found.judges is Judges.CRITERION) is not bool(found.criterion):
         raise Unfit((*path, "criterion"), "a guardrail names its criterion, or judges reporting or the sample ratio")
+    if found.role is Role.WATCH and found.dry_run:
+        raise Unfit((*path, "dry_run"), "a watch does nothing anyway; leave its dry_run out")
     if found.tolerated < 0:
         raise Unfit((*path, "tolerated_percent"), "it is 0 or more")
     return found
@@ -141,7 +172,8 @@ def stays(bucket: int, steps: Sequence[Served]) -> list[Stay]:
 class Line:
     """What a guardrail said of one band of ages, of all devices or one class. Ends of the interval may be None: open.
 
-    A `relative` interval is of the change against the control; another one is of the value itself.
+    A `relative` interval is of the change against the control; another one is of the value itself. `own` are low end,
+    middle and high end of the value against its limit, where it was held against both.
     """
 
     band: str
@@ -152,6 +184,7 @@ class Line:
     estimate: float | None = None
     high: float | None = None
     relative: bool = False
+    own: tuple[float | None, ...] | None = None
 
 
 def together(lines: Iterable[Line]) -> tuple[Verdict, str]:
@@ -171,6 +204,26 @@ def together(lines: Iterable[Line]) -> tuple[Verdict, str]:
         return Verdict.PASS, _said(passing[-1])
     open_ = sorted(whole, key=lambda one: WORST_FIRST.index(one.verdict), reverse=True)
     return (open_[0].verdict, _said(open_[0])) if open_ else (Verdict.NO_DATA, "Nothing to compare yet.")
+
+
+def short(found: Exclusion) -> dict[str, Any]:
+    """Write what of an exclusion is kept and shown, as plain data."""
+    return {
+        "cohorts": [
+            {
+                "conditions": [list(pair) for pair in cohort.conditions],
+                "name": cohort.name,
+                "treatment": cohort.treatment,
+                "control": cohort.control,
+                "chance": cohort.chance,
+            }
+            for cohort in found.cohorts
+        ],
+        "everywhere": found.everywhere,
+        "restored": found.restored,
+        "excluded": found.excluded,
+        "devices": found.devices,
+    }
 
 
 def _said(one: Line) -> str:

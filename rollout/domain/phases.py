@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hawkops.core.verdicts import Verdict, worst
+from hawkops.core.why import Why
 from rollout.domain.bucketing import BUCKETS
 from rollout.domain.flags import OFF, ON
 from rollout.domain.policy import Need
@@ -81,20 +82,23 @@ class Judged:
     sentence: str
     in_scope: bool = True
     links: tuple[str, ...] = ()
+    # of each criterion behind it, where somebody asked
+    whys: tuple[Why, ...] = ()
 
 
 def together(title: str, parts: Iterable[Judged]) -> Judged:
     """Return one row of several criteria: the worst of those in scope; none at all is NO_DATA."""
     found = list(parts)
     counted = [one for one in found if one.in_scope]
+    whys = tuple(why for one in found for why in one.whys)
     if found and not counted:
-        return Judged(title, Verdict.NO_DATA, f"Not in scope: {found[0].sentence}", in_scope=False)
+        return Judged(title, Verdict.NO_DATA, f"Not in scope: {found[0].sentence}", in_scope=False, whys=whys)
     if not counted:
         return Judged(title, Verdict.NO_DATA, "No criterion judges it; look at the thresholds.")
     verdict = worst([one.verdict for one in counted])
     said = [one for one in counted if one.verdict is verdict] if verdict is not Verdict.PASS else counted
     links = tuple(link for one in found for link in one.links)
-    return Judged(title, verdict, " ".join(_full(one.sentence) for one in said), links=links)
+    return Judged(title, verdict, " ".join(_full(one.sentence) for one in said), links=links, whys=whys)
 
 
 def _full(sentence: str) -> str:

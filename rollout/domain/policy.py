@@ -11,6 +11,8 @@ from datetime import datetime
 
 from hawkops.core.teams import Team
 from hawkops.core.verdicts import Verdict
+from hawkops.core.why import Why
+from rollout.domain.needs import LINES
 
 PRODUCTION = "production"
 # A team's own approver for a go; in the runbook's order.
@@ -28,6 +30,13 @@ class Need:
     have: str = ""
     # where a line is judged by more than met or not
     verdict: Verdict | None = None
+
+    @property
+    def why(self) -> Why:
+        """What it asks, what there is of it, and what brings the rest."""
+        asked, brings = LINES[self.key]
+        numbers = (("Has", self.have),) if self.have else ()
+        return Why(self.title, numbers, asked, turns=() if self.met else (brings,), key=self.key)
 
 
 @dataclass(frozen=True)

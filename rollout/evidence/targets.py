@@ -2,6 +2,7 @@
 
 from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
+from monitoring.selectors import reasons
 from monitoring.selectors.criteria import criteria
 from monitoring.selectors.judging import judged
 from rollout.domain.gates import Finding, Line, together
@@ -20,6 +21,7 @@ def targets_validated(asked: Question) -> Finding:
             one.criterion.title,
             one.judgement.verdict if one.judgement.in_scope else None,
             one.judgement.sentence,
+            why=reasons.of(one, now=asked.now),
         )
         for one in found.lines
     )

@@ -7,6 +7,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.verdicts import Verdict
 from monitoring.domain import criteria as domain
 from monitoring.domain.criteria import WINDOW_MOST, Criterion
+from monitoring.selectors import reasons
 from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.flowing import traces
 from monitoring.selectors.judging import judged, over
@@ -82,17 +83,18 @@ def _judged(
         asked.environment, wanted, since=max(found.since, asked.now - WINDOW_MOST), until=asked.now, steps=POINTS
     )
     lines = sorted(looked.lines, key=lambda one: order[one.criterion.key])
-    return tuple(_line(asked, one, drawn[one.criterion.key]) for one in lines)
+    return tuple(_line(asked, one, drawn[one.criterion.key], found.since) for one in lines)
 
 
-def _line(asked: Question, one: Evaluated, points: list[float | None]) -> Line:
+def _line(asked: Question, one: Evaluated, points: list[float | None], since: datetime) -> Line:
     criterion, reading = one.criterion, one.reading
     backends = [name for name in criterion.over.backends if name not in (*asked.release.backends, "cloud")]
     if criterion.over.backends and len(backends) == len(criterion.over.backends):
         sentence = f"not in scope: the release does not declare {', '.join(backends)}"
         return Line(criterion.title, None, sentence)
+    why = reasons.of(one, now=asked.now, since=since)
     if not one.judgement.in_scope:
-        return Line(criterion.title, None, one.judgement.sentence)
+        return Line(criterion.title, None, one.judgement.sentence, why=why)
     bound = criterion.threshold if criterion.threshold is not None else reading.threshold
     value = domain.shown(reading.value, criterion) if reading.value is not None else ""
     target = f"{criterion.comparator.value} {domain.shown(bound, criterion)}" if bound is not None else "the profile"
@@ -105,7 +107,7 @@ def _line(asked: Question, one: Evaluated, points: list[float | None]) -> Line:
         None if criterion.aggregate.compares else bound,
         criterion.key,
     )
-    return Line(criterion.title, one.judgement.verdict, one.judgement.sentence, measured)
+    return Line(criterion.title, one.judgement.verdict, one.judgement.sentence, measured, why)
 
 
 def _full(sentence: str) -> str:

@@ -20,11 +20,17 @@ class GuardrailState(models.Model):
     exclusion = models.JSONField(null=True)
     looked_at = models.DateTimeField()
     changed_at = models.DateTimeField()
-    # when it rolled back, or (role watch) would have held
+    # when it rolled back, or would have acted: then `would` says what it would have done
     acted_at = models.DateTimeField(null=True)
+    would = models.CharField(max_length=60, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="rollout_guardrail_once")]
 
     def __str__(self) -> str:
         return f"{self.key} of {self.run}: {self.verdict}"
+
+    @property
+    def did_act(self) -> bool:
+        """Whether it rolled back in this phase; what it only would have done is nothing."""
+        return self.acted_at is not None and not self.would

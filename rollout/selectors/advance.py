@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hawkops.core.errors import NotFound
 from hawkops.core.verdicts import Verdict, worst
+from hawkops.core.why import Why
 from rollout.models import PhaseRun, Release
 from rollout.selectors.phases import next_of, run_under_way
 from rollout.selectors.policy import BEFORE_START
@@ -26,6 +27,7 @@ class Line:
     title: str
     verdict: Verdict
     sentence: str
+    why: Why
     waived: bool = False
 
     @property
@@ -83,7 +85,8 @@ def _boxes(release: Release) -> Iterator[Line]:
 def _line(group: Group, row: Row) -> Line:
     said = row.standing
     waived = f" Waived until {row.waiver.expires_at:%d %b}: {row.waiver.reason}." if row.waiver else ""
-    return Line(group.title, row.box.key, row.box.title, said.verdict, f"{said.sentence}{waived}", bool(row.waiver))
+    sentence = f"{said.sentence}{waived}"
+    return Line(group.title, row.box.key, row.box.title, said.verdict, sentence, row.why, bool(row.waiver))
 
 
 def _policy(release: Release) -> Iterator[Line]:
@@ -96,7 +99,7 @@ def _policy(release: Release) -> Iterator[Line]:
         if need.key not in SUMMED:
             waits = Verdict.INSUFFICIENT if need.key in ("time", "steps", "sample", "approval") else Verdict.FAIL
             verdict = need.verdict or (Verdict.PASS if need.met else waits)
-            yield Line(title, need.key, need.title, verdict, need.sentence)
+            yield Line(title, need.key, need.title, verdict, need.sentence, need.why)
 
 
 def _after(release: Release) -> Iterator[Line]:

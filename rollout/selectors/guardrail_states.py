@@ -24,8 +24,8 @@ def rows(run: PhaseRun) -> list[Row]:
 
 
 def failing(run: PhaseRun, *roles: Role, verdicts: tuple[Verdict, ...] = (Verdict.FAIL,)) -> list[Row]:
-    """Return those of some roles that fail now, or have another of the verdicts."""
-    found = [row for row in rows(run) if row.guardrail.role in roles]
+    """Return those of some roles that fail now, or have another of the verdicts; dry runs are none."""
+    found = [row for row in rows(run) if row.guardrail.role in roles and not row.guardrail.dry_run]
     return [row for row in found if row.state is not None and row.state.verdict in verdicts]
 
 
@@ -36,7 +36,7 @@ def holding(run: PhaseRun) -> list[Row]:
 
 def need(run: PhaseRun) -> Need | None:
     """Return what guardrails add before a phase may end: none of them fails. None for a runbook without any."""
-    found = [row for row in rows(run) if row.guardrail.role is not Role.WATCH]
+    found = [row for row in rows(run) if row.guardrail.holds]
     if not found:
         return None
     wrong = holding(run)

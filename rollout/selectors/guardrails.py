@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from hawkops.core.verdicts import Verdict
+from hawkops.core.why import finite
 from monitoring.domain import criteria as criteria_domain
 from monitoring.domain.arms import Arm
 from monitoring.domain.cohorts import Device, Exclusion, culprits
@@ -71,9 +72,7 @@ def settled(run: PhaseRun, *, now: datetime) -> bool:
     last = min(state.looked_at for state in states)
     if closed(last) != closed(now) or any(step.at > last for step in served(run)):
         return False
-    if any(
-        row.state is not None and row.state.acted_at is None for row in guardrail_states.failing(run, Role.GUARDRAIL)
-    ):
+    if any(row.state is not None and not row.state.did_act for row in guardrail_states.failing(run, Role.GUARDRAIL)):
         return False
     return not changed_since([row.guardrail.criterion for row in rows], last)
 
@@ -192,7 +191,9 @@ def _judged(
                 continue
             ends = next((line.interval for line in said.lines if line.interval is not None), None)
             made_line = _line(words, device_class, said.verdict, said.sentence, ends)
-            lines.append(replace(made_line, relative=control is not None))
+            limit = said.lines[-1].interval if control is not None and len(said.lines) > 1 else None
+            own = tuple(map(finite, (limit.low, limit.estimate, limit.high))) if limit is not None else None
+            lines.append(replace(made_line, relative=control is not None, own=own))
             if not device_class and not band and said.verdict is Verdict.INSUFFICIENT:
                 hours = max(1.0, (made.arms.now - made.arms.run.started_at) / HOUR)
                 pace = len(treated_values) / hours
@@ -266,12 +267,8 @@ def _line(
 ) -> Line:  # fmt: skip
     if ends is None:
         return Line(band, device_class, verdict, sentence)
-    low, estimate, high = (value if abs(value) < OPEN else None for value in (ends.low, ends.estimate, ends.high))
+    low, estimate, high = finite(ends.low), finite(ends.estimate), finite(ends.high)
     return Line(band, device_class, verdict, sentence, low, estimate, high)
-
-
-# an end of an interval beyond this says nothing; NaN is beyond anything
-OPEN = 1e12
 
 
 def _ratio_line(ratio: SampleRatio | None) -> Line:

@@ -9,6 +9,7 @@ from django.conf import settings
 from hawkops.core import clock
 from hawkops.core.environments import Environment
 from monitoring.domain.criteria import Purpose
+from monitoring.selectors import reasons
 from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.judging import judged
 from rollout.domain import decision as decision_domain
@@ -63,18 +64,25 @@ def own_rules(flag: Flag, phase: Phase) -> list[Rule]:
     return [rule for rule in flag.rules if rule.variant == ON and (rule.group, rule.constraints) in shapes]
 
 
-def criteria_rows(release: Release, phase: Phase, *, now: datetime | None = None) -> list[Judged]:
-    """Return a phase's success criteria as they read now, in the runbook's order."""
+def criteria_rows(
+    release: Release, phase: Phase, *, now: datetime | None = None, since: datetime | None = None
+) -> list[Judged]:
+    """Return a phase's success criteria as they read now, in the runbook's order.
+
+    With `since`, when the phase began, each says why.
+    """
+    now = now or clock.now()
     wanted = {key for one in phase.criteria for key in one.judged_by}
     chosen = criteria(purposes=[Purpose.PHASE], keys=wanted)
-    lines = judged(release.environment, chosen, now=now or clock.now()).lines if chosen else []
-    found = {line.criterion.key: _row(line) for line in lines}
+    lines = judged(release.environment, chosen, now=now).lines if chosen else []
+    found = {line.criterion.key: _row(line, now, since) for line in lines}
     return [domain.together(one.title, [found[key] for key in one.judged_by if key in found]) for one in phase.criteria]
 
 
-def _row(line: Evaluated) -> Judged:
+def _row(line: Evaluated, now: datetime, since: datetime | None) -> Judged:
     said = line.judgement
-    return Judged(line.criterion.title, said.verdict, said.sentence, said.in_scope, (line.criterion.key,))
+    whys = (reasons.of(line, now=now, since=since),) if since is not None else ()
+    return Judged(line.criterion.title, said.verdict, said.sentence, said.in_scope, (line.criterion.key,), whys)
 
 
 def progress(run: PhaseRun, *, now: datetime | None = None) -> Progress:

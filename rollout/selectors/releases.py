@@ -15,13 +15,14 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.errors import NotFound
 from hawkops.core.verdicts import Verdict, worst
+from hawkops.core.why import Why, why_of
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 from hawkops.scripts import own
 from hawkops.scripts import selectors as scripts
 from hawkops.scripts.models import Run
 from hawkops.scripts.uses import Use
-from rollout.domain import gates
+from rollout.domain import gates, reasons
 from rollout.domain import runbook as domain
 from rollout.domain.adoption import State
 from rollout.domain.gates import Standing
@@ -42,6 +43,27 @@ class Row:
     run: Run | None = None
     # the waiver that stands, of a box that does not pass
     waiver: Waiver | None = None
+    # where a production release's measurements come from, else its own environment
+    measured_in: str = ""
+
+    @property
+    def why(self) -> Why:
+        """Why it stands where it stands, and what would change that."""
+        kept = self.evidence if self.box.automatic else None
+        return reasons.box_why(
+            self.box,
+            self.standing,
+            subject=kept.subject if kept else {},
+            lines=kept.lines if kept else [],
+            measured_in=self.measured_in,
+            waived_until=self.waiver.expires_at if self.waiver else None,
+        )
+
+    @property
+    def whys(self) -> list[Why]:
+        """Why each of its lines says what it says, where a criterion judges it."""
+        lines = self.evidence.lines if self.evidence is not None and self.box.automatic else []
+        return [why_of(line["why"]) for line in lines if line.get("why")]
 
     @property
     def left_percent(self) -> int:
@@ -260,6 +282,7 @@ def _groups(release: Release, wanted: Sequence[domain.Group]) -> list[Group]:
                     _chip(kept, box, release),
                     run,
                     None if standing.passes else waived.get(box.key),
+                    where,
                 )
             )
         groups.append(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from hawkops.core.why import Why, why_of
 from rollout.domain import validation as domain
 from rollout.domain.policy import Need
 from rollout.domain.validation import Clock, Standing
@@ -35,6 +36,8 @@ class Reading:
     points: tuple[float | None, ...] = ()
     bound: float | None = None
     criterion: str = ""
+    # absent in evidence from before there was any
+    why: Why | None = None
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,9 @@ def _shown(row: Row, live: timedelta) -> Shown:
 
 
 def _reading(line: dict[str, Any], live: timedelta) -> Reading:
-    found = line.get("measured")
+    found, why = line.get("measured"), why_of(line["why"]) if line.get("why") else None
     if not found:
-        return Reading(line["title"], line["sentence"], line["verdict"])
+        return Reading(line["title"], line["sentence"], line["verdict"], why=why)
     return Reading(
         title=line["title"],
         sentence=line["sentence"],
@@ -140,6 +143,7 @@ def _reading(line: dict[str, Any], live: timedelta) -> Reading:
         points=tuple(found["points"]),
         bound=found["bound"],
         criterion=found["criterion"],
+        why=why,
     )
 
 

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import asdict
-from typing import Any
 
 from hawkops.core import clock
 from hawkops.core.errors import HawkOpsError
@@ -10,8 +9,8 @@ from hawkops.core.live import announce
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.services import Change, change
-from monitoring.domain.cohorts import Exclusion
-from rollout.domain.guardrails import Guardrail, Role
+from rollout.domain import guardrails as domain
+from rollout.domain.guardrails import Guardrail
 from rollout.models import GuardrailState, PhaseRun
 from rollout.selectors import arms, flags, guardrails, phases
 from rollout.selectors.guardrails import Found
@@ -77,48 +76,45 @@ def _kept(run: PhaseRun, classes: tuple[str, ...], found: list[Found]) -> list[t
             state.verdict, state.sentence, state.looked_at = verdict.value, sentence, at
             state.lines = [asdict(line) for line in one.lines]
             state.progress = asdict(one.progress) if one.progress is not None else None
-            state.exclusion = _short(one.exclusion) if one.exclusion is not None else None
-            if verdict is Verdict.FAIL and state.acted_at is None:
-                if one.guardrail.role is Role.GUARDRAIL:
+            state.exclusion = domain.short(one.exclusion) if one.exclusion is not None else None
+            if verdict is Verdict.FAIL:
+                if one.guardrail.acts and not state.did_act:
                     failed.append(one)
-                elif one.guardrail.role is Role.WATCH:
-                    state.acted_at = at
+                elif one.guardrail.would and state.acted_at is None:
+                    state.acted_at, state.would = at, one.guardrail.would
             state.save()
     seqs = {entry.subject: entry.seq for entry in this.entries}
     return [(one, seqs.get(_subject(run, one.guardrail), 0)) for one in failed]
 
 
 def _noted(this: Change, run: PhaseRun, state: GuardrailState, one: Guardrail, verdict: Verdict, sentence: str) -> None:
-    """Write down that a guardrail begins to fail, or that it has recovered; that it still waits for devices is no news."""
+    """Write down that a guardrail begins to fail, or that it has recovered; that it still waits for devices is no news.
+
+    Of one that does nothing, the first failure is written down as what it would have done, and when and why.
+    """
     began, ended = verdict is Verdict.FAIL != state.verdict, state.verdict == Verdict.FAIL != verdict
+    at = clock.now()
     if state.verdict != verdict.value:
-        state.changed_at = clock.now()
-    if began or ended:
-        this.record(
-            "guardrail.failed" if began else "guardrail.recovered",
-            subject=_subject(run, one),
-            before={"verdict": state.verdict} if state.verdict else None,
-            after={"verdict": verdict.value, "sentence": sentence, "role": one.role.value, "does": one.does},
-        )
-
-
-def _short(found: Exclusion) -> dict[str, Any]:
-    return {
-        "cohorts": [
-            {
-                "conditions": [list(pair) for pair in cohort.conditions],
-                "name": cohort.name,
-                "treatment": cohort.treatment,
-                "control": cohort.control,
-                "chance": cohort.chance,
-            }
-            for cohort in found.cohorts
-        ],
-        "everywhere": found.everywhere,
-        "restored": found.restored,
-        "excluded": found.excluded,
-        "devices": found.devices,
+        state.changed_at = at
+    if not began and not ended:
+        return
+    after: dict[str, str | bool] = {
+        "verdict": verdict.value,
+        "sentence": sentence,
+        "role": one.role.value,
+        "does": one.does,
     }
+    verb, reason = "guardrail.failed" if began else "guardrail.recovered", None
+    if began and one.would and state.acted_at is None:
+        verb, reason = "guardrail.would_have_acted", f"Would have {one.would} at {at:%H:%M} UTC because {sentence}"
+        after |= {"would": one.would, "at": at.isoformat(timespec="seconds"), "dry_run": one.dry_run}
+    this.record(
+        verb,
+        subject=_subject(run, one),
+        before={"verdict": state.verdict} if state.verdict else None,
+        after=after,
+        reason=reason,
+    )
 
 
 def _act(run: PhaseRun, one: Found, cause: int) -> None:
@@ -128,10 +124,10 @@ def _act(run: PhaseRun, one: Found, cause: int) -> None:
     environment = run.release.environment
     with change(actor=_rule(rail.key), environment=environment, reason=sentence, cause=cause or None) as this:
         state = GuardrailState.objects.select_for_update(no_key=True).get(run=run, key=rail.key)
-        if state.acted_at is not None:
+        if state.did_act:
             return
-        state.acted_at = clock.now()
-        state.save(update_fields=["acted_at"])
+        state.acted_at, state.would = clock.now(), ""
+        state.save(update_fields=["acted_at", "would"])
         rollback(
             release=run.release,
             level=rail.level,

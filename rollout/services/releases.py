@@ -303,7 +303,7 @@ def evidence_record(*, release: Release, box: Box, finding: gates.Finding) -> bo
 
 
 def _document(line: gates.Line) -> dict[str, Any]:
-    return {name: value for name, value in asdict(line).items() if name != "measured" or value is not None}
+    return {name: value for name, value in asdict(line).items() if name not in ("measured", "why") or value is not None}
 
 
 def _box(release: Release, key: str) -> Box:

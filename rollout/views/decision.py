@@ -1,6 +1,5 @@
 """The page of the go/no-go decision after a phase: what is recommended and why, what was decided, and the bundle."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from hawkops.core.access import Role, can, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
+from hawkops.core.moments import past
 from hawkops.history.actors import Actor
 from rollout.domain import decision as domain
 from rollout.domain.decision import Decided, Recommendation
@@ -21,9 +21,8 @@ from rollout.domain.policy import SIGNING
 from rollout.exports import bundle_text
 from rollout.models import PhaseDecision, Release
 from rollout.selectors import decision as selectors
-from rollout.selectors import phases, policy
+from rollout.selectors import decision_reasons, phases, policy
 from rollout.services import decisions as services
-from rollout.views.proposals import moment
 
 MAY_DECIDE = (Role.APPROVER,)
 
@@ -71,7 +70,7 @@ def _page(
 ) -> HttpResponse:
     asked, wrong = request.GET.get("at", ""), ""
     try:
-        at = _at(asked)
+        at = past(asked, now=clock.now())
     except InvalidInput as error:
         at, wrong = None, error.message
     run = selectors.run_judged(release, at=at)
@@ -104,7 +103,8 @@ def _said(found: selectors.State) -> dict[str, Any]:
     """What the page says of a decision: a line stands under the reason to proceed that it belongs to."""
     applies = {one.line.key: one.row for one in found.recommended.reasons if one.line is not None}
     recommended = found.recommended.recommendation
-    shown = [(one, applies.get(one.line.key)) for one in found.shown]
+    whys = decision_reasons.whys(found)
+    shown = [(one, applies.get(one.line.key), whys[one.line.key]) for one in found.shown]
     return {
         "state": found,
         "recommended": found.recommended,
@@ -112,7 +112,7 @@ def _said(found: selectors.State) -> dict[str, Any]:
         "simulated": any(one.simulated for one in found.measured),
         "some_simulated": not all(one.simulated for one in found.measured),
         "rolls_back": recommended is Recommendation.ROLL_BACK,
-        "clauses": [(clause, [pair for pair in shown if pair[0].line.clause is clause]) for clause in domain.Clause],
+        "clauses": [(clause, [rows for rows in shown if rows[0].line.clause is clause]) for clause in domain.Clause],
         "applied": {row.key: sum(one.row is row for one in found.recommended.reasons) for row in domain.TABLE},
     }
 
@@ -122,17 +122,6 @@ def _decided(text: str) -> Decided:
         return Decided(text)
     except ValueError:
         raise InvalidInput("Say whether it is a no-go or a roll back.") from None
-
-
-def _at(text: str) -> datetime | None:
-    """Read a past minute. Raises InvalidInput for what is none."""
-    found = moment(text, needed=False)
-    if found is None:
-        return None
-    found = found.astimezone(UTC)
-    if found > clock.now():
-        raise InvalidInput("That is still to come; a past minute can be looked at.")
-    return found
 
 
 def _release(environment: str, pk: int) -> Release:

@@ -12,8 +12,10 @@ from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, see_other
+from hawkops.core.why import Band, finite
 from hawkops.history import selectors as history
 from monitoring.charts.words import words
+from monitoring.domain.metrics import Direction
 from rollout.domain.flags import FlagType
 from rollout.domain.values import value_typed
 from rollout.models import Experiment, Flag, Proposal
@@ -131,6 +133,7 @@ def _table(results: selectors.Results) -> dict[str, Any]:
                     "mean": words(line.mean, unit),
                     "against": _against(found) if found else "",
                     "word": found.word if found else "",
+                    "band": _band(measure, found) if found else None,
                 }
             )
     first = results.arms[0].arm.variant
@@ -144,6 +147,16 @@ def _against(found: selectors.Comparison) -> str:
         return "too few devices to say"
     unit = " %" if found.relative else " points"
     return f"{_signed(found.interval.estimate)}{unit}, {_signed(low)} to {_signed(high)}"
+
+
+def _band(measure: selectors.Measure, found: selectors.Comparison) -> Band | None:
+    """Return the interval of a comparison as it is drawn, around no difference; None while it says nothing."""
+    if not math.isfinite(found.interval.estimate):
+        return None
+    low, middle, high = finite(found.interval.low), found.interval.estimate, finite(found.interval.high)
+    words = f"change {_against(found)}, boundary: no difference"
+    floor = measure.direction is Direction.HIGHER
+    return Band(low, middle, high, (0.0,), words, floor=floor, bad=found.word == "worse")
 
 
 def _signed(share: float) -> str:

@@ -111,7 +111,7 @@ def _under_way(run: PhaseRun, now: datetime) -> dict[str, Any]:
         "audience": selectors.audience(environment, progress.phase),
         "served": served,
         "reached": census.reach(environment, progress.phase.flag),
-        "criteria": selectors.criteria_rows(run.release, progress.phase, now=now),
+        "criteria": selectors.criteria_rows(run.release, progress.phase, now=now, since=run.started_at),
         "guardrails": guardrails.shown(run),
         "late": progress.overdue(now),
         "lasted": domain.spoken(progress.lasted(now)),

@@ -426,7 +426,8 @@ def test_page_and_api__say_each_guardrail_with_its_band_and_what_it_did(
     assert "Failed inferences" in page
     assert ">halve</span>" in page
     assert "Rolled back" in page
-    assert page.count('class="gap') == 1, "of what never happened in the control there is no interval to draw"
+    assert page.count('class="zero"') == 1, "of what never happened in the control there is no change to draw"
+    assert page.count('class="gap') == 4, "only how its own value stands to the limit"
     assert "devices that settle it" in page
     answer = client.get(f"/api/v1/demo/releases/{run.release_id}/guardrails").json()
     rows = {one["key"]: one for one in answer["guardrails"]}

@@ -12,11 +12,14 @@ from django.utils.safestring import SafeString
 
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
+from hawkops.core.why import Band
 
 register = template.Library()
 
 SPACE = "\u202f"  # narrow no-break space
 SPARK_WIDTH, SPARK_HEIGHT = 120, 22
+# of a band, and how far from its edges the scale begins
+BAND_WIDTH, BAND_HEIGHT, BAND_EDGE = 144, 18, 6
 
 
 @register.simple_tag
@@ -153,6 +156,49 @@ def spark(points: Sequence[float | None] | None, words: str, bound: float | None
         words,
         target,
         "".join(path),
+    )
+
+
+@register.simple_tag
+def band(found: Band | None) -> SafeString:
+    """Draw an interval as a band, with its middle, its boundary, the side on which it is well, and no difference.
+
+    An open end runs to the edge. Nothing is drawn of nothing.
+    """
+    if found is None:
+        return SafeString("")
+    ends = [found.low, found.middle, found.high, found.zero, *found.limits]
+    known = [value for value in ends if value is not None]
+    least, most = min(known), max(known)
+    span = (most - least) or 1.0
+
+    def place(value: float | None, other: float) -> str:
+        if value is None:
+            return f"{other:.1f}"
+        return f"{BAND_EDGE + (value - least) / span * (BAND_WIDTH - 2 * BAND_EDGE):.1f}"
+
+    low, high = place(found.low, 0), place(found.high, BAND_WIDTH)
+    limits = [place(value, 0) for value in found.limits]
+    well = ""
+    if len(limits) > 1:
+        well = f"M{limits[0]} 17H{limits[-1]}"
+    elif limits:
+        well = f"M{limits[0]} 17H{BAND_WIDTH if found.floor else 0}"
+    zero = "" if found.zero is None else format_html('<path class="zero" d="M{} 0V18"/>', place(found.zero, 0))
+    return format_html(
+        '<svg class="gap{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<path class="well" d="{}"/>'
+        '<path class="lim" d="{}"/><rect class="core" x="{}" y="6" width="{}" height="6"/>'
+        '<circle class="pt" cx="{}" cy="9" r="3"/></svg>',
+        " bad" if found.bad else "",
+        BAND_WIDTH,
+        BAND_HEIGHT,
+        found.words,
+        zero,
+        well,
+        "".join(f"M{value} 0V18" for value in limits),
+        low,
+        f"{float(high) - float(low):.1f}",
+        place(found.middle, 0),
     )
 
 
