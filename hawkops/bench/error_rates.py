@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hawkops.bench.device_effects import device_effects_measure
 from monitoring.domain.cohorts import ATTRIBUTES, Device, Exclusion, culprits
 from monitoring.domain.criteria import SAMPLES, Comparator
 from monitoring.domain.statistics.guardrails import TOLERATED, Rule, judge, progress
@@ -40,11 +41,12 @@ Runs = list[Yes]
 
 
 def error_rates_measure(say: Say) -> None:
-    """Say all figures. Two minutes."""
+    """Say all figures. Some two minutes."""
     alike_measure(say)
     drop_measure(say)
     crashes_measure(say)
     coverage_measure(say)
+    device_effects_measure(say, RUNS)
     cohorts_measure(say)
 
 

@@ -23,6 +23,9 @@ def test_bench_statistics__says_every_figure_and_keeps_its_promises(monkeypatch:
     assert int(flagged[1]) <= error_rates.PROMISED_DEVICES
     assert "0 crashes in 200 devices for < 0.1 %: INSUFFICIENT, 3,121 needed" in said
     assert all(float(share) <= 8 for share in re.findall(r"(?:0\.4|1\.3|exponential) ([\d.]+)%", said))
+    covered = re.findall(r"([\d.]+)% \(before (\d+)%\)", said)
+    assert len(covered) == 4
+    assert all(float(now) <= 5 and int(before) >= 15 for now, before in covered), said
     assert re.search(r"found in [78] of 8 runs", said)
 
 

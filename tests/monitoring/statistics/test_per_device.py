@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from monitoring.domain import intervals, metrics, ranks
+from monitoring.domain import by_observation, intervals, metrics, ranks
 from monitoring.domain.criteria import Criterion, criterion
 from monitoring.domain.grid import Distribution, Grid, Rows
 from monitoring.domain.numbers import Numbers, Side, document, numbers_of
@@ -46,7 +46,7 @@ def test_ratio__every_outcome_of_few_devices__its_variance_is_right_on_average()
     kinds = [(1.0, 8.0), (2.0, 10.0), (4.0, 12.0)]
     draws = [pairs(*draw) for draw in product(kinds, repeat=6)]
     errors = [one.ratios().variance / one.devices for one in draws]
-    true = float(np.var([one.ratio for one in draws]))
+    true = float(np.var([one.ratio or 0.0 for one in draws]))
     assert np.mean(errors) == pytest.approx(true, rel=0.03)
 
 
@@ -176,7 +176,7 @@ def rule(**given: object) -> Criterion:
 def test_numbers__of_a_panel_that_keeps_nothing__have_no_interval_and_say_how_many_it_takes() -> None:
     observed = Distribution((10_000, 10_000 * 5e8, 10_000 * 2.6e17, 4e8, 6e8))
     kept = Numbers(Side(observed, panel=PerDevice()))
-    assert intervals.interval(rule(), kept) is intervals.UNKNOWN
+    assert intervals.interval(rule(), kept) is by_observation.UNKNOWN
     counted = intervals.devices(rule(), kept)
     assert counted is not None
     assert (counted.have, counted.need, counted.enough) == (0, 30, False)
