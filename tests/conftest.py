@@ -130,6 +130,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fresh_database: a database of its own, in which the test really commits")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole stories: the last of them would else keep one worker busy while the other has nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("story") is None)
+
+
 def pytest_xdist_setupnodes(specs: list[Any]) -> None:
     """Give each worker a broker's database of its own: else a Celery worker of one test takes what another sent."""
     for number, spec in enumerate(specs):

@@ -33,6 +33,8 @@ from rollout.selectors.arms import CLOSED_AFTER, Arms, Member, Sums, closed, dra
 HOUR = timedelta(hours=1)
 # so many device classes, the largest ones, are looked at by themselves
 CLASSES_MOST = 8
+# devices that were offline when a band ended have told of it within so many hours, or count when the next one ends
+LATE_HOURS = 2
 BANDS = ("1st hour", *(f"hours {low + 1} to {high}" for low, high in pairwise(BAND_ENDS)))
 
 
@@ -60,32 +62,45 @@ class Look:
     classes: tuple[str, ...] = ()
 
 
-def settled(run: PhaseRun, *, now: datetime) -> bool:
-    """Say whether a look would find what the last one found: no hour was closed since, no step done, no criterion changed.
+def looked(run: PhaseRun) -> datetime | None:
+    """Return when a phase was looked at last; None where more than time has passed since.
 
-    Not while something failed that has not been acted on.
+    That is a step, a changed criterion, a guardrail that no look has judged yet, or one that failed and has not acted.
     """
     rows = guardrail_states.rows(run)
     states = [row.state for row in rows if row.state is not None]
     if len(states) < len(rows) or not rows:
-        return False
+        return None
     last = min(state.looked_at for state in states)
-    if closed(last) != closed(now) or any(step.at > last for step in served(run)):
-        return False
+    if any(step.at > last for step in served(run)):
+        return None
     if any(row.state is not None and not row.state.did_act for row in guardrail_states.failing(run, Role.GUARDRAIL)):
-        return False
-    return not changed_since([row.guardrail.criterion for row in rows], last)
+        return None
+    return None if changed_since([row.guardrail.criterion for row in rows], last) else last
 
 
-def look(run: PhaseRun, *, now: datetime) -> Look:
-    """Draw up a look at a phase."""
+def look(run: PhaseRun, *, now: datetime, since: datetime | None = None) -> Look:
+    """Draw up a look at a phase; `since` the last one only at what can have changed with time alone.
+
+    Who reports changes each hour, values with the end of a band: reading them again in between would find the same.
+    """
     arms = drawn(run, now=now)
     if run.classes is not None:
         classes = run.classes
     else:
         counted = Counter(one.device_class for one in arms.members if one.device_class)
         classes = sorted(name for name, _ in counted.most_common(CLASSES_MOST))
-    return Look(arms, releases.runbook(run.release).guardrails, tuple(classes))
+    rails = releases.runbook(run.release).guardrails
+    if since is not None and not _band_ended(arms, since):
+        rails = tuple(one for one in rails if not one.criterion)
+    return Look(arms, rails, tuple(classes))
+
+
+def _band_ended(arms: Arms, since: datetime) -> bool:
+    """Say whether a band of anybody's ages was closed since a moment, or so shortly before that values still came."""
+    before = closed(since) - LATE_HOURS
+    firsts = {one.stay.first for one in arms.members}
+    return any(before < first + end <= arms.closed for first in firsts for end in BAND_ENDS)
 
 
 def findings(made: Look) -> list[Found]:

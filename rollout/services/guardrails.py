@@ -10,7 +10,7 @@ from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor
 from hawkops.history.services import Change, change
 from rollout.domain import guardrails as domain
-from rollout.domain.guardrails import Guardrail
+from rollout.domain.guardrails import Guardrail, Judges
 from rollout.models import GuardrailState, PhaseRun
 from rollout.selectors import arms, flags, guardrails, phases
 from rollout.selectors.guardrails import Found
@@ -44,17 +44,29 @@ def guardrails_look(*, run: PhaseRun) -> list[Found]:
     flag = flags.flag(run.release.environment, phase.flag)
     if flag is None or flag.override_variant:
         return []
-    if guardrails.settled(run, now=clock.now()):
+    now, since = clock.now(), guardrails.looked(run)
+    if since is not None and arms.closed(since) == arms.closed(now):
         return []
-    made = guardrails.look(run, now=clock.now())
-    if not made.guardrails:
-        return []
+    made = guardrails.look(run, now=now, since=since)
     found = guardrails.findings(made)
+    if since is not None and _tilted(run, found):
+        made = guardrails.look(run, now=now)
+        found = guardrails.findings(made)
+    if not found:
+        return []
     failed = _kept(run, made.classes, found)
     announce("evidence", run.release.environment, release=run.release_id)
     for one, cause in failed:
         _act(run, one, cause)
     return found
+
+
+def _tilted(run: PhaseRun, found: list[Found]) -> bool:
+    """Say whether the arms are filled as they were drawn no longer, or are again: on that every comparison rests."""
+    kept = dict(GuardrailState.objects.filter(run=run).values_list("key", "verdict"))
+    return any(
+        one.guardrail.judges is Judges.SAMPLE_RATIO and one.said[0] != kept.get(one.guardrail.key) for one in found
+    )
 
 
 def _kept(run: PhaseRun, classes: tuple[str, ...], found: list[Found]) -> list[tuple[Found, int]]:
@@ -83,6 +95,8 @@ def _kept(run: PhaseRun, classes: tuple[str, ...], found: list[Found]) -> list[t
                 elif one.guardrail.would and state.acted_at is None:
                     state.acted_at, state.would = at, one.guardrail.would
             state.save()
+        # of the others nothing can have changed
+        GuardrailState.objects.filter(run=locked).update(looked_at=at)
     seqs = {entry.subject: entry.seq for entry in this.entries}
     return [(one, seqs.get(_subject(run, one.guardrail), 0)) for one in failed]
 

@@ -16,7 +16,7 @@ from hawkops.history.models import Head, HistoryEntry
 from monitoring import thresholds
 from monitoring.domain import panel
 from monitoring.domain.arms import Arm
-from monitoring.models import PanelHour
+from monitoring.models import PanelHour, StoredCriterion
 from rollout.domain import phases as domain
 from rollout.domain.bucketing import BUCKETS, bucket
 from rollout.domain.guardrails import Guardrail, Judges, Line, Role, Served, Stay, arm_at, guardrail, stays, together
@@ -454,3 +454,25 @@ def test_look__a_worker_that_died_between_the_finding_and_the_act__acts_at_the_n
     assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == ""
     services.guardrails_due()
     assert Flag.objects.get(environment="demo", key="litert_enabled").override_variant == "off"
+
+
+def test_look__no_band_ended_since__reads_who_reports_and_no_values(
+    walk: Walk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = walk(hours=12)
+    healthy(run)
+    services.guardrails_due()
+    before = said(run)
+    StoredCriterion.objects.update(changed_at=clock.now() - timedelta(days=1))
+    asked: list[set[str]] = []
+    sums = guardrails.sums
+    monkeypatch.setattr(guardrails, "sums", lambda made, metrics: asked.append(set(metrics)) or sums(made, metrics))
+    GuardrailState.objects.update(looked_at=clock.now() - timedelta(hours=1))
+    assert [one.guardrail.key for one in services.guardrails_look(run=run)] == ["reporting", "shares"]
+    assert asked == [set()]
+    assert said(run) == before
+    assert services.guardrails_look(run=run) == [], "and within the hour nothing"
+    # with the arms filled unevenly, every comparison is judged again
+    GuardrailState.objects.update(looked_at=clock.now() - timedelta(hours=1))
+    GuardrailState.objects.filter(key="shares").update(verdict="FAIL")
+    assert len(services.guardrails_look(run=run)) == len(before)
