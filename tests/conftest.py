@@ -175,6 +175,14 @@ def _fresh_database(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _panel_read_anew() -> None:
+    """What an earlier test's database held of the panel is not kept, however slow the machine is."""
+    from monitoring.selectors import comparison
+
+    comparison._kept.clear()
+
+
+@pytest.fixture(autouse=True)
 def _plain_static(settings: Any) -> None:
     """Pages rendered in a test name their static files as they are; `up` alone collects and hashes them."""
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

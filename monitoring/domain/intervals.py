@@ -14,7 +14,8 @@ again. Three ways, by what is known of a device:
    that chance leaves possible among as many as there are devices (`ranks.quantile`). That is the largest design effect there
    can be, and needs no guess of it from the devices' means, which need not show a device's tail.
 
-With too few devices for that it says so. Of decisions that were kept before, `by_observation` has the old way.
+With too few devices for that, or none that were read, nothing is known, and it says so. Of decisions that were kept before,
+`by_observation` has the old way.
 """
 
 from __future__ import annotations
@@ -151,9 +152,9 @@ def devices(one: Criterion, numbers: Numbers | None) -> Devices | None:
     Of a percentile, and of a share of which few devices have the event, it takes as many as the rule of three wants: without
     an event among n devices its share is below 3 / n.
     """
-    if numbers is None or numbers.measured is not None or numbers.own.panel is None or one.aggregate in SEEN:
+    if numbers is None or numbers.measured is not None or numbers.by_observation or one.aggregate in SEEN:
         return None
-    sides = [numbers.own.panel]
+    sides = [numbers.own.panel or PerDevice()]
     if one.aggregate in (*CHANGES, Aggregate.TIMES):
         sides.append(numbers.other.panel if numbers.other is not None and numbers.other.panel else PerDevice())
     smaller = min(sides, key=lambda side: side.units)
@@ -226,9 +227,9 @@ def interval(one: Criterion, numbers: Numbers) -> Interval:
         # the highest value and the number of events are what was seen, not an estimate of what wasn't
         seen = own.observed.high if one.aggregate is Aggregate.MAX else own.observed.total
         return exactly(seen) if own.observed.count or numbers.flowing else UNKNOWN
-    if own.panel is None:
+    if numbers.by_observation:
         return by_observation.interval(one, numbers)
-    return _by_device(one, numbers, own, own.panel) or UNKNOWN
+    return _by_device(one, numbers, own, own.panel or PerDevice()) or UNKNOWN
 
 
 def _by_device(one: Criterion, numbers: Numbers, own: Side, panel: PerDevice) -> Interval | None:

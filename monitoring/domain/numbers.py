@@ -40,7 +40,8 @@ class Numbers:
     """Everything that a reading is made of. `at` is when the newest observation was made.
 
     `other` is the side it is compared with, `usual` the hourly means that tell what is normal, in order; `flowing` counts
-    the inferences that make a counter which never moved a zero; `measured` is what no device reports.
+    the inferences that make a counter which never moved a zero; `measured` is what no device reports. `by_observation` are
+    those of a decision of before devices counted.
     """
 
     own: Side = Side()
@@ -49,15 +50,7 @@ class Numbers:
     flowing: int = 0
     at: datetime | None = None
     measured: float | None = None
-
-
-def by_device(numbers: Numbers) -> Numbers:
-    """Return the numbers as they stand where devices count: of a side whose devices were not read, nothing is known."""
-
-    def known(side: Side) -> Side:
-        return side if side.panel is not None else replace(side, panel=PerDevice())
-
-    return replace(numbers, own=known(numbers.own), other=known(numbers.other) if numbers.other is not None else None)
+    by_observation: bool = False
 
 
 def reading(one: Criterion, numbers: Numbers) -> Reading:
@@ -121,9 +114,8 @@ def _compared(one: Criterion, numbers: Numbers) -> Reading:
 
 def turned(one: Criterion, numbers: Numbers) -> bool:
     """Whether a change is said as an improvement: of an interval that must lie above, where less is better."""
-    by_device = numbers.own.panel is not None and one.comparator.floor
     lower = one.metric is not None and one.metric.direction is Direction.LOWER
-    return one.aggregate is Aggregate.INTERVAL and by_device and lower
+    return one.aggregate is Aggregate.INTERVAL and lower and one.comparator.floor and not numbers.by_observation
 
 
 def _fewest(numbers: Numbers) -> int:

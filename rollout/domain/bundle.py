@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -258,7 +258,7 @@ def measured_of(bundle: Mapping[str, Any]) -> list[Measured]:
         else:
             criterion = criteria_domain.criterion(one)
         data = bundle["numbers"][criterion.key]
-        read = _read if bundle["schema"] == SCHEMA else raw.numbers_of
+        read = _before if bundle["schema"] == BEFORE else raw.numbers_of
         parts = tuple(Part(part["label"], read(part["numbers"]), part["threshold"]) for part in data["parts"])
         found.append(
             Measured(
@@ -273,9 +273,8 @@ def measured_of(bundle: Mapping[str, Any]) -> list[Measured]:
     return found
 
 
-def _read(data: Mapping[str, Any]) -> Numbers:
-    """Read numbers that stand by device: what is left out was not kept, and never read by observation instead."""
-    return raw.by_device(raw.numbers_of(data))
+def _before(data: Mapping[str, Any]) -> Numbers:
+    return replace(raw.numbers_of(data), by_observation=True)
 
 
 def recompute(bundle: Mapping[str, Any]) -> tuple[list[Shown], Recommended]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from monitoring.domain.criteria import Aggregate, criterion
 from monitoring.domain.grid import Distribution
 from monitoring.domain.numbers import Numbers, Side
 from monitoring.domain.statistics.guardrails import Miss
+from monitoring.domain.statistics.per_device import PerDevice
 from rollout.domain import decision as domain
 from rollout.domain import lines
 from rollout.domain.decision import Clause, Line, Nature, Recommendation, recommend, row_of
@@ -165,6 +167,17 @@ def spread(middle: float, count: int, width: float = 0.05) -> Distribution:
     return Distribution((count, sum(values), sum(value * value for value in values), min(values), max(values)))
 
 
+def side(middle: float, count: int, width: float = 0.05) -> Side:
+    """The same, each of another device."""
+    values = np.array([middle * (1 - width + 2 * width * index / max(1, count - 1)) for index in range(count)])
+    return Side(spread(middle, count, width), panel=PerDevice.summed(values, np.ones(count)))
+
+
+def happened(events: int, devices: int) -> PerDevice:
+    """Devices with one session each, of which some crashed."""
+    return PerDevice.summed(np.array([1.0] * events + [0.0] * (devices - events)), np.ones(devices))
+
+
 def judged(one: Any, numbers: Numbers, **given: Any) -> lines.Shown:
     """Judge it at noon."""
     return lines.judged(Measured(one, numbers, **given), now=NOON, missed_most=0.2, live=timedelta(hours=10))
@@ -179,18 +192,18 @@ def test_miss__of_a_mean__is_told_by_the_interval_and_never_by_the_point() -> No
         (990e6, 35, 0.95): (Verdict.PASS, Miss.POSSIBLE),
     }
     for (middle, count, width), (verdict, miss) in cases.items():
-        found = judged(rule(), Numbers(Side(spread(middle, count, width)), at=NOON))
+        found = judged(rule(), Numbers(side(middle, count, width), at=NOON))
         assert (found.line.verdict, found.line.miss) == (verdict, miss), found
         assert found.interval.startswith("(from ")
         assert found.formula
         assert found.turns
-    possible = judged(rule(), Numbers(Side(spread(990e6, 35, 0.95)), at=NOON))
+    possible = judged(rule(), Numbers(side(990e6, 35, 0.95), at=NOON))
     assert possible.settles is not None
     assert possible.line.soon.startswith("About ")
-    few = judged(rule(), Numbers(Side(spread(900e6, 10)), at=NOON))
+    few = judged(rule(), Numbers(side(900e6, 10), at=NOON))
     assert (few.line.verdict, few.line.soon) == (
         Verdict.INSUFFICIENT,
-        "30 observations are needed, in about 20 h at this pace.",
+        "30 devices are needed; 10 report, and no more come unless more are served.",
     )
 
 
@@ -198,12 +211,14 @@ def test_quantile__interval_holds_the_true_value__and_is_open_where_too_few() ->
     columns = [(2_560 + 1 + 30 + index, 10) for index in range(40)]
     found = Distribution.of_columns((400, 1.0, 1.0, 1e-30, 1e30), columns)
     one = intervals.interval(
-        rule(aggregate="p95", metric="gen_ai.client.operation.duration", threshold="3 s"), Numbers(Side(found))
+        rule(aggregate="p95", metric="gen_ai.client.operation.duration", threshold="3 s"),
+        Numbers(Side(found, panel=happened(0, 400))),
     )
     assert one.low < one.estimate < one.high
     few = Distribution.of_columns((20, 1.0, 1.0, 1e-30, 1e30), columns[:2])
     open_ended = intervals.interval(
-        rule(aggregate="p95", metric="gen_ai.client.operation.duration", threshold="3 s"), Numbers(Side(few))
+        rule(aggregate="p95", metric="gen_ai.client.operation.duration", threshold="3 s"),
+        Numbers(Side(few, panel=happened(0, 20))),
     )
     assert open_ended.high == float("inf")
     assert Distribution.of_columns((400, 1.0, 1.0, 0.0, 9.0), columns).columns() == columns
@@ -213,7 +228,7 @@ def test_share__without_an_event__is_safe_from_the_rule_of_three_on() -> None:
     one = rule(metric="app.crashes", of="app.sessions", aggregate="ratio", threshold="0.1 %", samples=3000)
     for sessions, miss in ((2_000, Miss.POSSIBLE), (3_000, Miss.SAFE)):
         whole = Distribution((1, float(sessions), 0.0, 0.0, 0.0))
-        found = judged(one, Numbers(Side(Distribution(), whole), at=NOON))
+        found = judged(one, Numbers(Side(Distribution(), whole, panel=happened(0, sessions)), at=NOON))
         assert found.line.miss is miss
         assert found.line.nature is Nature.CRASHES
 
@@ -227,7 +242,9 @@ def test_rise__a_control_without_crashes__is_judged_all_the_same() -> None:
     def crashed(count: int, sessions: float = 20_000) -> lines.Shown:
         whole = Distribution((1, sessions, 0.0, 0.0, 0.0))
         events = Distribution((count, float(count), float(count), 1.0, 1.0)) if count else Distribution()
-        return judged(one, Numbers(Side(events, whole), Side(Distribution(), whole), at=NOON))
+        own, other = (happened(number, round(sessions)) for number in (count, 0))
+        both = Side(events, whole, panel=own), Side(Distribution(), whole, panel=other)
+        return judged(one, Numbers(*both, at=NOON))
 
     assert crashed(0).line.verdict is Verdict.PASS
     assert crashed(0, 100).line.verdict is Verdict.INSUFFICIENT
@@ -247,12 +264,12 @@ def test_fall__the_interval_of_a_change__excludes_zero_or_does_not() -> None:
         (0.9, Verdict.FAIL, Verdict.FAIL),
         (1.1, Verdict.PASS, Verdict.PASS),
     ):
-        numbers = Numbers(Side(spread(4 * change, 500, 0.2)), Side(spread(4, 500, 0.2)), at=NOON)
+        numbers = Numbers(side(4 * change, 500, 0.2), side(4, 500, 0.2), at=NOON)
         assert judged(one, numbers).line.verdict is verdict
         assert judged(above, numbers).line.verdict is improved
-    few = Numbers(Side(spread(3, 10)), Side(spread(4, 10)), at=NOON)
+    few = Numbers(side(3, 10), side(4, 10), at=NOON)
     assert judged(one, few).line.verdict is Verdict.INSUFFICIENT
-    alone = judged(one, Numbers(Side(spread(3, 100)), Side(), at=NOON)).line
+    alone = judged(one, Numbers(side(3, 100), Side(), at=NOON)).line
     assert (alone.verdict, "nothing to compare with" in alone.sentence) == (Verdict.NO_DATA, True)
 
 
@@ -271,9 +288,9 @@ def test_range__a_mean_far_outside_what_is_normal__is_certainly_missed() -> None
         (0.46, Verdict.FAIL, Miss.SAFE),
         (0.9, Verdict.FAIL, Miss.CERTAIN),
     ):
-        found = judged(one, Numbers(Side(spread(middle, 300)), usual=usual, at=NOON))
+        found = judged(one, Numbers(side(middle, 300), usual=usual, at=NOON))
         assert (found.line.verdict, found.line.miss) == (verdict, miss)
-    assert judged(one, Numbers(Side(spread(0.37, 300)), usual=usual[:50], at=NOON)).line.verdict is Verdict.NO_DATA
+    assert judged(one, Numbers(side(0.37, 300), usual=usual[:50], at=NOON)).line.verdict is Verdict.NO_DATA
 
 
 def test_scope__what_nobody_has__drops_out_and_is_listed() -> None:

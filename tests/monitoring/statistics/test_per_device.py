@@ -181,9 +181,11 @@ def test_numbers__of_a_panel_that_keeps_nothing__have_no_interval_and_say_how_ma
     assert counted is not None
     assert (counted.have, counted.need, counted.enough) == (0, 30, False)
     assert document(numbers_of(json.loads(json.dumps(document(kept))))) == document(kept)
-    # and of a decision of before, each observation counts
-    assert intervals.interval(rule(), Numbers(Side(observed))).high < 6e8
-    assert intervals.devices(rule(), Numbers(Side(observed))) is None
+    # nor where nobody asked for devices: never by observation instead, but of a decision of before
+    assert intervals.interval(rule(), Numbers(Side(observed))) is by_observation.UNKNOWN
+    before = Numbers(Side(observed), by_observation=True)
+    assert intervals.interval(rule(), before).high < 6e8
+    assert intervals.devices(rule(), before) is None
 
 
 def test_interval__covers_where_devices_differ__and_the_one_by_observation_does_not() -> None:
@@ -198,7 +200,7 @@ def test_interval__covers_where_devices_differ__and_the_one_by_observation_does_
         )
         side = Side(observed, panel=PerDevice.summed(values.sum(axis=1), np.full(100, 50.0)))
         for by_device in (True, False):
-            found = intervals.interval(one, Numbers(side if by_device else Side(observed)))
+            found = intervals.interval(one, Numbers(side, by_observation=not by_device))
             wrong = not found.low <= 9e8 <= found.high
             missed, naive = missed + (wrong and by_device), naive + (wrong and not by_device)
     assert missed <= 10
