@@ -270,8 +270,9 @@ def _sure(one: Criterion, reading: Reading, bound: float, found: Interval | None
     miss = intervals.sureness(one, reading, missed_most=edge).miss
     fails = said.verdict is Verdict.FAIL
     if miss is (Miss.CERTAIN if fails else Miss.SAFE):
-        lies = "beyond" if fails else "within"
-        return f"Chance does not explain it: the whole interval lies {lies} the limit."
+        if fails:
+            return "Chance does not explain it: the whole interval lies beyond the limit."
+        return "It is sure: the whole interval lies within the limit."
     if miss is not Miss.POSSIBLE:
         return ""
     times = intervals.settled(one, reading, missed_most=edge)

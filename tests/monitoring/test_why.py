@@ -78,7 +78,7 @@ def test_why__a_pass__has_every_number_and_says_how_far_the_limit_is() -> None:
     assert numbers["Newest"] == "13:59:51 UTC, 9 s old"
     assert said(found) == (
         "It fails at 500 ms or more: 100 ms (20 % of the limit) away. "
-        "Chance does not explain it: the whole interval lies within the limit."
+        "It is sure: the whole interval lies within the limit."
     )
     assert found.formula.replace("\u202f", " ").replace("\u00a0", " ") == (
         "mean of gen_ai.client.operation.duration over 5 min, on devices that LiteRT is served to < 500 ms"
