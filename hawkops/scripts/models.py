@@ -174,6 +174,11 @@ class RunFile(models.Model):
     def __str__(self) -> str:
         return f"{self.run_id}: {self.name}"
 
+    @property
+    def kind(self) -> str:
+        """What it is, in a word: HTML, JSON, CSV."""
+        return self.name.rpartition(".")[2].upper()
+
 
 class Schedule(models.Model):
     """A script that runs by itself: every so often, or daily at a time (UTC). Ended ones stay, as what once was."""
