@@ -10,11 +10,15 @@ class RolloutConfig(AppConfig):
     label = "rollout"
 
     def ready(self) -> None:
-        """Look at the evidence again when a run has ended; say what is kept of a device and which boxes a script decides."""
+        """Look at the evidence again when a run has ended; say what is kept of a device and which boxes a script decides.
+
+        The report's check is made known too.
+        """
         # models must be loaded before this import
         from hawkops.core.erasure import register
         from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
+        from rollout.probes.catalogue import register_all
         from rollout.selectors.releases import script_uses
         from rollout.services import groups
         from rollout.services.census import device_erase
@@ -23,4 +27,5 @@ class RolloutConfig(AppConfig):
         register("census entries", device_erase)
         register("groups and pins", groups.device_erase)
         uses.register(script_uses)
+        register_all()
         run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())

@@ -1,12 +1,16 @@
-"""What leaves a rollout as a file: JUnit for whatever shows test results, and the bundle of a decision."""
+"""What leaves a rollout as a file: JUnit for whatever shows test results, a decision's bundle, a validation report."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as xml
 
+from django.template.loader import render_to_string
+
 from hawkops.core.verdicts import Verdict
 from hawkops.scripts.exports import UNFIT
+from rollout.domain import report as report_domain
+from rollout.domain.report import Report
 from rollout.selectors.advance import Advance
 
 
@@ -40,3 +44,13 @@ def bundle_text(bundle: Mapping[str, Any]) -> str:
 
 def _fit(text: str) -> str:
     return UNFIT.sub("\ufffd", text)
+
+
+def report_json(report: Report) -> str:
+    """Return a validation report as programs read it: base units, stable keys, every raw number."""
+    return json.dumps(report_domain.document(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def report_html(report: Report) -> str:
+    """Return a validation report as one page that stands alone."""
+    return render_to_string("rollout/report.html", {"report": report})

@@ -14,7 +14,10 @@ UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """Return a run with its result; `verdict` and what follows from the end are None while it is open."""
+    """Return a run with its result; `verdict` and what follows from the end are None while it is open.
+
+    Its files are read with it: whoever loads runs prefetches them by `selectors.FILES`, without their contents.
+    """
     return {
         "run": run.pk,
         "environment": run.environment,
@@ -37,6 +40,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "output_lines": run.output_lines,
         "synthetic_model": run.synthetic,
         "measurements": run.results,
+        "files": [{"name": one.name, "bytes": one.size, "sha256": one.sha256} for one in run.files.all()],
     }
 
 

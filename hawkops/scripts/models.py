@@ -158,6 +158,28 @@ class RunOutput(models.Model):
         return f"{self.run_id}:{self.number}"
 
 
+class RunFile(models.Model):
+    """A file that a run left, a report say. Its digest stands in the history, in the entry of the run's end."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="files")
+    name = models.CharField(max_length=150)
+    content = models.BinaryField()
+    size = models.IntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["run", "name"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="scripts_file_once")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}: {self.name}"
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word: HTML, JSON, CSV."""
+        return self.name.rpartition(".")[2].upper()
+
+
 class Schedule(models.Model):
     """A script that runs by itself: every so often, or daily at a time (UTC). Ended ones stay, as what once was."""
 

@@ -16,13 +16,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from hawkops.core import clock
-from hawkops.scripts import measurements
+from hawkops.scripts import kept, measurements
 from hawkops.scripts.models import State
 
 NO_DATA_EXIT = 77
@@ -77,6 +77,7 @@ class Outcome:
     exit_code: int | None
     summary: str
     results: list[dict[str, Any]] = field(default_factory=list)
+    files: list[kept.Kept] = field(default_factory=list)
 
 
 def environment_for(extra: Mapping[str, str]) -> dict[str, str]:
@@ -185,10 +186,12 @@ def run_program(
     with tempfile.TemporaryDirectory(prefix="hawkops-run-") as folder:
         result_path = Path(folder) / "result.jsonl"
         result_path.touch()
+        files_path = Path(folder) / "files"
+        files_path.mkdir()
         try:
             process, refusal = _start(
                 command,
-                env={**env, "HAWKOPS_RESULT": str(result_path), "TMPDIR": folder},
+                env={**env, "HAWKOPS_RESULT": str(result_path), "HAWKOPS_FILES": str(files_path), "TMPDIR": folder},
                 cwd=cwd,
                 prepare=_prepare(memory_bytes, cpu_seconds),
             )
@@ -205,16 +208,18 @@ def run_program(
         for lines in output.rest():
             on_lines(lines)
         found, left_out = measurements.read(result_path)
-        if left_out:
-            on_lines([output.remark(left_out)])
+        files, not_kept = kept.read(files_path, masked=lambda text: masked(text, secrets))
+        for said in filter(None, (left_out, not_kept)):
+            on_lines([output.remark(said)])
         results = [_masked_values(result, secrets) for result in found]
     if refused:
         return Outcome(State.ERROR, None, f"{command[0]} could not be started: {refused}.")
     if why is State.TIMED_OUT:
-        return Outcome(why, process.returncode, f"Ended after {timeout_seconds:g} s, its time limit.", results)
+        return Outcome(why, process.returncode, f"Ended after {timeout_seconds:g} s, its time limit.", results, files)
     if why is State.CANCELLED:
-        return Outcome(why, process.returncode, "Cancelled while it ran.", results)
-    return _judged(process.returncode, _limit_met(process.returncode, cpu_seconds) or output.last_words, results)
+        return Outcome(why, process.returncode, "Cancelled while it ran.", results, files)
+    words = _limit_met(process.returncode, cpu_seconds) or output.last_words
+    return replace(_judged(process.returncode, words, results), files=files)
 
 
 def _start(

@@ -6,11 +6,11 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 
 from hawkops.core.errors import InvalidInput
 from hawkops.scripts.catalogue import Script
-from hawkops.scripts.models import Run, RunOutput, Schedule, State
+from hawkops.scripts.models import Run, RunFile, RunOutput, Schedule, State
 from hawkops.scripts.own import script
 from hawkops.scripts.repeats import Flakiness
 
@@ -18,11 +18,13 @@ ENDED = [state.value for state in State if state not in (State.QUEUED, State.RUN
 
 FAILURES = [State.FAILED.value, State.TIMED_OUT.value]
 FLAKY_RUNS = 10
+# what runs left, without the contents
+FILES = Prefetch("files", queryset=RunFile.objects.defer("content"))
 
 
 def runs(environment: str, name: str = "", *, limit: int = 30) -> list[Run]:
     """Return runs newest first, of one script or of all."""
-    found = Run.objects.filter(environment=environment)
+    found = Run.objects.filter(environment=environment).prefetch_related(FILES)
     return list((found.filter(script=name) if name else found)[:limit])
 
 
@@ -70,9 +72,9 @@ def run_awaited(run: Run) -> Run | None:
 
 
 def runs_latest(environment: str) -> dict[str, Run]:
-    """Return the newest run of each script, whatever its state, dry ones left out. One query."""
+    """Return the newest run of each script, whatever its state, dry ones left out. Two queries."""
     found = Run.objects.filter(environment=environment, dry_run=False).order_by("script", "-pk").distinct("script")
-    return {run.script: run for run in found}
+    return {run.script: run for run in found.prefetch_related(FILES)}
 
 
 def series_runs(environment: str, series_id: int) -> list[Run]:

@@ -1,7 +1,7 @@
 """Writes on runs: requested, started, told, finished, reaped. Every move is a compare-and-set on state and token."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,8 @@ from hawkops.scripts.catalogue import Script
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.events import run_finished
 from hawkops.scripts.jobs import RUN
-from hawkops.scripts.models import MOVES, VERDICTS, Run, RunOutput, Series, State
+from hawkops.scripts.kept import Kept
+from hawkops.scripts.models import MOVES, VERDICTS, Run, RunFile, RunOutput, Series, State
 from hawkops.scripts.own import script
 
 LEASE = timedelta(seconds=30)
@@ -167,8 +168,11 @@ def run_output_append(*, run: Run, lines: Iterable[tuple[int, datetime, str, str
         announce("run", run.environment, id=run.pk)
 
 
-def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, results: list[dict[str, Any]]) -> None:
-    """End a run with what it found. Raises StaleToken when the run is no longer this attempt's."""
+def run_finish(
+    *, run: Run, state: State, exit_code: int | None, summary: str, results: list[dict[str, Any]],
+    files: Sequence[Kept] = (),
+) -> None:  # fmt: skip
+    """End a run with what it found and the files that it leaves. Raises StaleToken when it is no longer this attempt's."""
     assert state in MOVES[State.RUNNING]
     cause = run.request_entry
     with change(actor=RUNNER, environment=run.environment, cause=cause) as this:
@@ -182,6 +186,10 @@ def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, r
         )
         if not moved:
             raise StaleToken(f"Run {run.pk} is not this attempt's any more.")
+        RunFile.objects.bulk_create(
+            RunFile(run=run, name=one.name, content=one.content, size=len(one.content), sha256=one.sha256)
+            for one in files
+        )
         this.record(
             "run.finished",
             subject=f"run:{run.pk}",
@@ -196,6 +204,7 @@ def run_finish(*, run: Run, state: State, exit_code: int | None, summary: str, r
                     f"{result.get('name')} {result.get('backend', '')}".strip(): result.get("value")
                     for result in results
                 },
+                **({"files": {one.name: f"sha256:{one.sha256}" for one in files}} if files else {}),
             },
         )
         announce("run", run.environment, id=run.pk)

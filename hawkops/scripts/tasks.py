@@ -74,6 +74,7 @@ def _finish(taken: Run, outcome: runner.Outcome) -> None:
         exit_code=outcome.exit_code,
         summary=outcome.summary,
         results=outcome.results,
+        files=outcome.files,
     )
 
 
@@ -81,6 +82,7 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
     """Return what a script gets beyond the allow-list: what it speaks of, and only if it must, the way in."""
     env = {
         "HAWKOPS_ENVIRONMENT": taken.environment,
+        "HAWKOPS_RUN": str(taken.pk),
         "HAWKOPS_BACKENDS": ",".join(taken.subject.get("backends", [])) or "cpu",
         "LITERT_MODEL": settings.LITERT_MODEL,
         "CLOUD_AI_URL": settings.CLOUD_AI_URL,

@@ -25,4 +25,5 @@ urlpatterns = [
     path("series/<int:pk>/result.json", views.series_result, name="series_document"),
     path("series/<int:pk>/junit.xml", views.series_junit_file, name="series_junit"),
     path("runs/<int:pk>/output.txt", views.raw, name="raw"),
+    path("runs/<int:pk>/files/<str:name>", views.file, name="file"),
 ]

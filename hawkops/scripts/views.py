@@ -13,10 +13,10 @@ from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput, NotFound
 from hawkops.core.htmx import render_page
 from hawkops.history.actors import Actor
-from hawkops.scripts import own, schedules, selectors, services, uses
+from hawkops.scripts import kept, own, schedules, selectors, services, uses
 from hawkops.scripts.catalogue import BUNDLED, Measurement
 from hawkops.scripts.exports import OUTCOMES, run_document, run_junit, series_document, series_junit, series_verdict
-from hawkops.scripts.models import Run, Schedule, State
+from hawkops.scripts.models import Run, RunFile, Schedule, State
 
 MAY_RUN = (Role.RELEASER, Role.OPERATOR)
 PAGE_LINES, LINES_BEFORE = 1_000, 100
@@ -188,8 +188,8 @@ def trend(request: HttpRequest, environment: str, name: str, measurement: str) -
 @require_safe
 @requires()
 def run(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
-    """One run: verdict, measurements, and output that grows while it runs."""
-    found = get_object_or_404(Run, pk=pk, environment=environment)
+    """One run: verdict, measurements, files, and output that grows while it runs."""
+    found = get_object_or_404(Run.objects.prefetch_related(selectors.FILES), pk=pk, environment=environment)
     return render_page(request, "scripts/run.html", _run_context(request, found))
 
 
@@ -219,6 +219,7 @@ def _run_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "run": found,
         "script": entry,
         "results": results,
+        "files": found.files.all(),
         "awaited": selectors.run_awaited(found),
         **_series_context(found, kinds),
         **_output_context(request, found),
@@ -300,9 +301,23 @@ def raw(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
 @requires()
 def document(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
     """The run and its result as JSON."""
-    found = get_object_or_404(Run, pk=pk, environment=environment)
+    found = get_object_or_404(Run.objects.prefetch_related(selectors.FILES), pk=pk, environment=environment)
     response = JsonResponse(run_document(found), json_dumps_params={"indent": 1})
     response["Content-Disposition"] = f'inline; filename="run-{pk}.json"'
+    return response
+
+
+@require_safe
+@requires()
+def file(request: HttpRequest, environment: str, pk: int, name: str) -> HttpResponse:
+    """A file that the run left, to be saved. A program wrote it: opened here, it could do nothing and load nothing."""
+    if not kept.NAME.fullmatch(name):
+        raise Http404(f"{name!r} is no name of a kept file.")
+    found = get_object_or_404(RunFile, run_id=pk, run__environment=environment, name=name)
+    response = HttpResponse(bytes(found.content), content_type=kept.kind(found.name))
+    response["Content-Disposition"] = f'attachment; filename="{found.name}"'
+    response["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+    response["Cache-Control"] = "no-store"
     return response
 
 

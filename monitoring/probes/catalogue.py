@@ -18,6 +18,5 @@ def register_all() -> None:
         Check("validate-performance", "promised numbers", validation.performance, validation.performance_options),
         Check("validate-users", "users' numbers", validation.users, validation.users_options),
         Check("validate-system", "the system's numbers", validation.system, validation.system_options),
-        Check("validation-report", "every line as one page", validation.report_write, validation.report_options),
     ):
         register(check)

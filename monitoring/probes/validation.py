@@ -1,10 +1,8 @@
-"""Post-deployment validation: performance, users and system by the rules of the validation, and a report of all three."""
+"""Post-deployment validation: performance, users and system by the rules of the validation."""
 
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from django.conf import settings
 
 from hawkops.core import clock
 from hawkops.core.errors import InvalidInput
@@ -17,7 +15,6 @@ from monitoring.domain.metrics import INFERENCES
 from monitoring.domain.targets import Profiles
 from monitoring.domain.thresholds import differences
 from monitoring.models import StoredCriterion
-from monitoring.probes import report
 from monitoring.probes.lines import a_span, add_environment, head, lines, told
 from monitoring.probes.recovery import critical_alerts
 from monitoring.selectors.criteria import criteria
@@ -148,29 +145,3 @@ def beyond(environment: str) -> Iterator[Finding]:
             yield (failed if one.verdict is Verdict.FAIL else unmeasured)(one.check.title, words)
     yield from lines(environment, criteria(purposes=[Purpose.SECURITY]), now=now)
     yield from critical_alerts(environment)
-
-
-# ---- the report ----
-
-
-def report_options(parser: argparse.ArgumentParser) -> None:
-    """Add where it is written."""
-    add_environment(parser)
-    parser.add_argument("--output", type=Path, default=None, help="the file, validation-report-20260101.html say")
-
-
-def report_write(given: argparse.Namespace) -> Iterator[Finding]:
-    """Judge every line of the validation, write them down as one page, and end as what stands in it."""
-    now = clock.now()
-    path = report.place(given.output or Path(f"validation-report-{now:%Y%m%d}.html"), data=settings.DATA)
-    head(given.environment, "every line of the validation", now=now)
-    rules = criteria(purposes=[Purpose.VALIDATION])
-    parts: dict[str, list[Finding]] = {}
-    for name in (PERFORMANCE, USERS, SYSTEM):
-        parts[name] = list(lines(given.environment, of_part(rules, name), now=now))
-    parts["Beyond"] = list(beyond(given.environment))
-    every = [finding for found in parts.values() for finding in found]
-    sentence = report.write(path, parts, environment=given.environment, at=now)
-    yield from every
-    print(f"Written: {path}, {path.stat().st_size} bytes", flush=True)
-    print(f"The report says: {sentence}", flush=True)

@@ -3,8 +3,8 @@
 Read from stored rollups only: one statement each, whatever the fleet's size.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from hawkops.core import clock
@@ -51,25 +51,74 @@ def traces(
     Of a comparison it is the treatment's own number. Two queries.
     """
     criteria = list(wanted)
-    width = _step(until - since, steps)
-    begins = _floor(since, width)
-    count = max(1, -(-(until - begins) // width))
-    names = {one.metric for c in criteria for one in (c.over, c.of) if one is not None}
-    series = _counted(environment, names)
-    now = max(until, clock.now())
-    ids = [one.pk for one in series]
-    rows = rollups.rows(rollups.steps_of(ids, since=begins, until=until, step=width, now=now))
+    read = _Stretch(environment, criteria, since=since, until=until, steps=steps)
+    return {one.key: read.numbers(one) for one in criteria}
 
-    def grid(selection: Selection) -> Grid:
-        found = Grid(count)
-        for one in chosen(selection, series):
-            if one.pk in rows:
-                mine = rows[one.pk]
-                places = (mine.starts - int(begins.timestamp())) // int(width.total_seconds())
-                found.add(places.clip(0, count - 1), mine)
+
+@dataclass(frozen=True)
+class Sides:
+    """A criterion's number on both sides of the comparison, in equal steps from `since` on; None where nothing came."""
+
+    since: datetime
+    step: timedelta
+    treatment: list[float | None]
+    control: list[float | None]
+
+
+def sides(
+    environment: str, wanted: Iterable[Criterion], *, since: datetime, until: datetime, steps: int,
+    classes: Mapping[str, str],
+) -> dict[str, Sides]:  # fmt: skip
+    """Return each criterion's number on both sides in equal steps of a window, by its key. Two queries.
+
+    `classes` names, by key, the one device class to read. The control's inferences ran in the cloud, so that its number is
+    of every backend.
+    """
+    criteria = list(wanted)
+    read = _Stretch(environment, criteria, since=since, until=until, steps=steps)
+    return {
+        one.key: Sides(
+            read.begins,
+            read.width,
+            read.numbers(one, device_class=classes.get(one.key, "")),
+            read.numbers(_of_control(one), device_class=classes.get(one.key, "")),
+        )
+        for one in criteria
+    }
+
+
+def _of_control(one: Criterion) -> Criterion:
+    of = replace(one.of, arm=Arm.CONTROL, backends=()) if one.of is not None else None
+    return replace(one, over=replace(one.over, arm=Arm.CONTROL, backends=()), of=of)
+
+
+class _Stretch:
+    """A window in equal steps, and the rows of all metrics of some criteria in it, read once."""
+
+    def __init__(
+        self, environment: str, criteria: Sequence[Criterion], *, since: datetime, until: datetime, steps: int
+    ) -> None:
+        self.width = _step(until - since, steps)
+        self.begins = _floor(since, self.width)
+        self.count = max(1, -(-(until - self.begins) // self.width))
+        self.series = _counted(environment, {one.metric for c in criteria for one in (c.over, c.of) if one is not None})
+        ids = [one.pk for one in self.series]
+        span = rollups.steps_of(ids, since=self.begins, until=until, step=self.width, now=max(until, clock.now()))
+        self.rows = rollups.rows(span)
+
+    def numbers(self, one: Criterion, *, device_class: str = "") -> list[float | None]:
+        """Return a criterion's number in each step, of all device classes or of one."""
+        whole = self._grid(one.of, device_class) if one.of is not None else None
+        return _numbers(one, self._grid(one.over, device_class), whole)
+
+    def _grid(self, selection: Selection, device_class: str) -> Grid:
+        found = Grid(self.count)
+        for one in chosen(selection, self.series):
+            if one.pk in self.rows and device_class in ("", one.device_class):
+                mine = self.rows[one.pk]
+                places = (mine.starts - int(self.begins.timestamp())) // int(self.width.total_seconds())
+                found.add(places.clip(0, self.count - 1), mine)
         return found
-
-    return {one.key: _numbers(one, grid(one.over), grid(one.of) if one.of is not None else None) for one in criteria}
 
 
 def _numbers(one: Criterion, own: Grid, of: Grid | None) -> list[float | None]:

@@ -108,9 +108,9 @@ def document(
         "thresholds": {
             "missed_most": facts.missed_most,
             "needed_seconds": facts.needed.total_seconds(),
-            "criteria": [_threshold(one.criterion) for one in measured],
+            "criteria": [threshold(one.criterion) for one in measured],
         },
-        "numbers": {one.criterion.key: _measured(one) for one in measured},
+        "numbers": {one.criterion.key: raw_numbers(one) for one in measured},
         "facts": _facts(facts),
         "evidence": dict(evidence),
         "flags": dict(flags),
@@ -184,13 +184,15 @@ def recommended(found: Recommended) -> dict[str, Any]:
     }
 
 
-def _threshold(one: Criterion) -> dict[str, Any]:
+def threshold(one: Criterion) -> dict[str, Any]:
+    """Return a criterion as plain data; of one that can't be used, why."""
     if one.broken:
         return {"key": one.key, "title": one.title, "purpose": one.purpose.value, "broken": one.broken}
     return criteria_domain.document(one)
 
 
-def _measured(one: Measured) -> dict[str, Any]:
+def raw_numbers(one: Measured) -> dict[str, Any]:
+    """Return the raw numbers of a criterion as plain data."""
     return {
         "all": raw.document(one.numbers),
         "parts": [

@@ -12,7 +12,7 @@ from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 from hawkops.scripts.models import Run
 from hawkops.scripts.models import State as RunState
-from monitoring.domain.criteria import WINDOW_MOST, Criterion, Purpose
+from monitoring.domain.criteria import BACKENDS, WINDOW_MOST, Criterion, Purpose
 from monitoring.domain.numbers import Numbers
 from monitoring.selectors.criteria import Evaluated, criteria
 from monitoring.selectors.flowing import SLOT, flow
@@ -120,8 +120,8 @@ def state(release: Release, run: PhaseRun, *, now: datetime | None = None) -> St
         needed=needed,
         clock=hours,
         incidents=tuple(incidents),
-        rollbacks=tuple(_rollbacks(release, run.started_at, at)),
-        measured=tuple(_measured(one, release, synthetic=looked.synthetic) for one in looked.lines),
+        rollbacks=tuple(rollbacks(release, run.started_at, at)),
+        measured=tuple(measured(one, release, synthetic=looked.synthetic) for one in looked.lines),
         replayed=replayed,
     )
 
@@ -196,10 +196,11 @@ def _window(one: Criterion, since: datetime, hours: Clock | None, needed: timede
     return min(own, elapsed, WINDOW_MOST)
 
 
-def _measured(one: Evaluated, release: Release, *, synthetic: bool) -> Measured:
+def measured(one: Evaluated, release: Release | None, *, synthetic: bool) -> Measured:
+    """Return what was read for a criterion as a line is judged by; of no release every backend is declared."""
     criterion, reading = one.criterion, one.reading
     scope = reading.scope if criterion.where_available else ""
-    declared = (*release.backends, "cloud")
+    declared = (*(release.backends if release is not None else BACKENDS), "cloud")
     if criterion.over.backends and not any(name in declared for name in criterion.over.backends):
         scope = f"not in scope: the release does not declare {', '.join(criterion.over.backends)}"
     return Measured(
@@ -241,7 +242,7 @@ def _clock_then(
     return Clock(run.reached_at, start.at, needed, live, last, at, at if full else None, start.because, start.address)
 
 
-def _rollbacks(release: Release, since: datetime, at: datetime) -> list[RolledBack]:
+def rollbacks(release: Release, since: datetime, at: datetime) -> list[RolledBack]:
     """Return what was rolled back since then. Drills, which say so in their reason, are none."""
     environment = release.environment
     drills = {box.reason for _, box in releases.runbook(release).boxes() if box.by == "kill_switches" and box.reason}

@@ -19,7 +19,7 @@ from rollout.domain import gates
 from rollout.domain import phases as domain
 from rollout.domain.runbook import Phase
 from rollout.models import PhaseRun, Proposal, Release, ReleaseComment
-from rollout.selectors import census, policy, procedure, targeting, validation
+from rollout.selectors import census, policy, procedure, report, targeting, validation
 from rollout.selectors import phases as selectors
 from rollout.selectors import releases as release_selectors
 from rollout.services import phases as services
@@ -93,7 +93,7 @@ def release(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     if run is not None:
         context |= _under_way(run, now)
     if (latest := validation.newest(found)) is not None:
-        context["validated"] = validation.state(found, latest, now=now)
+        context |= {"validated": validation.state(found, latest, now=now), "report": report.newest(found)}
     if (coming := selectors.next_of(found)) is not None:
         context |= {"waiting": coming.waiting, "decision": coming.decision}
         context["recommendation"] = next((one for one in coming.decision.needs if one.key == "recommendation"), None)

@@ -17,6 +17,7 @@ from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from hawkops.scripts.models import RunFile
 from hawkops.scripts.schedules import schedule_create
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
@@ -145,6 +146,7 @@ PAGES = (
     "runs/{run}",
     "runs/{run}/output.txt",
     "runs/{run}/result.json",
+    "runs/{run}/files/report.html",
     "history",
     "history?hidden=1&scope=all&q=flag",
     "history/1",
@@ -219,6 +221,7 @@ def furnished() -> dict[str, Any]:
         details=note,
     )
     run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
+    RunFile.objects.create(run=run, name="report.html", content=b"<p>", size=3, sha256="0" * 64)
     schedule = schedule_create(
         environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, every="6h", actor=SYSTEM
     )

@@ -62,6 +62,13 @@ def test_option__that_leaves_its_folder_or_means_nothing__is_refused(name: str, 
         script(name).command_arguments(given)
 
 
+@pytest.mark.parametrize("name", ["validation-report-20260101.html", "report.htm", "report.json"])
+def test_output_of_the_report__is_a_page_or_json(name: str) -> None:
+    entry = script("scripts/generate-validation-report.sh")
+
+    assert entry.command_arguments({"output": name}) == [f"--output={name}"]
+
+
 def test_option_of_users_metrics__names_what_the_check_knows() -> None:
     from monitoring.probes.recovery import EXPERIENCE
 

@@ -117,6 +117,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "PATH": f"{BIN}:{bare(folder)}",
         "HAWKOPS_DATA": str(folder / "data"),
         "HAWKOPS_RESULT": str(folder / "result.jsonl"),
+        "HAWKOPS_FILES": str(folder / "files"),
         "CONSOLE_URL": "http://127.0.0.1:1",
         "GATEWAY_URL": "http://127.0.0.1:1",
         "INCIDENT_ID": "INC-1",
@@ -168,6 +169,7 @@ def heartbeats() -> Iterator[None]:
 def test_every_line_of_the_runbook__ends_as_it_must_on_a_bare_host(tmp_path: Path) -> None:
     """One test, because the lines follow one another: what is deployed first is validated later."""
     (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "files").mkdir()
     criteria_seed(actor=ME)
     found: list[Any] = []
     with serving(CloudStandIn(random.Random(1))) as port, heartbeats():
@@ -183,7 +185,7 @@ def test_every_line_of_the_runbook__ends_as_it_must_on_a_bare_host(tmp_path: Pat
     assert not found, "\n\n".join(map(str, found))
     results = [json.loads(row) for row in (tmp_path / "result.jsonl").read_text().splitlines()]
     assert {row["outcome"] for row in results} <= {"pass", "fail", "no_data", "out_of_scope"}
-    assert (tmp_path / "data/reports").is_dir()
+    assert {one.suffix for one in (tmp_path / "files").glob("validation-report-production-*")} == {".html", ".json"}
 
 
 @pytest.mark.parametrize("line", TOOLS)

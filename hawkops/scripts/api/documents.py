@@ -8,13 +8,14 @@ from hawkops.scripts import selectors
 from hawkops.scripts.catalogue import Script
 from hawkops.scripts.exports import run_document
 from hawkops.scripts.models import Run
+from hawkops.scripts.selectors import FILES
 
 RUNS_MOST, LINES_MOST = 100, 2_000
 
 
 def run_found(environment: str, pk: int) -> Run:
     """Return a run of the environment. Raises NotFound."""
-    found = Run.objects.filter(pk=pk, environment=environment).first()
+    found = Run.objects.filter(pk=pk, environment=environment).prefetch_related(FILES).first()
     if found is None:
         raise NotFound(f"There is no run {pk} in {environment}.")
     return found

@@ -70,9 +70,11 @@ def a_threshold_file(text: str) -> str:
 
 
 def a_report(text: str) -> str:
-    """Accept the name of a report: a run writes it under its data folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.html?", text):
-        raise InvalidInput(f"{text!r} is no name of a report, validation-report-20260101.html say.")
+    """Accept the name of a report: a run keeps it with itself, and adds what it is of."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(html?|json)", text):
+        raise InvalidInput(
+            f"{text!r} is no name of a report, validation-report-20260101.html say; .json gives JSON alone."
+        )
     return text
 
 

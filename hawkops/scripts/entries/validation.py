@@ -35,9 +35,9 @@ ALL = (
     Script(
         "scripts/generate-validation-report.sh",
         "Validation report",
-        "Every line of the validation as one HTML page; ends as what stands in it.",
+        "Every line of the validation as one HTML page with its JSON, kept with the run; ends as what stands in it.",
         VALIDATION,
-        arguments=(Argument("output", "the page's name, validation-report-20260101.html say", a_report),),
+        arguments=(Argument("output", "the page's name, validation-report-20260101.html say, or .json", a_report),),
         installation=True,
     ),
     Script(

@@ -1,0 +1,1 @@
+"""Checks of the rollout, as `manage.py probe` calls them."""
