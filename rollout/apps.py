@@ -20,12 +20,13 @@ class RolloutConfig(AppConfig):
         from hawkops.scripts.events import run_finished
         from rollout.probes.catalogue import register_all
         from rollout.selectors.releases import script_uses
-        from rollout.services import groups
+        from rollout.services import groups, guardrails
         from rollout.services.census import device_erase
         from rollout.services.releases import EVIDENCE_REFRESH
 
         register("census entries", device_erase)
         register("groups and pins", groups.device_erase)
+        register("bands of guardrails", guardrails.device_erase)
         uses.register(script_uses)
         register_all()
         run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())

@@ -5,7 +5,7 @@ from rollout.models.decision import PhaseDecision
 from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
-from rollout.models.guardrail import GuardrailState
+from rollout.models.guardrail import GuardrailBand, GuardrailState
 from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
@@ -24,6 +24,7 @@ __all__ = [
     "Flag",
     "FreezeWindow",
     "GroupMember",
+    "GuardrailBand",
     "GuardrailState",
     "PhaseDecision",
     "PhaseRun",

@@ -1,4 +1,4 @@
-"""Guardrails as they stand on a phase; what each said when it changed is in the history."""
+"""Guardrails as they stand on a phase, and what they were read from; what each said when it changed is in the history."""
 
 from django.db import models
 
@@ -34,3 +34,24 @@ class GuardrailState(models.Model):
     def did_act(self) -> bool:
         """Whether it rolled back in this phase; what it only would have done is nothing."""
         return self.acted_at is not None and not self.would
+
+
+class GuardrailBand(models.Model):
+    """What devices that came with one step measured in a band of ages that is over, so that the panel is read once for it.
+
+    A month of a whole panel is tens of millions of rows; `sums` is one JSON text: device → `metric backend outcome` →
+    (total, count). Derived, and read anew where `metrics` lacks one that is asked for.
+    """
+
+    run = models.ForeignKey(PhaseRun, on_delete=models.CASCADE, related_name="bands")
+    # the hour since 1970 with which the devices' stay began
+    first = models.BigIntegerField()
+    band = models.SmallIntegerField()
+    metrics = models.JSONField()
+    sums = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "first", "band"], name="rollout_guardrail_band_once")]
+
+    def __str__(self) -> str:
+        return f"band {self.band} from hour {self.first} of {self.run}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from django.db import connection, transaction
 
 from monitoring.domain.arms import Arm
@@ -21,34 +22,41 @@ from rollout.domain.flags import OFF
 from rollout.domain.guardrails import Served, Stay
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Context, Rule
-from rollout.models import CensusDevice, PhaseRun
+from rollout.models import CensusDevice, GuardrailBand, PhaseRun
 from rollout.selectors import phases, targeting
 
 # after the end of an hour devices may still send what they measured in it, and the panel merges what waits
 CLOSED_AFTER = timedelta(minutes=5)
 READ_SECONDS = 60
+# devices that were offline when a band ended have told of it within so many hours, or not at all
+LATE_HOURS = 2
 # what a device says of itself that tells where a harm sits, besides the backend, as `cohorts.ATTRIBUTES` has them
 SAID = ("device.soc", "device.gpu.driver", "os.api", "device.model.identifier")
 
 _SUMS = """
-SELECT s.n, p.metric, p.backend_actual, p.outcome,
-       width_bucket(extract(epoch FROM p.hour_at) / 3600 - s.first, %(ends)s::numeric[]) AS band,
-       sum(p.total), sum(p.count)
+SELECT s.n, p.metric, p.backend_actual, p.outcome, sum(p.total), sum(p.count)
   FROM unnest(%(ids)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY
        AS s(device_id, first, last, n)
   JOIN monitoring_panelhour AS p
     ON p.environment = %(environment)s AND p.device_id = s.device_id AND p.metric = ANY(%(metrics)s)
    AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
- GROUP BY s.n, p.metric, p.backend_actual, p.outcome, band
+ GROUP BY s.n, p.metric, p.backend_actual, p.outcome
 """
+# the newest and the oldest hour of each, by one step in the index
 _HEARD = """
-SELECT s.n, max(extract(epoch FROM p.hour_at) / 3600)::bigint, min(extract(epoch FROM p.hour_at) / 3600)::bigint
+SELECT s.n, (extract(epoch FROM newest.hour_at) / 3600)::bigint, (extract(epoch FROM oldest.hour_at) / 3600)::bigint
   FROM unnest(%(ids)s::text[], %(firsts)s::bigint[], %(lasts)s::bigint[]) WITH ORDINALITY
        AS s(device_id, first, last, n)
-  JOIN monitoring_panelhour AS p
-    ON p.environment = %(environment)s AND p.device_id = s.device_id
-   AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
- GROUP BY s.n
+ CROSS JOIN LATERAL (
+       SELECT p.hour_at FROM monitoring_panelhour AS p
+        WHERE p.environment = %(environment)s AND p.device_id = s.device_id
+          AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
+        ORDER BY p.hour_at DESC LIMIT 1) AS newest
+ CROSS JOIN LATERAL (
+       SELECT p.hour_at FROM monitoring_panelhour AS p
+        WHERE p.environment = %(environment)s AND p.device_id = s.device_id
+          AND p.hour_at >= to_timestamp(s.first * 3600) AND p.hour_at < to_timestamp(s.last * 3600)
+        ORDER BY p.hour_at LIMIT 1) AS oldest
 """
 
 
@@ -71,6 +79,8 @@ class Arms:
     phase: Phase
     now: datetime
     members: list[Member] = field(default_factory=list)
+    # bands that are over for good and were read from the panel: by first hour and band
+    read: dict[tuple[int, int], "Band"] = field(default_factory=dict)
 
     @property
     def closed(self) -> int:
@@ -124,24 +134,72 @@ def _patient() -> Iterator[Any]:
 
 # (member's number from 0, band) → metric, backend, outcome → (total, count)
 Sums = dict[tuple[int, int], dict[tuple[str, str, str], tuple[float, int]]]
+# the same of one band, by device, with a key that JSON knows
+Band = dict[str, dict[str, tuple[float, int]]]
+BEGINS = (0, *BAND_ENDS)
 
 
 def sums(arms: Arms, metrics: Iterable[str]) -> Sums:
-    """Return what the panel has of metrics, by member and band of ages. One query.
+    """Return what the panel has of metrics, by member and band of ages. Two queries at most.
 
-    A band counts when all its hours are closed and were spent in the arm.
+    A band counts when all its hours are closed and were spent in the arm. What was read of bands that are over for good
+    stays in `arms.read`, for who keeps it.
     """
-    found: Sums = defaultdict(dict)
     names = sorted(set(metrics))
     if not arms.members or not names:
-        return found
-    with _patient() as cursor:
-        cursor.execute(_SUMS, {**arms.columns(), "metrics": names, "ends": list(BAND_ENDS)})
-        for number, metric, backend, outcome, band, total, count in cursor.fetchall():
-            member = arms.members[number - 1]
-            if band < len(BAND_ENDS) and member.stay.first + BAND_ENDS[band] <= arms.last(member):
-                found[number - 1, band][metric, backend, outcome] = (total, int(count))
+        return {}
+    kept = GuardrailBand.objects.filter(run=arms.run)
+    known: dict[tuple[int, int], Band] = {
+        (row.first, row.band): orjson.loads(row.sums) for row in kept if set(names) <= set(row.metrics)
+    }
+    missing = {
+        (one.stay.first, band)
+        for one in arms.members
+        for band, end in enumerate(BAND_ENDS)
+        if one.stay.first + end <= arms.last(one) and (one.stay.first, band) not in known
+    }
+    fresh = _read(arms, missing, names) if missing else {}
+    arms.read = {key: band for key, band in fresh.items() if key[0] + BAND_ENDS[key[1]] + LATE_HOURS <= arms.closed}
+    known |= fresh
+    found: Sums = {}
+    for number, one in enumerate(arms.members):
+        last = arms.last(one)
+        for band, end in enumerate(BAND_ENDS):
+            if one.stay.first + end > last:
+                break
+            if own := known[one.stay.first, band].get(one.device_id):
+                found[number, band] = {_key(text): (total, count) for text, (total, count) in own.items()}
     return found
+
+
+def _read(arms: Arms, missing: set[tuple[int, int]], names: list[str]) -> dict[tuple[int, int], Band]:
+    """Read bands from the panel. One query."""
+    found: dict[tuple[int, int], Band] = {key: {} for key in missing}
+    wanted = [
+        (one, band)
+        for one in arms.members
+        for band, end in enumerate(BAND_ENDS)
+        if (one.stay.first, band) in missing and one.stay.first + end <= arms.last(one)
+    ]
+    columns = {
+        "environment": arms.run.release.environment,
+        "ids": [one.device_id for one, _ in wanted],
+        "firsts": [one.stay.first + BEGINS[band] for one, band in wanted],
+        "lasts": [one.stay.first + BAND_ENDS[band] for one, band in wanted],
+        "metrics": names,
+    }
+    with _patient() as cursor:
+        cursor.execute(_SUMS, columns)
+        for number, metric, backend, outcome, total, count in cursor.fetchall():
+            one, band = wanted[number - 1]
+            own = found[one.stay.first, band].setdefault(one.device_id, {})
+            own["\t".join((metric, backend, outcome))] = (total, int(count))
+    return found
+
+
+def _key(text: str) -> tuple[str, str, str]:
+    metric, backend, outcome = text.split("\t", 2)
+    return metric, backend, outcome
 
 
 def reports(arms: Arms) -> tuple[SampleRatio | None, dict[Arm, Reports]]:

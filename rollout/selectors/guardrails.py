@@ -5,6 +5,7 @@ so that looking every minute costs nothing in false alarms.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,13 +29,11 @@ from rollout.domain import guardrails as domain
 from rollout.domain.guardrails import Guardrail, Judges, Line, Role
 from rollout.models import PhaseRun
 from rollout.selectors import guardrail_states, releases
-from rollout.selectors.arms import CLOSED_AFTER, Arms, Member, Sums, closed, drawn, reports, served, sums
+from rollout.selectors.arms import CLOSED_AFTER, LATE_HOURS, Arms, Member, Sums, closed, drawn, reports, served, sums
 
 HOUR = timedelta(hours=1)
 # so many device classes, the largest ones, are looked at by themselves
 CLASSES_MOST = 8
-# devices that were offline when a band ended have told of it within so many hours, or count when the next one ends
-LATE_HOURS = 2
 BANDS = ("1st hour", *(f"hours {low + 1} to {high}" for low, high in pairwise(BAND_ENDS)))
 
 
@@ -110,9 +109,7 @@ def findings(made: Look) -> list[Found]:
     budget = spend({one.key: 1.0 for one in judging}, made.classes) if judging else None
     ratio, heard = reports(made.arms)
     usable = [one for one in known.values() if not one.broken]
-    measured = sums(
-        made.arms, [one.over.metric for one in usable] + [one.of.metric for one in usable if one.of is not None]
-    )
+    measured = sums(made.arms, _metrics(usable))
     found = []
     for one in made.guardrails:
         if one.judges is Judges.SAMPLE_RATIO:
@@ -124,6 +121,15 @@ def findings(made: Look) -> list[Found]:
         else:
             found.append(_judged(made, one, known[one.criterion], budget, measured, ratio))
     return found
+
+
+def metrics(rails: Iterable[Guardrail]) -> list[str]:
+    """Return the metrics that guardrails are read from, in order."""
+    return _metrics(one for one in criteria(keys=[one.criterion for one in rails if one.criterion]) if not one.broken)
+
+
+def _metrics(usable: Iterable[Criterion]) -> list[str]:
+    return sorted({read.metric for one in usable for read in (one.over, one.of) if read is not None})
 
 
 def _values(

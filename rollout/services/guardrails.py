@@ -3,6 +3,8 @@
 import logging
 from dataclasses import asdict
 
+import orjson
+
 from hawkops.core import clock
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.live import announce
@@ -11,9 +13,9 @@ from hawkops.history.actors import Actor
 from hawkops.history.services import Change, change
 from rollout.domain import guardrails as domain
 from rollout.domain.guardrails import Guardrail, Judges
-from rollout.models import GuardrailState, PhaseRun
+from rollout.models import GuardrailBand, GuardrailState, PhaseRun
 from rollout.selectors import arms, flags, guardrails, phases
-from rollout.selectors.guardrails import Found
+from rollout.selectors.guardrails import Found, Look
 from rollout.services.rollback import rollback
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 def guardrails_due() -> int:
     """Look at the guardrails of every phase under way, paused ones too; return how many phases were looked at."""
     looked = 0
+    GuardrailBand.objects.exclude(run__state__in=phases.UNDER_WAY).delete()
     under_way = PhaseRun.objects.filter(state__in=phases.UNDER_WAY, release__running=True)
     for run in list(under_way.select_related("release__runbook")):
         try:
@@ -54,10 +57,38 @@ def guardrails_look(*, run: PhaseRun) -> list[Found]:
         found = guardrails.findings(made)
     if not found:
         return []
+    _bands_kept(made)
     failed = _kept(run, made.classes, found)
     announce("evidence", run.release.environment, release=run.release_id)
     for one, cause in failed:
         _act(run, one, cause)
+    return found
+
+
+def _bands_kept(made: Look) -> None:
+    """Keep what was read of bands that are over; two looks at once read the same."""
+    metrics = guardrails.metrics(made.guardrails)
+    GuardrailBand.objects.bulk_create(
+        (
+            GuardrailBand(run=made.arms.run, first=first, band=band, metrics=metrics, sums=orjson.dumps(sums).decode())
+            for (first, band), sums in made.arms.read.items()
+        ),
+        update_conflicts=True,
+        unique_fields=["run", "first", "band"],
+        update_fields=["metrics", "sums"],
+    )
+
+
+def device_erase(environment: str, device_id: str) -> int:
+    """Take a device's sums out of the bands that are kept; return of how many."""
+    found = 0
+    kept = GuardrailBand.objects.filter(run__release__environment=environment, sums__contains=device_id)
+    for band in kept.select_for_update(no_key=True, of=("self",)):
+        sums = orjson.loads(band.sums)
+        if sums.pop(device_id, None) is not None:
+            band.sums = orjson.dumps(sums).decode()
+            band.save(update_fields=["sums"])
+            found += 1
     return found
 
 

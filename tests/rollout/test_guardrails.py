@@ -1,10 +1,11 @@
 """Guardrails: which arm a device is in, what fails and what that does, and that nothing happens where nothing is wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +22,9 @@ from rollout.domain import phases as domain
 from rollout.domain.bucketing import BUCKETS, bucket
 from rollout.domain.guardrails import Guardrail, Judges, Line, Role, Served, Stay, arm_at, guardrail, stays, together
 from rollout.domain.reading import Unfit
-from rollout.models import CensusDevice, Flag, GuardrailState, PhaseRun, Release
+from rollout.models import CensusDevice, Flag, GuardrailBand, GuardrailState, PhaseRun, Release
 from rollout.runbook import loading
+from rollout.selectors import arms as selected
 from rollout.selectors import guardrail_states, guardrails, phases
 from rollout.selectors.phases import held, phase_of
 from rollout.services import guardrails as services
@@ -305,6 +307,7 @@ def test_look__one_device_class_slower__holds_the_next_step_and_lets_it_go_when_
     for row in rows:
         row.total /= 1.25
         row.save()
+    GuardrailBand.objects.all().delete()  # as had it been measured so
     services.guardrails_due()
     assert said(run)["latency"] == "FAIL", "values that count do not change within an hour: nothing is read again"
     an_hour_later()
@@ -465,8 +468,12 @@ def test_look__no_band_ended_since__reads_who_reports_and_no_values(
     before = said(run)
     StoredCriterion.objects.update(changed_at=clock.now() - timedelta(days=1))
     asked: list[set[str]] = []
-    sums = guardrails.sums
-    monkeypatch.setattr(guardrails, "sums", lambda made, metrics: asked.append(set(metrics)) or sums(made, metrics))
+
+    def counted(made: selected.Arms, metrics: Iterable[str]) -> selected.Sums:
+        asked.append(set(metrics))
+        return selected.sums(made, metrics)
+
+    monkeypatch.setattr(guardrails, "sums", counted)
     GuardrailState.objects.update(looked_at=clock.now() - timedelta(hours=1))
     assert [one.guardrail.key for one in services.guardrails_look(run=run)] == ["reporting", "shares"]
     assert asked == [set()]
@@ -476,3 +483,25 @@ def test_look__no_band_ended_since__reads_who_reports_and_no_values(
     GuardrailState.objects.update(looked_at=clock.now() - timedelta(hours=1))
     GuardrailState.objects.filter(key="shares").update(verdict="FAIL")
     assert len(services.guardrails_look(run=run)) == len(before)
+
+
+def test_bands__over_for_good__are_read_once_and_forget_an_erased_device(walk: Walk) -> None:
+    run = walk(hours=12)
+    found = healthy(run)
+    services.guardrails_due()
+    before = said(run)
+    kept = {one.band: orjson.loads(one.sums) for one in GuardrailBand.objects.filter(run=run)}
+    assert set(kept) == {0, 1}
+    assert set(kept[0]) == {*found[Arm.TREATMENT], *found[Arm.CONTROL]}
+    # the panel is asked no more
+    PanelHour.objects.filter(metric="gen_ai.client.operation.duration").delete()
+    an_hour_later()
+    assert said(run) == before
+    gone = found[Arm.TREATMENT][0]
+    assert services.device_erase("demo", gone) == 2
+    assert services.device_erase("demo", gone) == 0
+    assert all(gone not in orjson.loads(one.sums) for one in GuardrailBand.objects.filter(run=run))
+    # a metric that was not read with the others is read for every band anew
+    GuardrailBand.objects.update(metrics=["app.crashes"])
+    an_hour_later()
+    assert (before["latency"], said(run)["latency"]) == ("PASS", "NO_DATA")
