@@ -32,6 +32,8 @@ APPROVALS_IN = env.words("APPROVALS_IN", allowed=tuple(Environment))
 SECURITY_WEBHOOK = env.text("SECURITY_WEBHOOK", "")
 SECURITY_EMAIL = env.text("SECURITY_EMAIL", "")
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_USE_SSL = env.smtp("SMTP_URL")
+# in Europe https://events.eu.pagerduty.com
+PAGERDUTY_URL = env.text("PAGERDUTY_URL", "https://events.pagerduty.com")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 

@@ -2,12 +2,12 @@
 
 from django.urls import path
 
-from incidents import views
+from incidents.views import emergency
 
 app_name = "incidents"
 urlpatterns = [
-    path("emergency", views.emergency, name="emergency"),
-    path("emergency/kill", views.kill, name="kill"),
-    path("emergency/disable", views.disable, name="disable"),
-    path("emergency/enable", views.enable, name="enable"),
+    path("emergency", emergency.emergency, name="emergency"),
+    path("emergency/kill", emergency.kill, name="kill"),
+    path("emergency/disable", emergency.disable, name="disable"),
+    path("emergency/enable", emergency.enable, name="enable"),
 ]

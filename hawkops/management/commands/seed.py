@@ -14,6 +14,7 @@ from hawkops.accounts.services import device_key_create, login_link_create, pers
 from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.history.actors import Actor
+from incidents.services.channels import routes_seed
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import patterns_seed
 from rollout.services.flags import flags_seed
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         release_seed(actor=ACTOR)
         criteria_seed(actor=ACTOR)
         patterns_seed(actor=ACTOR)
+        routes_seed(actor=ACTOR)
         login_url = login_link_create(user=_administrator(), actor=ACTOR)
         device_key = _device_key(settings.DATA / "device.key")
         if options["json"]:
