@@ -76,6 +76,11 @@ def _deliveries(environment: str) -> QuerySet[Delivery]:
     return found.prefetch_related(_receipts()).order_by("-pk")
 
 
+def deliveries_of(channel: Channel, *, limit: int = SHOWN) -> list[Delivery]:
+    """Return a channel's newest deliveries with their receipts."""
+    return list(_deliveries(channel.environment).filter(channel=channel)[:limit])
+
+
 def delivery(environment: str, pk: int) -> Delivery | None:
     """Return one delivery with its receipts."""
     return _deliveries(environment).filter(pk=pk).first()
