@@ -65,7 +65,14 @@ def news_of(entry: Entry) -> News | None:
     if entry.hidden:
         return None
     noun = entry.verb.partition(".")[0]
-    teller = {"alert": _alert, "flag": _flag, "guardrail": _guardrail, "phase": _phase, "proposal": _proposal}.get(noun)
+    teller = {
+        "alert": _alert,
+        "flag": _flag,
+        "guardrail": _guardrail,
+        "phase": _phase,
+        "proposal": _proposal,
+        "notification": _notification,
+    }.get(noun)
     return teller(entry) if teller else _other(entry)
 
 
@@ -247,6 +254,26 @@ def _proposal(entry: Entry) -> News:
     }.get(entry.verb, f"{entry.verb.partition('.')[2].replace('_', ' ').capitalize()}: {what}")
     return _news(
         entry, str(state.get("why") or ""), _who(entry), title=title, path=f"proposals/{number}", path_text="Approval"
+    )
+
+
+def _notification(entry: Entry) -> News:
+    """Tell the other channels that one can't be reached, and that it can again."""
+    state, channel = _mapping(entry.after), entry.subject.partition(":")[2]
+    name = str(state.get("name") or channel)
+    failed = entry.verb == "notification.failed"
+    if not failed and entry.verb != "notification.recovered":
+        return _other(entry)
+    return _news(
+        entry,
+        f"Not told there: {state.get('title')}" if failed else "",
+        f"{state.get('status') or ''} {entry.reason}".strip(),
+        title=f"{name} can't be reached" if failed else f"{name} is reached again",
+        severity=Severity.WARNING,
+        action=Action.TRIGGER if failed else Action.RESOLVE,
+        thread=f"channel:{channel}",
+        path=f"notifications/channels/{channel}",
+        path_text="Channel",
     )
 
 

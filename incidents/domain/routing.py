@@ -91,5 +91,6 @@ DEFAULT: tuple[Route, ...] = (
     Route("proposal.made", topic=Topic.ENGINEERING, severity=WARNING),
     Route("proposal.*", topic=Topic.ENGINEERING, severity=INFO),
     Route("freeze.*", topic=Topic.ENGINEERING, severity=INFO),
-    Route("notification.*", topic=Topic.ENGINEERING, severity=WARNING),
+    Route("notification.failed", topic=Topic.ENGINEERING, severity=WARNING),
+    Route("notification.recovered", topic=Topic.ENGINEERING, severity=INFO),
 )

@@ -65,8 +65,9 @@ class Channel(models.Model):
     @property
     def takes(self) -> str:
         """What it takes, in words."""
-        topics = ", ".join(self.topics) if self.topics else "no topic"
-        return f"{topics}; {', '.join(self.severities) if self.severities else 'no severity'}"
+        topics = "every topic" if len(self.topics) == len(Topic) else ", ".join(self.topics)
+        every = len(self.severities) == len(Severity)
+        return f"{topics}; {'every severity' if every else ', '.join(self.severities)}"
 
 
 class Route(models.Model):

@@ -9,6 +9,7 @@ from uuid import uuid4
 from django.conf import settings
 
 from hawkops.core import clock
+from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.core.live import announce
 from hawkops.core.sealing import seal
@@ -300,6 +301,23 @@ def routes_save(*, rows: Iterable[Row], actor: Actor, reason: str = "", request_
 def _said(row: Row) -> str:
     parts = [row.verb, row.about, row.of_severity or "any", row.topic or "nobody", row.severity or "as it is"]
     return " ".join(parts)
+
+
+def channel_seed(*, actor: Actor) -> Channel | None:
+    """Make the channel that SLACK_WEBHOOK names, once; None where none is named, or there was one. Raises InvalidInput."""
+    name, environment = Topic.INCIDENTS.runbook, Environment.PRODUCTION.value
+    if not settings.SLACK_WEBHOOK or Channel.objects.filter(environment=environment, name=name).exists():
+        return None
+    made, _ = channel_create(
+        environment=environment,
+        name=name,
+        kind=Kind.SLACK.value,
+        address=settings.SLACK_WEBHOOK,
+        rules=Rules([Topic.INCIDENTS, Topic.SECURITY], list(Severity)),
+        actor=actor,
+        reason="SLACK_WEBHOOK",
+    )
+    return made
 
 
 def channel_of(environment: str, pk: int) -> Channel:

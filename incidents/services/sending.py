@@ -17,6 +17,7 @@ from hawkops.core import clock
 from hawkops.core.live import announce
 from hawkops.core.sealing import Unsealable, unseal
 from hawkops.history.actors import Actor
+from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from incidents.domain import retrying
 from incidents.domain.message import Action
@@ -28,7 +29,7 @@ from incidents.services.acknowledging import heard_prune
 
 log = logging.getLogger(__name__)
 COURIER = Actor.rule("notifications")
-FAILED_VERB = "notification.failed"
+FAILED_VERB, RECOVERED_VERB = "notification.failed", "notification.recovered"
 KEPT = timedelta(days=90)
 LOST = "Whoever sent it ended before an answer was written down; it may have arrived."
 
@@ -145,7 +146,7 @@ def _receipt(claim: Claim, answer: Answer, at: datetime, seconds: float) -> None
             delivery=delivery,
             number=delivery.attempts,
             at=at,
-            seconds=seconds,
+            seconds=round(seconds, 3),
             outcome=answer.outcome.value,
             status=answer.status,
             answer=answer.text.replace("\x00", ""),
@@ -165,20 +166,27 @@ def _receipt(claim: Claim, answer: Answer, at: datetime, seconds: float) -> None
             delivery.done_at = now
         delivery.save(update_fields=["lease", "leased_until", "state", "next_at", "done_at"])
         _channel_moved(delivery, state, answer, now)
-        if state in (State.FAILED, State.GIVEN_UP) and delivery.message.get("verb") != FAILED_VERB:
-            this.reason = answer.text
-            this.record(
-                FAILED_VERB,
-                subject=f"channel:{delivery.channel_id}",
-                after={
-                    "name": delivery.channel.name,
-                    "title": delivery.title,
-                    "state": state.value,
-                    "attempts": delivery.attempts,
-                    "status": answer.status,
-                },
-            )
+        if state is not State.PENDING and (verb := _turned(delivery, state)):
+            after = {
+                "name": delivery.channel.name,
+                "title": delivery.title,
+                "state": state.value,
+                "attempts": delivery.attempts,
+                "status": answer.status,
+            }
+            this.record(verb, subject=f"channel:{delivery.channel_id}", after=after, reason=answer.text)
         announce("notifications", delivery.channel.environment)
+
+
+def _turned(delivery: Delivery, state: State) -> str:
+    """Return the verb when a channel begins to fail, or works again; empty when it fares as it did before."""
+    told = HistoryEntry.objects.filter(
+        subject=f"channel:{delivery.channel_id}", verb__in=[FAILED_VERB, RECOVERED_VERB]
+    )  # fmt: skip
+    failing = told.order_by("-seq").values_list("verb", flat=True).first() == FAILED_VERB
+    if failing is (state is not State.SENT):
+        return ""
+    return RECOVERED_VERB if failing else FAILED_VERB
 
 
 def _channel_moved(delivery: Delivery, state: State, answer: Answer, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """From a committed change to the other side: what is told, once, in order, again when it must be, each with its receipt."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,10 +12,12 @@ from email import message_from_string, policy
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.conf import settings
+from django.db import connections, transaction
 
 from hawkops.core import clock
 from hawkops.core.errors import Conflict, InvalidInput
+from hawkops.courier import Courier
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
 from hawkops.history.services import change
@@ -34,6 +37,7 @@ from monitoring.services.alerts import alert_acknowledge, alert_close
 from monitoring.services.silences import silence_create
 from rollout.services import overrides
 from rollout.services.flags import flags_seed
+from tests import apart
 from tests.incidents.conftest import ALL, SYSTEM, MakeChannel
 from tests.incidents.sinks import Mail, Sink
 
@@ -168,8 +172,11 @@ def test_slack__refused__is_final_with_its_reason_and_told_elsewhere(make: MakeC
     entry = HistoryEntry.objects.get(verb="notification.failed")
     assert (entry.after["name"], entry.after["status"], entry.reason) == ("#slack", 403, "action_prohibited")
     assert tell() == 1, "the others hear that this one can't be reached"
-    assert "Notification failed" in mail.took[1]
+    assert "#slack can't be reached" in mail.took[1]
     assert not Delivery.objects.filter(channel=broken, state="pending").exists()
+    overrides.reenable(environment="staging", keys=["litert_enabled"], actor=SYSTEM, reason="Fixed")
+    tell()
+    assert tell() == 0, "that it still can't be reached is no news"
     sink.answer(OK)
     services.delivery_retry(delivery=delivery, actor=SYSTEM)
     with pytest.raises(Conflict, match="pending"):
@@ -177,6 +184,8 @@ def test_slack__refused__is_final_with_its_reason_and_told_elsewhere(make: MakeC
     tell()
     delivery.refresh_from_db()
     assert (delivery.state, delivery.attempts) == ("sent", 2)
+    tell()
+    assert "#slack is reached again" in mail.took[-1]
 
 
 @pytest.mark.django_db
@@ -602,3 +611,46 @@ def test_prune__old_ones_go_and_pending_ones_stay(
     later(monkeypatch, sending.KEPT + timedelta(days=1))
     assert sending.deliveries_prune() == 2, "a delivery with its receipt"
     assert Delivery.objects.get().state == "pending"
+
+
+@pytest.mark.fresh_database
+def test_courier__sends_within_a_second_of_the_commit_without_celery_and_broker(make: MakeChannel, sink: Sink) -> None:
+    make("slack")
+    flags_seed(actor=SYSTEM)
+    dispatch_all()
+
+    async def story() -> float:
+        courier = Courier(settings.DATABASE_URL, every_seconds=60)
+        courier.start()
+        try:
+            await asyncio.sleep(1)
+            await asyncio.to_thread(pressed)
+            began = time.monotonic()
+            while not sink.got and time.monotonic() - began < 20:
+                await asyncio.sleep(0.02)
+            return time.monotonic() - began
+        finally:
+            await courier.stop()
+
+    def pressed() -> None:
+        overrides.kill(environment="staging", actor=SYSTEM, reason="Production incident")
+        connections.close_all()
+
+    seconds = apart.run(story())
+    assert len(sink.got) == 1
+    assert seconds < 5, "woken, and not by its own clock of a minute"
+
+
+@pytest.mark.django_db
+def test_seed__slack_webhook__becomes_a_channel_once(sink: Sink, settings: Any) -> None:
+    assert services.channel_seed(actor=SYSTEM) is None
+    settings.SLACK_WEBHOOK = f"{sink.url}/services/s3cret"
+    made = services.channel_seed(actor=SYSTEM)
+    assert made is not None
+    assert (made.environment, made.name, made.topics) == (
+        "production",
+        "#production-incidents",
+        ["incidents", "security"],
+    )
+    services.channel_archive(channel=made, actor=SYSTEM)
+    assert services.channel_seed(actor=SYSTEM) is None, "whoever archived it does not want it back"
