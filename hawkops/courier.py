@@ -7,6 +7,7 @@ one sender at a time.
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +35,8 @@ class Courier:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
+        # its own: senders that hang must not take the threads of anything else
+        self._pool = ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="courier")
 
     def start(self) -> None:
         """Begin."""
@@ -48,6 +51,7 @@ class Courier:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if event.get("topic") in TOPICS:
@@ -70,7 +74,7 @@ class Courier:
 
     async def _threaded(self, work: Callable[[], object]) -> None:
         try:
-            await asyncio.to_thread(_once, work)
+            await asyncio.get_running_loop().run_in_executor(self._pool, _once, work)
         except Exception:
             log.exception("courier.failed", extra={"work": work.__name__})
 

@@ -47,6 +47,7 @@ class News:
     sentences: tuple[str, ...]
     path: str
     path_text: str
+    simulated: bool = False
 
 
 # What an alert's moves are to those who hear of them; every other move is nobody's news.
@@ -94,6 +95,7 @@ def _news(
     thread: str = "",
     path: str = "",
     path_text: str = "",
+    simulated: bool = False,
 ) -> News:
     return News(
         entry=entry,
@@ -105,6 +107,7 @@ def _news(
         sentences=tuple(cut(line, SENTENCE_MOST) for line in sentences if line.strip()),
         path=path or f"history/{entry.seq}",
         path_text=path_text or "Entry in the history",
+        simulated=simulated,
     )
 
 
@@ -150,6 +153,7 @@ def _alert(entry: Entry) -> News | None:
         thread=alerts_thread(group),
         path=f"alerts/{entry.subject.partition(':')[2]}",
         path_text="Alert",
+        simulated=bool(state.get("simulated")),
     )
 
 

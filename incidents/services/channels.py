@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from incidents.domain.routing import Route as Row
 from incidents.models import Channel, Delivery, Route
 from incidents.models.notifications import Kind
 from incidents.notify.registry import WAYS
+from incidents.services.outbox import delivery_of
 from monitoring.domain.criteria import Severity
 
 NAME_MOST = 80
@@ -198,30 +199,21 @@ def channel_test(*, channel: Channel, actor: Actor, request_id: str = "") -> Del
             raise Conflict(f"{locked.name} is paused; go on with it first.")
         if locked.deliveries.filter(action=Action.TEST.value, state=State.PENDING.value).exists():
             raise Conflict(f"A test of {locked.name} is on its way; its receipt stands below.")
-        key = f"msg_{uuid4().hex}"
         message = Message(
             title=f"Test of {locked.name}",
             severity=Severity.INFO,
             environment=locked.environment,
             action=Action.TEST,
-            thread=f"hawkops:{locked.environment}:test:{key}",
+            thread=f"hawkops:{locked.environment}:test:{uuid4().hex}",
             verb="channel.tested",
             at=now,
             sentences=(f"{actor.label} sent this to see that it arrives. Nothing is wrong.",),
             links=(Link("Notifications", f"{settings.CONSOLE_URL}/{locked.environment}/notifications"),),
         )
-        delivery = Delivery.objects.create(
-            channel=locked,
-            key=key,
-            thread=message.thread,
-            action=message.action.value,
-            severity=message.severity.value,
-            title=message.title,
-            message=message.document(),
-            happened_at=now,
-            made_at=now,
-            next_at=now,
-        )
+        delivery = delivery_of(locked, message)
+        delivery.save()
+        if locked.kind == Kind.PAGERDUTY:  # nobody is to find it open there
+            delivery_of(locked, replace(message, action=Action.RESOLVE)).save()
         this.record("channel.tested", subject=f"channel:{locked.pk}", after={"name": locked.name})
         announce("notifications", locked.environment)
     return delivery

@@ -6,8 +6,6 @@ An entry that is committed is told, whatever dies in between; reading it again t
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -25,6 +23,7 @@ from incidents.models import Channel, Delivery, Dispatch
 from incidents.models import Route as RouteRow
 from incidents.notify.registry import WAYS
 from incidents.services.acknowledging import acknowledger_of
+from incidents.services.outbox import delivery_of
 from monitoring.domain.alerting import OWNER
 from monitoring.domain.criteria import Severity
 
@@ -67,6 +66,7 @@ class _Bundle:
             at=first.entry.at,
             sentences=sentences,
             links=tuple(links),
+            simulated=any(one.simulated for one in self.news),
             change=self.topic is Topic.DEPLOYMENTS,
         )
 
@@ -170,13 +170,14 @@ def _deliveries(bundles: Sequence[_Bundle]) -> list[Delivery]:
         return []
     channels = list(Channel.objects.filter(archived_at=None, paused=False))
     told = _told(channels, {one.thread for one in bundles})
-    now, made = clock.now(), []
+    made: list[Delivery] = []
     for bundle in bundles:
         message = _settled(bundle)
         for channel in channels:
             if not _hears(channel, bundle, message, open_=told.get((channel.pk, bundle.thread), False)):
                 continue
-            made.append(_delivery(channel, bundle, message, now))
+            entry, topic = bundle.news[0].entry.seq, bundle.topic.value
+            made.append(delivery_of(channel, message, entry=entry, topic=topic))
             if message.action in (Action.TRIGGER, Action.RESOLVE):
                 told[channel.pk, bundle.thread] = message.action is Action.TRIGGER
     Delivery.objects.bulk_create(made, ignore_conflicts=True)
@@ -230,20 +231,3 @@ def _told(channels: Sequence[Channel], threads: set[str]) -> dict[tuple[int, str
     )
     rows = Delivery.objects.filter(pk__in=list(newest)).values_list("channel_id", "thread", "action")
     return {(channel, thread): action == Action.TRIGGER for channel, thread, action in rows}
-
-
-def _delivery(channel: Channel, bundle: _Bundle, message: Message, now: datetime) -> Delivery:
-    return Delivery(
-        channel=channel,
-        entry=bundle.news[0].entry.seq,
-        key=f"msg_{uuid4().hex}",
-        thread=bundle.thread,
-        action=message.action.value,
-        severity=bundle.severity.value,
-        topic=bundle.topic.value,
-        title=message.title[:300],
-        message=message.document(),
-        happened_at=bundle.news[0].entry.at,
-        made_at=now,
-        next_at=now,
-    )

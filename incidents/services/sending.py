@@ -66,7 +66,7 @@ def claim_next() -> Claim | None:
     due = _due(now).filter(channel=OuterRef("pk"))
     channels = (
         Channel.objects.filter(Q(resting_until=None) | Q(resting_until__lte=now))
-        .filter(Exists(due), ~Exists(held))
+        .filter(Exists(due), ~Exists(held), paused=False)
         .order_by("pk")
     )
     for pk in list(channels.values_list("pk", flat=True)):

@@ -253,6 +253,18 @@ def test_pagerduty__end_before_its_beginning_arrived__waits_for_it(
 
 
 @pytest.mark.django_db
+def test_pagerduty__test__is_ended_again(make: MakeChannel, sink: Sink) -> None:
+    channel = make("pagerduty")
+    sink.answer((202, "{}"))
+    services.channel_test(channel=channel, actor=SYSTEM)
+    assert send_due() == 2
+    first, second = (got.json for got in sink.got)
+    assert (first["event_action"], second["event_action"]) == ("trigger", "resolve")
+    assert (first["dedup_key"], first["payload"]["severity"]) == (second["dedup_key"], "info")
+    assert selectors.endpoints("staging")[0].reached
+
+
+@pytest.mark.django_db
 def test_pagerduty__phases__are_changes_that_page_nobody(make: MakeChannel, sink: Sink) -> None:
     make("pagerduty")
     sink.answer((202, "{}"))
@@ -296,12 +308,14 @@ def test_alert__of_telemetry__is_told_and_resolved(make: MakeChannel, sink: Sink
         group="health",
         sign=Sign.BAD,
         sentence="it answered 503 & nothing else",
+        simulated=True,
     )
     alerts._judge("staging", [look], [], clock.now(), 0.0)
     tell()
     text = sink.got[0].body.decode()
     assert "&lt;!channel&gt;" in text
     assert "503 &amp; nothing" in text
+    assert "simulated devices" in text
     assert "notifications/acknowledge?thread=hawkops%3Astaging%3Aalerts%3Ahealth|Acknowledge" in text
 
 
@@ -324,6 +338,11 @@ def test_rules__topics_severities_environment_pause_and_person(
     assert sorted(Delivery.objects.values_list("channel__name", flat=True)) == ["#incidents", "ops by mail"]
     fire("small", severity="warning")
     assert tell() == 0
+    fire("large")
+    dispatch_all()
+    by_mail = Channel.objects.get(name="ops by mail")
+    services.channel_change(channel=by_mail, name="ops by mail", rules=incidents, paused=True, actor=SYSTEM)
+    assert send_due() == 1, "what waits for a paused channel, waits"
 
 
 @pytest.mark.django_db
