@@ -1,7 +1,7 @@
 """Reading channels, deliveries and their receipts."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Max, Prefetch, Q, QuerySet
 
@@ -11,7 +11,8 @@ from incidents.domain.retrying import State
 from incidents.models import Channel, Delivery, Dispatch, Receipt, Route
 from rollout.selectors.endpoints import Endpoint
 
-SHOWN = 50
+SHOWN = 30
+TROUBLE, TROUBLED_SHOWN = timedelta(days=1), 10
 TESTS = Action.TEST.value
 
 
@@ -60,12 +61,12 @@ def _receipts() -> "Prefetch[str]":
 
 
 def deliveries(environment: str, *, limit: int = SHOWN) -> list[Delivery]:
-    """Return the newest deliveries, those in trouble first, with their receipts. Two queries."""
+    """Return the newest deliveries with their receipts, first those of the last day that are in trouble. Four queries."""
     rows = list(_deliveries(environment)[:limit])
     troubled = list(
         _deliveries(environment)
         .filter(Q(state__in=[State.FAILED.value, State.GIVEN_UP.value]) | Q(state=State.PENDING.value, attempts__gt=0))
-        .exclude(channel__archived_at__isnull=False)[:20]
+        .filter(channel__archived_at=None, made_at__gte=clock.now() - TROUBLE)[:TROUBLED_SHOWN]
     )
     known = {one.pk for one in troubled}
     return [*troubled, *(one for one in rows if one.pk not in known)]
