@@ -1,7 +1,7 @@
 """One message as every kind of channel understands it; each kind renders it in its own way."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -9,6 +9,7 @@ from monitoring.domain.criteria import Severity
 
 # What belongs together shares a thread; a pager calls it the deduplication key and takes 255 characters.
 THREAD_MOST = 255
+LATE_AFTER = timedelta(minutes=5)
 
 
 class Action(StrEnum):
@@ -93,6 +94,17 @@ class Message:
         links = [f"{link.text}: {link.url}" for link in self.links]
         when = f"{self.at:%Y-%m-%d %H:%M:%S} UTC"
         return "\n".join([self.headline, *self.sentences, *links, when])
+
+
+def delayed(message: Message, *, now: datetime) -> Message:
+    """Return a message that says so itself when it comes late: whoever reads it would take it for the present."""
+    late = now - message.at
+    if late < LATE_AFTER:
+        return message
+    minutes = int(late.total_seconds() // 60)
+    span = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    said = f"This happened {span} ago and could not be told earlier; things may stand differently now."
+    return replace(message, sentences=(said, *message.sentences))
 
 
 def cut(text: str, most: int) -> str:

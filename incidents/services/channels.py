@@ -222,7 +222,7 @@ def channel_test(*, channel: Channel, actor: Actor, request_id: str = "") -> Del
 def delivery_retry(*, delivery: Delivery, actor: Actor, request_id: str = "") -> None:
     """Have what was refused or given up tried again, at once. Raises Conflict."""
     with change(actor=actor, environment=delivery.channel.environment, request_id=request_id) as this:
-        locked = Delivery.objects.select_for_update(no_key=True, of=("self",)).get(pk=delivery.pk)
+        locked = Delivery.objects.select_for_update(no_key=True).get(pk=delivery.pk)
         if State.PENDING not in MOVES[State(locked.state)]:
             raise Conflict(f"It is {locked.state}; only what was refused or given up can be tried again.")
         if locked.channel.archived_at is not None:

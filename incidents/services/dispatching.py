@@ -13,6 +13,7 @@ from django.db.models import Max
 from django.utils.http import urlencode
 
 from hawkops.core import clock
+from hawkops.core.access import can
 from hawkops.core.live import announce
 from hawkops.history.models import HistoryEntry
 from incidents.domain.message import Action, Link, Message
@@ -168,7 +169,9 @@ def _deliveries(bundles: Sequence[_Bundle]) -> list[Delivery]:
     """Make the deliveries of bundles, in their order."""
     if not bundles:
         return []
-    channels = list(Channel.objects.filter(archived_at=None, paused=False))
+    channels = [
+        one for one in Channel.objects.filter(archived_at=None, paused=False).select_related("person") if _may_hear(one)
+    ]
     told = _told(channels, {one.thread for one in bundles})
     made: list[Delivery] = []
     for bundle in bundles:
@@ -182,6 +185,12 @@ def _deliveries(bundles: Sequence[_Bundle]) -> list[Delivery]:
                 told[channel.pk, bundle.thread] = message.action is Action.TRIGGER
     Delivery.objects.bulk_create(made, ignore_conflicts=True)
     return made
+
+
+def _may_hear(channel: Channel) -> bool:
+    """Say whether whose own channel it is may still read what happens there."""
+    person = channel.person
+    return person is None or (person.is_active and can(person, channel.environment))
 
 
 def _settled(bundle: _Bundle) -> Message:

@@ -20,7 +20,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from incidents.domain import retrying
-from incidents.domain.message import Action
+from incidents.domain.message import Action, delayed
 from incidents.domain.retrying import Outcome, State
 from incidents.models import Channel, Delivery, Receipt
 from incidents.notify.registry import WAYS
@@ -122,7 +122,7 @@ def _sent(delivery: Delivery, at: datetime) -> Answer:
             Sending(
                 address=unseal(channel.address),
                 signing_secret=unseal(channel.signing_secret),
-                message=delivery.told,
+                message=delayed(delivery.told, now=at),
                 key=delivery.key,
                 at=at,
             )
@@ -138,8 +138,10 @@ def _receipt(claim: Claim, answer: Answer, at: datetime, seconds: float) -> None
     """Write the receipt and move the delivery on, unless another sender has taken it over."""
     now = clock.now()
     with change(actor=COURIER, environment=claim.delivery.channel.environment) as this:
-        found = Delivery.objects.select_for_update(no_key=True, of=("self",)).select_related("channel")
-        delivery = found.get(pk=claim.delivery.pk)
+        # the channel first, as whoever claims does
+        channel = Channel.objects.select_for_update(no_key=True).get(pk=claim.delivery.channel_id)
+        delivery = Delivery.objects.select_for_update(no_key=True).get(pk=claim.delivery.pk)
+        delivery.channel = channel
         if delivery.lease != claim.lease:
             return
         Receipt.objects.create(
@@ -165,7 +167,7 @@ def _receipt(claim: Claim, answer: Answer, at: datetime, seconds: float) -> None
         else:
             delivery.done_at = now
         delivery.save(update_fields=["lease", "leased_until", "state", "next_at", "done_at"])
-        _channel_moved(delivery, state, answer, now)
+        _channel_moved(channel, delivery, state, answer, now)
         if state is not State.PENDING and (verb := _turned(delivery, state)):
             after = {
                 "name": delivery.channel.name,
@@ -189,9 +191,8 @@ def _turned(delivery: Delivery, state: State) -> str:
     return RECOVERED_VERB if failing else FAILED_VERB
 
 
-def _channel_moved(delivery: Delivery, state: State, answer: Answer, now: datetime) -> None:
+def _channel_moved(channel: Channel, delivery: Delivery, state: State, answer: Answer, now: datetime) -> None:
     """Leave a channel alone that asks for it, and note that a test reached it."""
-    channel = Channel.objects.select_for_update(no_key=True).get(pk=delivery.channel_id)
     if answer.asked is not None and answer.outcome is Outcome.AGAIN:
         channel.resting_until = now + answer.asked
         channel.save(update_fields=["resting_until"])

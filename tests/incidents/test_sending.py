@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from email import message_from_string, policy
 from typing import Any
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from hawkops.core import clock
+from hawkops.core.access import Role
 from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.courier import Courier
 from hawkops.history.actors import Actor
@@ -343,6 +345,28 @@ def test_rules__topics_severities_environment_pause_and_person(
     by_mail = Channel.objects.get(name="ops by mail")
     services.channel_change(channel=by_mail, name="ops by mail", rules=incidents, paused=True, actor=SYSTEM)
     assert send_due() == 1, "what waits for a paused channel, waits"
+
+
+@pytest.mark.django_db
+def test_rules__whoever_may_read_it_no_more__hears_nothing(
+    make: MakeChannel, mail: Mail, person: Callable[..., Any]
+) -> None:
+    gone, elsewhere = person("gone", Role.OPERATOR), person("elsewhere", Role.OPERATOR, environment="demo")
+    for one in (gone, elsewhere):
+        make("email", name=one.username, person=one)
+    gone.is_active = False
+    gone.save()
+    kill()
+    assert tell() == 0
+
+
+@pytest.mark.django_db
+def test_late__message__says_so_itself(make: MakeChannel, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("slack")
+    kill()
+    later(monkeypatch, timedelta(hours=3))
+    tell()
+    assert "This happened 3 h ago and could not be told earlier" in sink.got[0].body.decode()
 
 
 @pytest.mark.django_db
