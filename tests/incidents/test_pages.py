@@ -172,7 +172,12 @@ def test_routes__page__replaces_the_table(
 
 
 def test_acknowledge__link__shows_and_only_the_press_takes(
-    make: MakeChannel, sink: Sink, operator: User, viewer: User, client_as: ClientAs
+    make: MakeChannel,
+    sink: Sink,
+    operator: User,
+    viewer: User,
+    client_as: ClientAs,
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
     make("slack")
     heard: list[Acknowledged] = []
@@ -188,7 +193,9 @@ def test_acknowledge__link__shows_and_only_the_press_takes(
     assert Head.objects.get().seq == seq, "looking takes nothing"
     assert client_as(viewer).post(f"{HERE}/acknowledge/press", {"thread": THREAD}).status_code == 403
     assert Client().post(f"{HERE}/acknowledge/press", {"thread": THREAD}).status_code == 302
-    assert client.post(f"{HERE}/acknowledge/press", {"thread": THREAD, "reason": "mine"}).status_code == 303
+    with django_capture_on_commit_callbacks(execute=True):
+        assert client.post(f"{HERE}/acknowledge/press", {"thread": THREAD, "reason": "mine"}).status_code == 303
+    assert [(one.thread, one.actor.label, one.through, one.count) for one in heard] == [(THREAD, "operator", "page", 2)]
     assert {alert.acknowledged_by for alert in Alert.objects.all()} == {"operator"}
     assert [entry.verb for entry in entries(seq)] == ["alert.acknowledged"] * 2
     assert "Somebody has it already" in client.get(url).content.decode()
