@@ -10,6 +10,7 @@ from django.conf import settings
 from hawkops.wsgi import application as django_pages  # configures Django before anything below needs it
 
 # isort: split
+from hawkops.courier import Courier
 from hawkops.live import LiveStream
 from hawkops.watch import Watch
 from monitoring.services.alerts import evaluation_watch
@@ -26,6 +27,8 @@ class Console:
         self.live = LiveStream(settings.DATABASE_URL)
         # here, because nothing that evaluates alerts can tell that it has stopped
         self.watch = Watch(evaluation_watch)
+        # likewise: whoever is killed at night must be told of, broker or not
+        self.courier = Courier(settings.DATABASE_URL)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -49,9 +52,11 @@ class Console:
             if message["type"] == "lifespan.startup":
                 self.live.start()
                 self.watch.start()
+                self.courier.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await self.watch.stop()
+                await asyncio.wait_for(self.courier.stop(), timeout=3)
                 await asyncio.wait_for(self.live.stop(), timeout=3)
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -52,6 +52,9 @@ app.conf.beat_schedule = {
     "rollups_hour": periodic("monitoring.rollups_move_up", 1_800.0, 3_600),
     "panel": periodic("monitoring.panel_merge", 60.0),
     "partitions": periodic("monitoring.partitions_keep", 300.0),
+    # the console's courier is faster; this is for when there is none
+    "notifications": periodic("incidents.notifications_due", 10.0),
+    "notifications_prune": periodic("incidents.notifications_prune", 3600.0),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }
 app.autodiscover_tasks()

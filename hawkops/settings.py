@@ -29,9 +29,13 @@ TELEMETRY_DATABASE_GB = env.number("TELEMETRY_DATABASE_GB", 0)
 ONE_PERSON_INSTALLATION = env.flag("ONE_PERSON_INSTALLATION")
 # beside production: an environment in which the approvals are rehearsed
 APPROVALS_IN = env.words("APPROVALS_IN", allowed=tuple(Environment))
+# the runbook's: `seed` makes a channel of it
+SLACK_WEBHOOK = env.text("SLACK_WEBHOOK", "")
 SECURITY_WEBHOOK = env.text("SECURITY_WEBHOOK", "")
 SECURITY_EMAIL = env.text("SECURITY_EMAIL", "")
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_USE_SSL = env.smtp("SMTP_URL")
+# in Europe https://events.eu.pagerduty.com
+PAGERDUTY_URL = env.text("PAGERDUTY_URL", "https://events.pagerduty.com")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 

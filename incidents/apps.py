@@ -10,8 +10,15 @@ class IncidentsConfig(AppConfig):
     label = "incidents"
 
     def ready(self) -> None:
-        """Say what an emergency explains."""
+        """Say what an emergency explains, which channels a release's box looks at, and what can be acknowledged."""
+        # models must be loaded before this import
+        from incidents.alerts import ALERTS
         from incidents.quieting import switched_off
-        from monitoring.selectors.quieting import register
+        from incidents.selectors.notifications import endpoints
+        from incidents.services import acknowledging
+        from monitoring.selectors import quieting
+        from rollout.selectors import endpoints as rollout_endpoints
 
-        register(switched_off)
+        quieting.register(switched_off)
+        rollout_endpoints.register(endpoints)
+        acknowledging.register("alerts", ALERTS)

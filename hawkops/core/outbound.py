@@ -5,6 +5,7 @@
 
 import ipaddress
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Receipt:
 
     status: int
     text: str
+    # the header, as it was sent
+    retry_after: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -36,16 +39,24 @@ class Undelivered(Exception):
     """Nobody answered; the message says why."""
 
 
+class NoAddress(InvalidInput):
+    """The name can't be looked up now: it is wrong, or the network is down."""
+
+
 def address(url: str) -> str:
-    """Check an address before anything is sent there. Raises InvalidInput."""
-    split = urlsplit(url)
+    """Check an address before anything is sent there. Raises InvalidInput, NoAddress when its name is not found."""
+    try:
+        split = urlsplit(url)
+        port = split.port
+    except ValueError as error:
+        raise InvalidInput(f"That is no web address: {error}.") from error
     if split.scheme not in ("http", "https") or not split.hostname:
         raise InvalidInput(f"{url[:80]!r} is no web address; write https://…")
     private = env.flag("OUTBOUND_PRIVATE")
     if split.scheme == "http" and not private:
         raise InvalidInput("Plain http is refused: what is sent could be read on the way. Use https.")
     if not private:
-        for found in _resolved(split.hostname, split.port or 443):
+        for found in _resolved(split.hostname, port or 443):
             if not found.is_global:
                 raise InvalidInput(f"{split.hostname} is on a private network; OUTBOUND_PRIVATE=1 allows that.")
     return url
@@ -55,20 +66,58 @@ def _resolved(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IP
     try:
         rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise InvalidInput(f"{host} has no address: {error.strerror or error}.") from error
+        raise NoAddress(f"{host} has no address: {error.strerror or error}.") from error
     return [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in rows]
 
 
-def post(url: str, *, json: object, headers: Mapping[str, str] | None = None) -> Receipt:
-    """Send JSON. Raises InvalidInput for an address that may not be called, Undelivered when nobody answers."""
-    address(url)
-    status, body = _answered(url, json, headers)
-    return Receipt(status, body.decode(errors="replace")[:500])
+def post(
+    url: str, *, json: object = None, content: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Receipt:
+    """Send JSON, or bytes as they are (what is signed must not be written anew).
+
+    Raises InvalidInput for an address that may not be called, Undelivered when nobody answers.
+    """
+    refused: Undelivered | None = None
+    for target, extensions in _targets(address(url)):
+        try:
+            status, body, retry_after = _answered(target, json, _named(url, headers), content, extensions)
+        except _Unconnected as error:  # perhaps its other address can be reached
+            refused = error
+            continue
+        return Receipt(status, body.decode(errors="replace")[:500], retry_after)
+    raise refused or Undelivered(f"{urlsplit(url).hostname} has no address")
+
+
+class _Unconnected(Undelivered):
+    """Nothing was sent, so that another address may be tried."""
+
+
+def _targets(url: str) -> list[tuple[str, dict[str, object]]]:
+    """Return the addresses to connect to: those that were checked, so that a name can't point elsewhere meanwhile."""
+    if env.flag("OUTBOUND_PRIVATE"):
+        return [(url, {})]
+    split = urlsplit(url)
+    host, port = split.hostname or "", split.port or 443
+    found: list[tuple[str, dict[str, object]]] = []
+    for checked in _resolved(host, port):
+        if not checked.is_global:
+            raise InvalidInput(f"{host} is on a private network; OUTBOUND_PRIVATE=1 allows that.")
+        literal = f"[{checked}]" if checked.version == 6 else str(checked)
+        found.append((split._replace(netloc=f"{literal}:{port}").geturl(), {"sni_hostname": host}))
+    return found
+
+
+def _named(url: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers with the name that was asked for, whatever address is connected to."""
+    split = urlsplit(url)
+    host = split.hostname or ""
+    name = f"[{host}]" if ":" in host else host
+    return {"Host": f"{name}:{split.port}" if split.port else name, **(headers or {})}
 
 
 def ask(url: str, *, json: object) -> bytes:
     """Send JSON to an address that the operator set, a private one too, and return the answer. Raises Undelivered."""
-    status, body = _answered(url, json, None)
+    status, body, _ = _answered(url, json, None)
     if status != httpx.codes.OK:
         raise Undelivered(f"{urlsplit(url).hostname} answered {status}")
     if len(body) >= ANSWER_BYTES_MOST:
@@ -97,22 +146,37 @@ def fetch(url: str, target: Path, *, bytes_most: int) -> int:
     return size
 
 
-def _answered(url: str, json: object, headers: Mapping[str, str] | None) -> tuple[int, bytes]:
+def _answered(
+    url: str,
+    json: object,
+    headers: Mapping[str, str] | None,
+    content: bytes | None = None,
+    extensions: dict[str, object] | None = None,
+) -> tuple[int, bytes, str]:
+    # a timeout of httpx is one of each read: a drip of bytes must not hold a sender for ever
+    until = time.monotonic() + 2 * SECONDS
+    named = (headers or {}).get("Host") or urlsplit(url).hostname
     try:
-        with httpx.stream(
-            "POST",
-            url,
-            json=json,
-            headers=dict(headers or {}),
-            timeout=SECONDS,
-            follow_redirects=False,
-            trust_env=False,
-        ) as answer:
+        with (
+            httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
+            client.stream(
+                "POST",
+                url,
+                json=json if content is None else None,
+                content=content,
+                headers=dict(headers or {}),
+                extensions=extensions or {},
+            ) as answer,
+        ):
             body = b""
             for chunk in answer.iter_bytes():
                 body += chunk
                 if len(body) >= ANSWER_BYTES_MOST:
                     break
-            return answer.status_code, body
+                if time.monotonic() > until:
+                    raise Undelivered(f"{named}: its answer did not end within {2 * SECONDS:.0f} s")
+            return answer.status_code, body, answer.headers.get("Retry-After", "")
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise _Unconnected(f"{named}: {error or type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Undelivered(f"{urlsplit(url).hostname}: {error or type(error).__name__}") from error
+        raise Undelivered(f"{named}: {error or type(error).__name__}") from error

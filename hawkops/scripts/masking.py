@@ -10,8 +10,15 @@ from django.conf import settings
 SECRET_CHARACTERS = 4
 # Values of a query may be plain words (alt=media); a signature or a key is longer.
 QUERY_CHARACTERS = 8
-NAMED = ("SECRET_KEY", "SECURITY_WEBHOOK", "ALERTMANAGER_TOKEN", "METRICS_TOKEN", "EMAIL_HOST_PASSWORD")
-ADDRESSES = ("DATABASE_URL", "REDIS_URL", "CLOUD_AI_URL", "SECURITY_WEBHOOK")
+NAMED = (
+    "SECRET_KEY",
+    "SLACK_WEBHOOK",
+    "SECURITY_WEBHOOK",
+    "ALERTMANAGER_TOKEN",
+    "METRICS_TOKEN",
+    "EMAIL_HOST_PASSWORD",
+)
+ADDRESSES = ("DATABASE_URL", "REDIS_URL", "CLOUD_AI_URL", "SLACK_WEBHOOK", "SECURITY_WEBHOOK")
 # Their queries are options, and a masked "verify-full" would hide what is said about it.
 OPTIONS = ("postgres", "postgresql", "redis", "rediss", "unix")
 
@@ -22,7 +29,8 @@ def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
     named += [env.get(name, "") for name in NAMED]
     addresses = [getattr(settings, name) for name in ADDRESSES] + [os.environ.get("DATABASE_OWNER_URL", "")]
     addresses += env.values()
-    named.append(urlsplit(settings.SECURITY_WEBHOOK).path)  # of a chat's webhook, the path is the secret
+    # of a chat's webhook, the path is the secret
+    named += [urlsplit(url).path for url in (settings.SLACK_WEBHOOK, settings.SECURITY_WEBHOOK)]
     found = {form for secret in named if len(secret) >= SECRET_CHARACTERS for form in _forms(secret)}
     return frozenset(found.union(*(_inside(address) for address in addresses if "://" in address)))
 

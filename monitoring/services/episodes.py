@@ -105,6 +105,7 @@ def state(alert: Alert) -> dict[str, Any]:
         "action": alert.action,
         "inhibited_by": alert.inhibited_by,
         "silence": alert.silence_id,
+        **({"simulated": True} if alert.simulated else {}),
         "detection_seconds": None if seconds is None else round(seconds, 1),
     }
 

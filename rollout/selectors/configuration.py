@@ -82,6 +82,7 @@ def _installation() -> list[tuple[str, str]]:
         ("TELEMETRY_DATABASE_GB", f"{settings.TELEMETRY_DATABASE_GB:g}"),
         ("mail server", mail or "not set"),
         ("SECURITY_EMAIL", _place(settings.SECURITY_EMAIL)),
+        ("SLACK_WEBHOOK", _secret(settings.SLACK_WEBHOOK)),
         ("SECURITY_WEBHOOK", _secret(settings.SECURITY_WEBHOOK)),
         ("ALERTMANAGER_TOKEN", _secret(settings.ALERTMANAGER_TOKEN)),
         ("METRICS_TOKEN", _secret(settings.METRICS_TOKEN)),

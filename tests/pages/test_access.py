@@ -19,6 +19,9 @@ from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
 from hawkops.scripts.models import RunFile
 from hawkops.scripts.schedules import schedule_create
+from incidents.domain.routing import Topic
+from incidents.services.channels import Rules, channel_create, channel_test, routes_seed
+from monitoring.domain.criteria import Severity
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
 from monitoring.services.criteria import criteria_seed
@@ -36,7 +39,7 @@ from rollout.services.releases import release_seed, runbook_import
 SYSTEM = Actor.system("test")
 # these answer programs with 401 themselves, instead of sending them to the sign-in page
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
-PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "api_nothing"} | API
+PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "pagerduty", "api_nothing"} | API
 
 COMES_BACK = {
     "runbook/import",
@@ -47,6 +50,9 @@ COMES_BACK = {
     "groups/internal_testers/members",
     "experiments/start",
     "releases/{release}/decision/no-go",
+    "notifications/create",
+    "notifications/channels/{channel}/change",
+    "notifications/routes/save",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -106,6 +112,13 @@ PRESSES = {
     "criteria/alert-latency/reset": {Role.RELEASER, Role.APPROVER},
     "monitoring/patterns/thermal/pause": {Role.RELEASER, Role.OPERATOR},
     "monitoring/patterns/thermal/delete": {Role.RELEASER, Role.OPERATOR},
+    "notifications/create": set(),
+    "notifications/routes/save": set(),
+    "notifications/acknowledge/press": {Role.RELEASER, Role.OPERATOR},
+    "notifications/channels/{channel}/change": set(),
+    "notifications/channels/{channel}/test": {Role.RELEASER, Role.OPERATOR},
+    "notifications/deliveries/{delivery}/retry": {Role.RELEASER, Role.OPERATOR},
+    "notifications/channels/{archived}/archive": set(),
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
@@ -193,6 +206,12 @@ PAGES = (
     "security/production/charts/encryption.json",
     "security/production/numbers.csv",
     "security/production/numbers.json",
+    "notifications",
+    "notifications/new?kind=webhook",
+    "notifications/routes",
+    "notifications/channels/{channel}",
+    "notifications/deliveries/{delivery}",
+    "notifications/acknowledge?thread=hawkops:demo:alerts:other",
     "monitoring/connect",
     "monitoring/understood",
     "monitoring/understood/device?id=dev-1",
@@ -245,6 +264,15 @@ def furnished() -> dict[str, Any]:
         actor=SYSTEM,
         reason="Furnished",
     )
+    routes_seed(actor=SYSTEM)
+    rules = Rules(list(Topic), list(Severity))
+    made = [
+        channel_create(environment="demo", name=name, kind="email", address="a@example.com", rules=rules, actor=SYSTEM)[
+            0
+        ]
+        for name in ("furnished", "old")
+    ]
+    delivery = channel_test(channel=made[1], actor=SYSTEM)
     asked = {"release": Release.objects.get().pk, "number": 1, "jump": False}
     proposal = proposal_make(kind="phase.start", environment="demo", payload=asked, actor=SYSTEM, reason="Furnished")
     freeze = freeze_make(
@@ -263,6 +291,9 @@ def furnished() -> dict[str, Any]:
         "schedule": schedule.pk,
         "alert": alert,
         "silence": quiet.pk,
+        "channel": made[0].pk,
+        "archived": made[1].pk,
+        "delivery": delivery.pk,
     }
 
 

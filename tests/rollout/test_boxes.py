@@ -15,6 +15,11 @@ from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
 from hawkops.history.services import heartbeat_record
 from hawkops.scripts.models import Run, State
+from incidents.domain.routing import Topic
+from incidents.services import channels
+from incidents.services.channels import Rules
+from incidents.services.sending import send_due
+from monitoring.domain.criteria import Severity
 from monitoring.services.criteria import criteria_seed
 from rollout.domain.experiments import Arm
 from rollout.domain.runbook import Box, Limit
@@ -27,6 +32,7 @@ from rollout.selectors import releases as selectors
 from rollout.services import flags, overrides
 from rollout.services.releases import evidence_record, runbook_import
 from rollout.services.scans import scan_upload
+from tests.incidents.sinks import http_sink
 from tests.monitoring.rows import seen, stored
 from tests.rollout.test_checks import (
     ALWAYS,
@@ -271,6 +277,19 @@ def concluded(this: Setting) -> None:
     told(this)
 
 
+def told_of(this: Setting) -> None:
+    """A test message to a channel, which takes it or not."""
+    this.given("monkeypatch").setenv("OUTBOUND_PRIVATE", "1")
+    rules = Rules(list(Topic), list(Severity))
+    with http_sink() as sink:
+        sink.answer((200, "ok") if this.good else (404, "no_service"))
+        made, _ = channels.channel_create(
+            environment="staging", name="#incidents", kind="slack", address=sink.url, rules=rules, actor=SYSTEM
+        )
+        channels.channel_test(channel=made, actor=SYSTEM)
+        send_due()
+
+
 ARRANGED: dict[str, Arrange] = {
     "backends_tested": backends,
     "targets_validated": targets,
@@ -283,6 +302,7 @@ ARRANGED: dict[str, Arrange] = {
     "security_scan": scanned,
     "compliance": told,
     "monitoring_operational": told,
+    "alert_endpoints": told_of,
     "log_aggregation": log_line,
     "crash_reporting": crashed,
     "ab_framework": shared_out,
@@ -316,7 +336,7 @@ ARRANGED: dict[str, Arrange] = {
 # asked through a real gateway, on a database that commits
 LIVE = ("log_aggregation", "hash_assignment")
 # until their part is there a person answers, and the box names the part
-BY_HAND = {"alert_endpoints": "notifications of incidents"}
+BY_HAND: dict[str, str] = {}
 
 
 def boxes() -> list[Box]:

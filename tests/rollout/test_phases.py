@@ -15,16 +15,18 @@ from hawkops.history.models import HistoryEntry
 from rollout.domain import phases as domain
 from rollout.domain.evaluation import evaluate
 from rollout.domain.flags import ON
+from rollout.domain.gates import Finding
 from rollout.domain.phases import Audience, Judged
 from rollout.domain.targeting import Context, Rule
 from rollout.models import Flag, PhaseRun, Proposal, Release, Validation
 from rollout.runbook.loading import load
 from rollout.selectors import phases as selectors
 from rollout.selectors import targeting
+from rollout.selectors.releases import runbook
 from rollout.services import flags, overrides, phases, proposals
 from rollout.services.freezes import freeze_make
 from rollout.services.raising import Authority, Refused
-from rollout.services.releases import release_model_set
+from rollout.services.releases import evidence_record, release_model_set
 from tests.rollout.walking import (
     SYSTEM,
     UNREAD,
@@ -141,9 +143,8 @@ def test_start__something_missing__names_the_line_and_changes_nothing(
 
 def gates_reset(release: Release) -> None:
     """Take one box back."""
-    from rollout.services.releases import check_tick
-
-    check_tick(release=release, box="alert_endpoints", ticked=False, note="Moved", link="", actor=SYSTEM)
+    _group, box = runbook(release).box("alert_endpoints") or pytest.fail("no such box")
+    evidence_record(release=release, box=box, finding=Finding(Verdict.NO_DATA, "The channel has moved."))
 
 
 def test_start__group_of_more_than_a_hundredth_and_more_than_a_hundred__is_refused() -> None:

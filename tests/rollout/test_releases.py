@@ -18,6 +18,7 @@ from rollout.models import Attestation, Evidence, Release, RunbookVersion
 from rollout.selectors import releases as selectors
 from rollout.services import releases as services
 from rollout.services.flags import flags_seed
+from tests.rollout.walking import by_hand
 
 pytestmark = pytest.mark.django_db
 
@@ -28,9 +29,11 @@ ClientAs = Callable[[object], Client]
 
 @pytest.fixture
 def runbook() -> RunbookVersion:
-    """The bundled runbook, and the flags."""
+    """The bundled runbook, with one box that a person ticks, and the flags."""
     flags_seed(actor=SYSTEM)
-    return services.runbook_import(actor=SYSTEM)
+    services.runbook_import(actor=SYSTEM)
+    by_hand("alert_endpoints")
+    return RunbookVersion.objects.get()
 
 
 def begin(environment: str = "production", **given: Any) -> Release:
@@ -63,7 +66,8 @@ def verbs(since: int) -> list[str]:
     return list(HistoryEntry.objects.filter(seq__gt=since).order_by("seq").values_list("verb", flat=True))
 
 
-def test_runbook_import__twice__is_one_version_and_one_entry(runbook: RunbookVersion) -> None:
+def test_runbook_import__twice__is_one_version_and_one_entry() -> None:
+    runbook = services.runbook_import(actor=SYSTEM)
     seq = Head.objects.get().seq
     assert services.runbook_import(actor=SYSTEM) == runbook
     assert Head.objects.get().seq == seq
@@ -144,7 +148,7 @@ def test_checklist__fresh_release__has_no_data_anywhere_and_says_what_brings_it(
     groups = selectors.checklist(release)
     assert [group.total for group in groups] == [5, 5, 5, 4, 3]
     assert {one.standing.verdict for group in groups for one in group.rows} == {Verdict.NO_DATA}
-    assert row(release, "alert_endpoints").standing.sentence.startswith("Comes with notifications of incidents")
+    assert row(release, "alert_endpoints").standing.sentence.startswith("Comes with the pager's contract")
     assert groups[0].measured_in == "staging"
     summary = selectors.release_summary("production")
     assert summary.headline == "HazardHawk 2.4.0: 0 of 22 pass; 22 have no data."

@@ -13,7 +13,9 @@ from hawkops.accounts.models import DeviceKey, User
 from hawkops.accounts.services import device_key_create, login_link_create, person_create, secret_hash
 from hawkops.core.access import Role
 from hawkops.core.environments import Environment
+from hawkops.core.errors import HawkOpsError
 from hawkops.history.actors import Actor
+from incidents.services.channels import channel_seed, routes_seed
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import patterns_seed
 from rollout.services.flags import flags_seed
@@ -40,6 +42,11 @@ class Command(BaseCommand):
         release_seed(actor=ACTOR)
         criteria_seed(actor=ACTOR)
         patterns_seed(actor=ACTOR)
+        routes_seed(actor=ACTOR)
+        try:
+            channel_seed(actor=ACTOR)
+        except HawkOpsError as refusal:  # without a network, say: the next start tries again
+            self.stderr.write(f"SLACK_WEBHOOK: {refusal.message}")
         login_url = login_link_create(user=_administrator(), actor=ACTOR)
         device_key = _device_key(settings.DATA / "device.key")
         if options["json"]:

@@ -1,0 +1,86 @@
+"""Reads the history and sends what is due as soon as something is committed. Needs neither Celery nor the broker.
+
+Woken by PostgreSQL's notifications, and every few seconds anyway. Several consoles may each have one: a channel is served by
+one sender at a time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from django.db import connections
+
+from hawkops.core.live import Listener
+from incidents.services.dispatching import dispatch_all
+from incidents.services.sending import send_due
+
+log = logging.getLogger(__name__)
+EVERY_SECONDS = 5.0
+# one that does not answer must not keep the others waiting
+SENDERS = 4
+# a burst of entries is read at once
+GATHER_SECONDS = 0.05
+TOPICS = ("history", "notifications")
+
+
+class Courier:
+    """One loop that dispatches, and up to SENDERS threads that send."""
+
+    def __init__(self, dsn: str, *, every_seconds: float = EVERY_SECONDS) -> None:
+        self._listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
+        self._every_seconds = every_seconds
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        # its own: senders that hang must not take the threads of anything else
+        self._pool = ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="courier")
+
+    def start(self) -> None:
+        """Begin."""
+        self._listener.start()
+        self._task = asyncio.create_task(self._run(), name="courier")
+
+    async def stop(self) -> None:
+        """End; what is being sent ends by itself, and is sent again when it does not."""
+        await self._listener.stop()
+        for task in (self._task, *self._sending):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event.get("topic") in TOPICS:
+            self._wake.set()
+
+    async def _on_connect(self) -> None:
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._every_seconds)
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            await self._threaded(dispatch_all)
+            for _ in range(SENDERS - len(self._sending)):
+                task = asyncio.create_task(self._threaded(send_due))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+
+    async def _threaded(self, work: Callable[[], object]) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, _once, work)
+        except Exception:
+            log.exception("courier.failed", extra={"work": work.__name__})
+
+
+def _once(work: Callable[[], object]) -> None:
+    try:
+        work()
+    finally:
+        connections.close_all()

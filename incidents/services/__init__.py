@@ -1,0 +1,1 @@
+"""Writes of incidents: each records one history entry in its transaction."""

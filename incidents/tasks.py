@@ -1,0 +1,21 @@
+"""Periodic work of incidents. Each calls one service; running twice or late does no harm."""
+
+from celery import shared_task
+
+from incidents.services import dispatching, sending
+
+# beside the console's own courier this finds little; alone it must not hold up the other sweepers
+SECONDS = 5.0
+
+
+@shared_task(name="incidents.notifications_due", soft_time_limit=100, time_limit=110, ignore_result=True)
+def notifications_due() -> None:
+    """Read on in the history, and send what is due."""
+    dispatching.dispatch_all()
+    sending.send_due(seconds=SECONDS)
+
+
+@shared_task(name="incidents.notifications_prune", ignore_result=True)
+def notifications_prune() -> None:
+    """Forget old deliveries and events."""
+    sending.deliveries_prune()
