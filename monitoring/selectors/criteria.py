@@ -162,7 +162,7 @@ class Evaluation:
             return self._by_class(one, chosen, simulated)
         reading = Reading(None) if one.broken else self._reading(one, chosen)
         reading = replace(reading, scope=self._scope(one))
-        judge = intervals.judge if one.aggregate is Aggregate.INTERVAL else domain.judge
+        judge = intervals.judge if one.aggregate in (Aggregate.INTERVAL, Aggregate.RANGE) else domain.judge
         found = judge(one, reading, now=self.now, allowed=allowed)
         return Evaluated(one, reading, found, simulated=simulated, allowed=allowed)
 

@@ -106,19 +106,25 @@ def clause(one: Criterion) -> Clause:
     return Clause.HEALTH
 
 
-def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta) -> Shown:
-    """Judge what was read. `live` is the time in which it came, which tells when there is enough."""
+def judged(
+    one: Measured, *, now: datetime, missed_most: float, live: timedelta, enough_devices: bool = True
+) -> Shown:  # fmt: skip
+    """Judge what was read. `live` is the time in which it came, which tells when there is enough.
+
+    A decision takes as many devices as its intervals rest on; boxes and phases take what was observed.
+    """
     criterion = one.criterion
     if criterion.threshold is None and one.parts:
-        said, sure, reading = _of_parts(one, now, missed_most)
+        said, sure, reading = _of_parts(one, now, missed_most, enough_devices=enough_devices)
     else:
         reading = replace(raw.reading(criterion, one.numbers), scope=one.scope)
         if criterion.broken:
             reading = replace(reading, value=None)
         said = intervals.judge(criterion, reading, now=now, allowed=one.allowed)
         sure = intervals.sureness(criterion, reading, missed_most=missed_most)
-        said = intervals.limited(criterion, reading, said, sure)
-    counted = intervals.devices(criterion, reading.numbers)
+        if enough_devices:
+            said = intervals.limited(criterion, reading, said, sure)
+    counted = intervals.devices(criterion, reading.numbers) if enough_devices else None
     if one.scope and said.in_scope:
         said = Judgement(Verdict.NO_DATA, one.scope, in_scope=False)
     need = criterion.samples
@@ -160,7 +166,9 @@ def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta)
     )
 
 
-def _of_parts(one: Measured, now: datetime, missed_most: float) -> tuple[Judgement, Sureness, Reading]:
+def _of_parts(
+    one: Measured, now: datetime, missed_most: float, *, enough_devices: bool
+) -> tuple[Judgement, Sureness, Reading]:
     """Judge each device class by its own target; the worst speaks for all, and of equal verdicts the worst miss."""
     plain = replace(one.criterion, where_available=False)
     found: list[tuple[str, Judgement, Sureness, Reading]] = []
@@ -169,7 +177,9 @@ def _of_parts(one: Measured, now: datetime, missed_most: float) -> tuple[Judgeme
             continue
         reading = replace(raw.reading(plain, part.numbers), threshold=part.threshold)
         sure = intervals.sureness(plain, reading, missed_most=missed_most)
-        judgement = intervals.limited(plain, reading, domain.judge(plain, reading, now=now), sure)
+        judgement = domain.judge(plain, reading, now=now)
+        if enough_devices:
+            judgement = intervals.limited(plain, reading, judgement, sure)
         found.append((part.label, judgement, sure, reading))
     if not found:
         reading = replace(raw.reading(one.criterion, one.numbers), scope=one.scope)

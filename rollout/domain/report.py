@@ -533,7 +533,10 @@ COMPUTED = (
 
 def judged(one: Measured, *, now: datetime, missed_most: float, live: timedelta) -> Reading:
     """Judge what was read, by the function that judges a decision's lines. `live` is the time in which it came."""
-    criterion, shown = one.criterion, lines.judged(one, now=now, missed_most=missed_most, live=live)
+    criterion, shown = (
+        one.criterion,
+        lines.judged(one, now=now, missed_most=missed_most, live=live, enough_devices=False),
+    )
     part = _deciding(one, shown.line.sentence)
     threshold = criterion.threshold if part is None else part.threshold
     reading = replace(raw.reading(criterion, one.numbers if part is None else part.numbers), threshold=threshold)

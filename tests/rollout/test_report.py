@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.test import Client
 
 from hawkops.core import clock
@@ -25,7 +26,7 @@ from hawkops.scripts.models import State
 from hawkops.scripts.probes import findings
 from hawkops.scripts.probes.findings import Finding
 from hawkops.scripts.probes.measuring import Exit
-from monitoring.models import StoredCriterion
+from monitoring.models import PanelHour, StoredCriterion
 from monitoring.services.criteria import criteria_seed
 from rollout.domain import report as domain
 from rollout.domain.report import Report
@@ -35,7 +36,7 @@ from rollout.models import GuardrailState, PhaseRun, Release, Waiver
 from rollout.selectors import critical
 from rollout.selectors import report as selectors
 from tests.monitoring.rows import stored
-from tests.rollout.walking import SYSTEM, begin, data_flows, furnish, healthy, somebody
+from tests.rollout.walking import SYSTEM, begin, data_flows, furnish, healthy, in_panel, somebody
 
 pytestmark = pytest.mark.django_db
 HOSTILE = '<script>alert("x")</script>'
@@ -87,6 +88,9 @@ def well(run: PhaseRun, **given: Any) -> None:
         ):
             if values:
                 stored(metric, values, lately, **rest)
+        for metric in ("app.engagement.events", "app.session.duration"):
+            in_panel(environment, metric, lately, [300.0 + number % 10 for number in range(200)], variant=variant)
+    PanelHour.objects.filter(metric="app.user.satisfaction").update(total=F("count") * 4.8)
 
 
 def made(environment: str = "staging", **given: Any) -> Report:
