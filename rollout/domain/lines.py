@@ -134,6 +134,8 @@ def judged(
         now_there = reading.count if counted is None else counted.have
         settles = round(now_there * times) if times is not None else None
     known = said.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INSUFFICIENT)
+    # who judges what was observed asks nothing of a miss that is only possible
+    decided = not enough_devices and said.verdict in (Verdict.PASS, Verdict.FAIL)
     bound = criterion.threshold if criterion.threshold is not None else reading.threshold
     line = Line(
         key=criterion.key,
@@ -146,7 +148,7 @@ def judged(
         worse=sure.worse and known,
         in_scope=said.in_scope,
         missed=said.missed,
-        soon=_soon(criterion, said, sure, reading, counted, settles, live),
+        soon="" if decided else _soon(criterion, said, sure, reading, counted, settles, live),
     )
     return Shown(
         line,

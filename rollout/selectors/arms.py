@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,8 @@ import orjson
 from django.db import connection, transaction
 
 from monitoring.domain.arms import Arm
-from monitoring.domain.statistics.ratio import SampleRatio, sample_ratio, together
+from monitoring.domain.cardinality import OTHER
+from monitoring.domain.statistics.ratio import ALPHA, SampleRatio, sample_ratio, together
 from monitoring.domain.statistics.reporting import Reports
 from monitoring.domain.statistics.values import BAND_ENDS
 from monitoring.selectors.telemetry import may_judge
@@ -202,17 +203,25 @@ def _key(text: str) -> tuple[str, str, str]:
     return metric, backend, outcome
 
 
-def reports(arms: Arms) -> tuple[SampleRatio | None, dict[Arm, Reports]]:
-    """Return whether as many devices report from each arm as were drawn, and how many reported in the last closed hour.
+@dataclass(frozen=True)
+class Heard:
+    """Who reports: as many from each arm as were drawn, in all and in each class, and how many in the last closed hour.
 
-    The ratio is None while no step has two arms. One query.
+    A ratio is None while no step has two arms; of classes all share one alpha, as large as that of all devices.
     """
-    empty = {arm: Reports(0, 0) for arm in Arm}
+
+    reports: dict[Arm, Reports]
+    ratio: SampleRatio | None = None
+    by_class: dict[str, SampleRatio] = field(default_factory=dict)
+
+
+def heard(arms: Arms, classes: Iterable[str] = ()) -> Heard:
+    """Return who reports. One query."""
     if not arms.members:
-        return None, empty
+        return Heard({arm: Reports(0, 0) for arm in Arm})
     last = arms.closed - 1
     known: Counter[Arm] = Counter()
-    heard: Counter[Arm] = Counter()
+    told: Counter[Arm] = Counter()
     reported: list[Member] = []
     with _patient() as cursor:
         cursor.execute(_HEARD, arms.columns())
@@ -222,11 +231,19 @@ def reports(arms: Arms) -> tuple[SampleRatio | None, dict[Arm, Reports]]:
             # of those that are still in their arm and had reported before the hour
             if member.stay.end is None and oldest < last:
                 known[member.stay.arm] += 1
-                heard[member.stay.arm] += newest >= last
-    return _ratio(arms.steps, reported), {arm: Reports(known[arm], heard[arm]) for arm in Arm}
+                told[member.stay.arm] += newest >= last
+    by_class: dict[str, list[Member]] = {name: [] for name in {*classes, OTHER}} if classes else {}
+    for member in reported if by_class else ():
+        by_class[member.device_class if member.device_class in by_class else OTHER].append(member)
+    parts = {name: _ratio(arms.steps, members, alpha=ALPHA / 2 / len(by_class)) for name, members in by_class.items()}
+    return Heard(
+        {arm: Reports(known[arm], told[arm]) for arm in Arm},
+        _ratio(arms.steps, reported, alpha=ALPHA / 2 if by_class else ALPHA),
+        {name: part for name, part in sorted(parts.items()) if part is not None and any(part.counts)},
+    )
 
 
-def _ratio(steps: Iterable[Served], reported: Iterable[Member]) -> SampleRatio | None:
+def _ratio(steps: Iterable[Served], reported: Iterable[Member], *, alpha: float) -> SampleRatio | None:
     """Compare who reports with who was drawn, for each step's newcomers; None while no step has two arms."""
     came: dict[int, Counter[Arm]] = defaultdict(Counter)
     for member in reported:
@@ -240,7 +257,7 @@ def _ratio(steps: Iterable[Served], reported: Iterable[Member]) -> SampleRatio |
         if min(fresh) > 0:
             found.append(sample_ratio([counts[Arm.TREATMENT], counts[Arm.CONTROL]], list(fresh)))
         before = weights
-    return together(found) if found else None
+    return replace(together(found), alpha=alpha) if found else None
 
 
 def _members(run: PhaseRun, phase: Phase) -> Iterator[Member]:

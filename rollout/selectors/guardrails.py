@@ -5,7 +5,7 @@ so that looking every minute costs nothing in false alarms.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -29,7 +29,19 @@ from rollout.domain import guardrails as domain
 from rollout.domain.guardrails import Guardrail, Judges, Line, Role
 from rollout.models import PhaseRun
 from rollout.selectors import guardrail_states, releases
-from rollout.selectors.arms import CLOSED_AFTER, LATE_HOURS, Arms, Member, Sums, closed, drawn, reports, served, sums
+from rollout.selectors.arms import (
+    CLOSED_AFTER,
+    LATE_HOURS,
+    Arms,
+    Heard,
+    Member,
+    Sums,
+    closed,
+    drawn,
+    heard,
+    served,
+    sums,
+)
 
 HOUR = timedelta(hours=1)
 # so many device classes, the largest ones, are looked at by themselves
@@ -107,19 +119,19 @@ def findings(made: Look) -> list[Found]:
     judging = [one for one in made.guardrails if one.criterion]
     known = {one.key: one for one in criteria(keys=[one.criterion for one in judging])} if judging else {}
     budget = spend({one.key: 1.0 for one in judging}, made.classes) if judging else None
-    ratio, heard = reports(made.arms)
+    said = heard(made.arms, made.classes)
     usable = [one for one in known.values() if not one.broken]
     measured = sums(made.arms, _metrics(usable))
     found = []
     for one in made.guardrails:
         if one.judges is Judges.SAMPLE_RATIO:
-            found.append(Found(one, (_ratio_line(ratio),)))
+            found.append(Found(one, tuple(_ratio_lines(said))))
         elif one.judges is Judges.REPORTING:
-            found.append(Found(one, (_reports_line(made, heard),)))
+            found.append(Found(one, (_reports_line(made, said.reports),)))
         elif one.criterion not in known or budget is None:
             found.append(Found(one, (_line("", "", Verdict.ERROR, f"no criterion {one.criterion}"),)))
         else:
-            found.append(_judged(made, one, known[one.criterion], budget, measured, ratio))
+            found.append(_judged(made, one, known[one.criterion], budget, measured, said.ratio))
     return found
 
 
@@ -292,11 +304,13 @@ def _line(
     return Line(band, device_class, verdict, sentence, low, estimate, high)
 
 
-def _ratio_line(ratio: SampleRatio | None) -> Line:
-    if ratio is None:
-        return _line("all devices", "", Verdict.NO_DATA, "there is no control beside this phase")
-    said = judge_ratio(ratio)
-    return _line("all devices", "", said.verdict, said.sentence)
+def _ratio_lines(said: Heard) -> Iterator[Line]:
+    if said.ratio is None:
+        yield _line("all devices", "", Verdict.NO_DATA, "there is no control beside this phase")
+        return
+    for name, ratio in {"": said.ratio, **said.by_class}.items():
+        judged = judge_ratio(ratio)
+        yield _line("all its devices" if name else "all devices", name, judged.verdict, judged.sentence)
 
 
 def _reports_line(made: Look, heard: dict[Arm, Reports]) -> Line:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from math import ceil
 from typing import Any
 
@@ -32,6 +33,7 @@ HOUR = timedelta(hours=1)
 # who reports of those served on, and of those served off
 REPORTING = 3
 INFERENCES = 1_000
+TRIES = 30
 
 
 @dataclass
@@ -211,7 +213,20 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 async def call(door: Callable[..., Awaitable[None]], path: str, key: str, body: bytes) -> bytes:
-    """POST to a door as its server does, and give the answer's body; the answer must be 200."""
+    """POST to a door as its server does, and give the answer's body; the answer must be 200.
+
+    A door that lags on a busy machine says so, and is asked again, as devices do.
+    """
+    for _ in range(TRIES):
+        status, answer = await _call(door, path, key, body)
+        if status != HTTPStatus.TOO_MANY_REQUESTS:
+            break
+        await asyncio.sleep(1)
+    assert status == HTTPStatus.OK, answer
+    return answer
+
+
+async def _call(door: Callable[..., Awaitable[None]], path: str, key: str, body: bytes) -> tuple[int, bytes]:
     packed = body[:2] == gzip.compress(b"")[:2]
     headers = [
         (b"authorization", f"Bearer {key}".encode()),
@@ -229,5 +244,4 @@ async def call(door: Callable[..., Awaitable[None]], path: str, key: str, body: 
 
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
     await door(scope, receive, send)
-    assert sent[0]["status"] == 200, sent
-    return b"".join(message.get("body", b"") for message in sent)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
