@@ -50,7 +50,7 @@ class Stage:
         assert phase is not None
         at = clock.now()
         flag = Flag.objects.get(environment=ENVIRONMENT, key=FLAG)
-        flag.thousandths = 0
+        flag.thousandths, flag.salt = 0, "stage"
         flag.rules, flag.revision = [rule.document() for rule in domain.rules(phase, SHARE)], flag.revision + 1
         flag.save()
         self.run = PhaseRun.objects.create(

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
@@ -33,35 +34,39 @@ MANY, EVERY = 8_400, 16
 # what tells which hours are normal, and how long a phase is validated
 HOURS_BEFORE, VALIDATED = 105, 50
 # Complaints alike on both sides: at a seldom ticket, "no more than before" takes thousands of devices.
-TICKETS_PER_SESSION = 0.1
+TICKETS_PER_SESSION = 0.5
 # one fleet, drawn for its arms anew so many times; the figure in the README is of 150
 DRAWN = int(os.environ.get("DRAWN", "8"))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a scenario ends in: the line that weighs most, and what guardrails do about it."""
+    """What a scenario ends in: the line that weighs most and its row, and what guardrails do about it."""
 
     line: str
+    row: str = "missed-certainly"
+    follows: Recommendation = Recommendation.ROLL_BACK
     failing: tuple[str, ...] = ()
     killed: bool = False
     hours: int = 3
+    devices: int = DEVICES
 
 
 ENDS = {
-    "gpu-regression": Wanted("decision-throughput"),
+    # the slow driver is on one in eight: a hundred devices of its class can't say by how much their slowest twentieth misses
+    "gpu-regression": Wanted("decision-throughput", "missed-possibly", Recommendation.HOLD, devices=800),
     "npu-on-cpu": Wanted("decision-throughput"),
     "memory-leak": Wanted("decision-memory-average", failing=("memory",)),
     "switch-storm": Wanted("decision-switches"),
     "crash-wave": Wanted("decision-crash-rate", failing=("crashes",), killed=True, hours=8),
-    "wrong-but-fast": Wanted("decision-wrong-results", failing=("wrong_results",), killed=True),
+    "wrong-but-fast": Wanted("decision-wrong-results", failing=("wrong_results",), killed=True, devices=800),
 }
 
 
 @pytest.fixture(autouse=True)
 def _stepped() -> Iterator[None]:
-    """Stop the clock when the last hour is closed, and let it run again."""
-    clock.step_to(clock.now().replace(minute=6, second=0, microsecond=0))
+    """Stop the clock when an hour is closed, always the same one: by its seed a fleet does then what it always does."""
+    clock.step_to((clock.now() + timedelta(days=1)).replace(hour=16, minute=6, second=0, microsecond=0))
     yield
     clock.step_to(None)
 
@@ -84,16 +89,16 @@ def test_scenarios__all__are_told_here() -> None:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_scenario__something_wrong__ends_in_rolling_back(name: str) -> None:
+def test_scenario__something_wrong__ends_as_it_should(name: str) -> None:
     wanted = ENDS[name]
-    stage = staged(name, devices=DEVICES, begins=clock.now() - HOUR)
+    stage = staged(name, devices=wanted.devices, begins=clock.now() - HOUR)
     stage.begin()
     stage.hours(wanted.hours)
     found = decided(stage)
-    assert found.recommended.recommendation is Recommendation.ROLL_BACK, found.recommended.sentence
+    assert found.recommended.recommendation is wanted.follows, found.recommended.sentence
     first = found.recommended.reasons[0]
     assert first.line is not None
-    assert (first.line.key, first.row.key) == (wanted.line, "missed-certainly")
+    assert (first.line.key, first.row.key) == (wanted.line, wanted.row)
     assert failing(stage) == wanted.failing
     killed = Flag.objects.get(environment=ENVIRONMENT, key=FLAG).override_variant == "off"
     assert (killed, stage.run.state) == (wanted.killed, "paused" if wanted.killed else "running")
