@@ -153,6 +153,11 @@ def escalation(environment: str, pk: int) -> UnderWay | None:
     return _under_way(row, clock.now()) if row else None
 
 
+def entries(row: Escalation) -> list[HistoryEntry]:
+    """Return what happened to an escalation, oldest first. One query."""
+    return list(HistoryEntry.objects.select_related("personal").filter(subject=row.subject).order_by("seq"))
+
+
 # ---- what is late ----
 
 
