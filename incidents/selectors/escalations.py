@@ -29,6 +29,7 @@ from incidents.models import (
     EscalationReading,
     EscalationStep,
     Receipt,
+    SecondPage,
     SecondPath,
     StepDelivery,
 )
@@ -58,6 +59,11 @@ class Shown:
     step: EscalationStep
     proof: Proof
     accepted_at: datetime | None
+
+    @property
+    def second(self) -> list[SecondPage]:
+        """What the second path sent last: it may have tried often."""
+        return list(self.step.second_pages.all())[-2:]
 
     @property
     def is_late(self) -> bool:

@@ -397,7 +397,7 @@ def hours_save(
         made = _hours_row(found, holidays)
         if before == _hours(made):
             return False
-        made.save()
+        made.save(force_update=row is not None, force_insert=row is None)
         this.record("business_hours.changed", subject="business_hours:1", before=before, after=_hours(made))
     return True
 
