@@ -16,7 +16,7 @@ from hawkops.core import clock
 from hawkops.core.live import announce
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
-from incidents.domain.escalation import CHECK, GRACE, Target, severity_of
+from incidents.domain.escalation import CHECK, Target, severity_of
 from incidents.domain.message import Action, Link, Message
 from incidents.domain.retrying import Outcome
 from incidents.models import Escalation, EscalationStep, SecondPage, SecondPath
@@ -59,6 +59,8 @@ def _wanted(step: EscalationStep) -> bool:
     if step.second_at is not None or step.pk in _unwritten:
         return False
     tries = list(step.second_pages.order_by("-pk").values_list("at", flat=True)[:TRIES_MOST])
+    if tries and not selectors.second_ways() and not (settings.EMAIL_HOST and _addresses(step)):
+        return False  # that there is no way was said; no further try makes one
     return not tries or (len(tries) < TRIES_MOST and clock.now() - tries[0] >= AGAIN_AFTER)
 
 
@@ -138,8 +140,8 @@ def _message(step: EscalationStep) -> Message:
             filter(
                 None,
                 (
-                    f"It was due at {step.due_at:%Y-%m-%d %H:%M:%S} UTC; {GRACE.seconds // 60} min later no channel had "
-                    f"accepted it. {auditing.why_late(step)}",
+                    f"It was due at {step.due_at:%Y-%m-%d %H:%M:%S} UTC, and no channel has accepted it. "
+                    f"{auditing.why_late(step)}",
                     check,
                     *_numbers(),
                 ),

@@ -101,11 +101,13 @@ def test_nobody_answers__is_tried_again_each_minute__and_said_once(mail: Mail, s
 @pytest.mark.usefixtures("ana")
 def test_no_way_set__says_so(settings: Any, at: At) -> None:  # noqa: F811
     settings.SECOND_PATH_EMAIL, settings.SECOND_PATH_WEBHOOK = [], ""
-    Escalation.objects.all().delete()
     fire("slow")
     escalate()
     at(3)
     second_path.look()
+    at(5)
+    second_path.look()
+    assert SecondPage.objects.count() == 1, "once is enough"
     assert selectors.second().is_mute
     assert HistoryEntry.objects.get(verb="escalation.second_path_failed").reason.startswith("Neither SECOND_PATH_EMAIL")
 
