@@ -152,7 +152,7 @@ def _on_call(environment: str) -> Fact:
     """Say who is on call; that a page did not arrive comes before it."""
     if late := escalation_selectors.late_steps(environment):
         url = reverse("incidents:escalations", kwargs={"environment": environment})
-        return Fact("Page not delivered", f"to {late[0].target_label}: {late[0].escalation.title}", url, ok=False)
+        return Fact("A page is late", f"to {late[0].target_label}: {late[0].escalation.title}", url, ok=False)
     found, url = (
         on_call_selectors.on_call_now(environment),
         reverse("incidents:oncall", kwargs={"environment": environment}),
@@ -171,6 +171,10 @@ def _platform(environment: str) -> Fact:
     if looked is not None and now - looked > LATE_AFTER:
         url = reverse("monitoring:alerts", kwargs={"environment": environment})
         return Fact("Alerts not evaluated", f"for {spoken(now - looked)}", url, ok=False)
+    second = escalation_selectors.second()
+    if second.seen_at is not None and second.is_late:
+        url = reverse("incidents:escalations", kwargs={"environment": environment})
+        return Fact("Second path silent", f"for {spoken(now - second.seen_at)}", url, ok=False)
     late = last is None or now - last > HEARTBEAT_LATE
     return Fact(
         "Platform late" if late else "Platform healthy",

@@ -16,7 +16,7 @@ from hawkops.history.models import Head, HistoryEntry
 from hawkops.strip import facts
 from incidents.models import CalendarLink, Contact, Escalation, OnCallOverride, Rotation, Swap
 from incidents.selectors import oncall as selectors
-from incidents.services import escalations, oncall
+from incidents.services import escalations, oncall, second_path
 from incidents.services.auditing import audit
 from incidents.services.escalations import escalate
 from incidents.services.sending import send_due
@@ -284,12 +284,20 @@ def test_strip__a_page_that_did_not_arrive__is_red(rotation: Client, at: At) -> 
     at(3)
     audit()
     fact = facts("staging")["oncall"]
-    assert (fact.headline, fact.ok) == ("Page not delivered", False)
+    assert (fact.headline, fact.ok) == ("A page is late", False)
     assert "to on-call engineer: GPU is slow" in fact.detail
     page = words(rotation, "/staging/escalations")
     assert "1 page did not arrive in time" in page
     assert "It does not watch" in page
     assert "It can tell nobody" in page
+
+
+def test_strip__second_path_that_fell_silent__is_told(rotation: Client, at: At) -> None:  # noqa: F811
+    second_path.look()
+    assert facts("staging")["platform"].headline != "Second path silent"
+    at(2)
+    fact = facts("staging")["platform"]
+    assert (fact.headline, fact.ok) == ("Second path silent", False)
 
 
 def test_matrix__edited_in_the_form__and_bad_input_comes_back(
