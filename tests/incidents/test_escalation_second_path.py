@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from hawkops.core import clock
 from hawkops.history.models import HistoryEntry
@@ -198,3 +199,28 @@ def test_process__celery_absent__pages_and_ends_when_told(
     step = EscalationStep.objects.get(number=1)
     assert step.second_at is not None
     assert selectors.second().seen_at is not None
+
+
+@pytest.mark.fresh_database
+@pytest.mark.usefixtures("ana")
+def test_several__read_run_and_audit_at_once__each_step_is_told_once(at: At) -> None:  # noqa: F811
+    """The console's courier, a worker and the second path do the same work at the same time."""
+    fire("slow")
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                escalate()
+                audit()
+        finally:
+            connections.close_all()
+
+    for minute in (0, 15, 30):
+        at(minute)
+        with ThreadPoolExecutor(4) as pool:
+            for one in [pool.submit(work) for _ in range(4)]:
+                one.result(60)
+        send_due()
+    assert pages() == ["ana", "ben", "cleo"]
+    assert HistoryEntry.objects.filter(verb="escalation.step_told").count() == 3
+    assert not HistoryEntry.objects.filter(verb="escalation.step_late").exists()
