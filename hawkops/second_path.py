@@ -13,14 +13,18 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hawkops.settings")
 django.setup()
 
 # isort: split
+from django.conf import settings
 from django.db import Error, connections
 
+from incidents.domain.retrying import Outcome
+from incidents.notify.shape import posted
 from incidents.services import second_path
 
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 15.0
 # so long without the database, and that is told once
 BLIND_SECONDS = 120.0
+BEAT_SECONDS = 60.0
 
 
 class Loop:
@@ -32,6 +36,7 @@ class Loop:
         self._blind_seconds = blind_seconds
         self._blind_since: float | None = None
         self._told = False
+        self._beat_at: float | None = None
 
     def run(self) -> None:
         """Look until told to end."""
@@ -50,11 +55,22 @@ class Loop:
             log.exception("second_path.failed")
         else:
             self._blind_since, self._told = None, False
+            self._beat()
             if paged:
                 log.error("second_path.paged", extra={"steps": paged})
         finally:
             # a connection that broke must not be used again, and none is held while waiting
             connections.close_all()
+
+    def _beat(self) -> None:
+        """Tell the address elsewhere that this host lives and reads its database; its silence is the news."""
+        now = time.monotonic()
+        if not settings.HEARTBEAT_URL or (self._beat_at is not None and now - self._beat_at < BEAT_SECONDS):
+            return
+        self._beat_at = now
+        answer = posted(settings.HEARTBEAT_URL, json={"from": settings.CONSOLE_URL})
+        if answer.outcome is not Outcome.ACCEPTED:
+            log.warning("second_path.heartbeat_refused", extra={"answer": answer.text})
 
     def _blind(self, why: str) -> None:
         now = time.monotonic()

@@ -146,6 +146,26 @@ def test_database__gone_for_long__is_told_once(monkeypatch: pytest.MonkeyPatch, 
     assert len(sink.got) == 1, "another outage begins to count anew"
 
 
+def test_heartbeat__once_a_minute__while_the_database_answers(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, sink: Sink
+) -> None:
+    settings.HEARTBEAT_URL = f"{sink.url}/alive"
+    monkeypatch.setattr(second_path, "look", lambda: 0)
+    loop = Loop()
+    loop.once()
+    loop.once()
+    assert [got.path for got in sink.got] == ["/alive"]
+    assert sink.got[0].json == {"from": settings.CONSOLE_URL}
+
+    def gone() -> int:
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr(second_path, "look", gone)
+    loop._beat_at = None
+    loop.once()
+    assert len(sink.got) == 1, "without its database it is not well"
+
+
 @contextmanager
 def process(**env: str) -> Iterator["subprocess.Popen[str]"]:
     """The real process, with a broker that is not there."""
