@@ -55,6 +55,10 @@ app.conf.beat_schedule = {
     # the console's courier is faster; this is for when there is none
     "notifications": periodic("incidents.notifications_due", 10.0),
     "notifications_prune": periodic("incidents.notifications_prune", 3600.0),
+    "escalations": periodic("incidents.escalations_due", 10.0),
+    "escalations_audit": periodic("incidents.escalations_audit", 30.0),
+    "page_checks": periodic("incidents.page_checks_due", 300.0),
+    "on_call_gaps": periodic("incidents.on_call_gaps", 3600.0),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }
 app.autodiscover_tasks()

@@ -1,4 +1,4 @@
-"""Reads the history and sends what is due as soon as something is committed. Needs neither Celery nor the broker.
+"""Reads the history, escalates, and sends what is due as soon as something is committed. Needs no Celery, no broker.
 
 Woken by PostgreSQL's notifications, and every few seconds anyway. Several consoles may each have one: a channel is served by
 one sender at a time.
@@ -15,6 +15,7 @@ from django.db import connections
 
 from hawkops.core.live import Listener
 from incidents.services.dispatching import dispatch_all
+from incidents.services.escalations import escalate
 from incidents.services.sending import send_due
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Courier:
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
             await self._threaded(dispatch_all)
+            await self._threaded(escalate)
             for _ in range(SENDERS - len(self._sending)):
                 task = asyncio.create_task(self._threaded(send_due))
                 self._sending.add(task)

@@ -36,6 +36,11 @@ SECURITY_EMAIL = env.text("SECURITY_EMAIL", "")
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, EMAIL_USE_TLS, EMAIL_USE_SSL = env.smtp("SMTP_URL")
 # in Europe https://events.eu.pagerduty.com
 PAGERDUTY_URL = env.text("PAGERDUTY_URL", "https://events.pagerduty.com")
+# how the second path pages when a step of an escalation is late
+SECOND_PATH_EMAIL = env.words("SECOND_PATH_EMAIL")
+SECOND_PATH_WEBHOOK = env.text("SECOND_PATH_WEBHOOK", "")
+# asked once a minute while all is well: whoever keeps it tells when it is asked no more
+HEARTBEAT_URL = env.text("HEARTBEAT_URL", "")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 

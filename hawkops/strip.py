@@ -12,6 +12,8 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, percent, spoken
 from hawkops.history import selectors as history
+from incidents.selectors import escalations as escalation_selectors
+from incidents.selectors import oncall as on_call_selectors
 from monitoring.domain.alerting import LATE_AFTER
 from monitoring.selectors import alerts as alert_selectors
 from rollout.selectors import census as census_selectors
@@ -42,6 +44,13 @@ NAV = (
     ("connect", "monitoring:device"),
     ("monitoring", "monitoring:"),
     ("emergency", "incidents:emergency"),
+    ("oncall", "incidents:oncall"),
+    ("oncall", "incidents:rotation"),
+    ("oncall", "incidents:override"),
+    ("oncall", "incidents:swap"),
+    ("oncall", "incidents:contact"),
+    ("escalations", "incidents:escalation"),
+    ("escalations", "incidents:business_hours"),
     ("notifications", "incidents:"),
     ("history", "history:"),
     ("people", "accounts:"),
@@ -123,6 +132,7 @@ def facts(environment: str) -> dict[str, Fact]:
             reverse("monitoring:litert", kwargs={"environment": environment}),
         ),
         "alerts": _alerts(environment),
+        "oncall": _on_call(environment),
         "platform": _platform(environment),
     }
 
@@ -138,12 +148,33 @@ def _alerts(environment: str) -> Fact:
     return Fact(f"{len(loud)} alert{'' if len(loud) == 1 else 's'}", loud[0].alert.title, url, active=True)
 
 
+def _on_call(environment: str) -> Fact:
+    """Say who is on call; that a page did not arrive comes before it."""
+    if late := escalation_selectors.late_steps(environment):
+        url = reverse("incidents:escalations", kwargs={"environment": environment})
+        return Fact("A page is late", f"to {late[0].target_label}: {late[0].escalation.title}", url, ok=False)
+    found, url = (
+        on_call_selectors.on_call_now(environment),
+        reverse("incidents:oncall", kwargs={"environment": environment}),
+    )
+    if found.person is None:
+        why = "the shift has nobody who can" if found.has_rotation else "no rotation yet"
+        # without a rotation nobody was promised
+        return Fact("Nobody on call", why, url, ok=not found.has_rotation, active=True)
+    until = f"for {spoken(found.until - clock.now())} more" if found.until else "no handover ahead"
+    return Fact(f"On call: {found.person.get_username()}", until, url)
+
+
 def _platform(environment: str) -> Fact:
     """Say whether HawkOps itself is well: whether alerts are evaluated and the history has its heartbeat."""
     now, looked, last = clock.now(), alert_selectors.looked_at(environment), history.last_entry_at()
     if looked is not None and now - looked > LATE_AFTER:
         url = reverse("monitoring:alerts", kwargs={"environment": environment})
         return Fact("Alerts not evaluated", f"for {spoken(now - looked)}", url, ok=False)
+    second = escalation_selectors.second()
+    if second.seen_at is not None and second.is_late:
+        url = reverse("incidents:escalations", kwargs={"environment": environment})
+        return Fact("Second path silent", f"for {spoken(now - second.seen_at)}", url, ok=False)
     late = last is None or now - last > HEARTBEAT_LATE
     return Fact(
         "Platform late" if late else "Platform healthy",

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from incidents.services import dispatching, sending
+from incidents.services import auditing, dispatching, escalations, oncall, sending
 
 # beside the console's own courier this finds little; alone it must not hold up the other sweepers
 SECONDS = 5.0
@@ -19,3 +19,27 @@ def notifications_due() -> None:
 def notifications_prune() -> None:
     """Forget old deliveries and events."""
     sending.deliveries_prune()
+
+
+@shared_task(name="incidents.escalations_due", soft_time_limit=60, time_limit=70, ignore_result=True)
+def escalations_due() -> None:
+    """Begin what the history says began, and tell the steps that are due."""
+    escalations.escalate()
+
+
+@shared_task(name="incidents.escalations_audit", soft_time_limit=60, time_limit=70, ignore_result=True)
+def escalations_audit() -> None:
+    """Prove that each due step was told, and mark what is late."""
+    auditing.audit()
+
+
+@shared_task(name="incidents.page_checks_due", ignore_result=True)
+def page_checks_due() -> None:
+    """Send the daily page that is none."""
+    escalations.checks_due()
+
+
+@shared_task(name="incidents.on_call_gaps", ignore_result=True)
+def on_call_gaps() -> None:
+    """Warn of times that nobody covers."""
+    oncall.gaps_note()

@@ -198,6 +198,8 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     _spawn(installation, "health", *celery, "worker", *health, *quiet)
     schedule = str(data / "beat")
     _spawn(installation, "beat", *celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "warning")
+    # by itself: it pages when whatever stands above did not
+    _spawn(installation, "second-path", python, "-m", "hawkops.second_path")
     _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/healthz")
     _healthy(installation, "console", f"http://127.0.0.1:{options.port}/healthz")
     fleet = {"HAWKOPS_GATEWAY": env["GATEWAY_URL"], "HAWKOPS_DEVICE_KEY": seeded["device_key"]}

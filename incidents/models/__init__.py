@@ -1,5 +1,35 @@
 """Tables of incidents."""
 
+from incidents.models.escalation import (
+    Escalation,
+    EscalationPolicy,
+    EscalationReading,
+    EscalationStep,
+    SecondPage,
+    SecondPath,
+    StepDelivery,
+)
 from incidents.models.notifications import Channel, Delivery, Dispatch, HeardEvent, Receipt, Route
+from incidents.models.oncall import BusinessHours, CalendarLink, Contact, OnCallOverride, Rotation, Swap
 
-__all__ = ["Channel", "Delivery", "Dispatch", "HeardEvent", "Receipt", "Route"]
+__all__ = [
+    "BusinessHours",
+    "CalendarLink",
+    "Channel",
+    "Contact",
+    "Delivery",
+    "Dispatch",
+    "Escalation",
+    "EscalationPolicy",
+    "EscalationReading",
+    "EscalationStep",
+    "HeardEvent",
+    "OnCallOverride",
+    "Receipt",
+    "Rotation",
+    "Route",
+    "SecondPage",
+    "SecondPath",
+    "StepDelivery",
+    "Swap",
+]

@@ -29,6 +29,7 @@ STRIP = {
     "gates": {"headline": "11 of 19 boxes", "detail": "8 open before production", "url": "#"},
     "devices": {"headline": "8 412 devices", "detail": "5 000 simulated", "url": "#"},
     "alerts": {"active": False, "headline": "No alert fires", "detail": "2 known", "url": "#"},
+    "oncall": {"ok": True, "active": False, "headline": "On call: ana", "detail": "for 2 d more", "url": "#"},
     "platform": {"ok": True, "headline": "Platform healthy", "detail": "Ingest 1.2 s, queue 0.3 s", "url": "#"},
     "kill": {"active": False, "headline": "", "detail": "", "url": "#"},
 }
@@ -130,7 +131,7 @@ urlpatterns = [
     app("rollout", "releases", "runbooks", "proposals", "flags"),
     app("scripts", "catalogue"),
     app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
-    app("incidents", "emergency", "notifications"),
+    app("incidents", "emergency", "escalations", "oncall", "notifications"),
     app("history", "entries"),
     path(
         "", include(([path("p/<str:environment>", empty, name="people"), path("p", plain, name="profile")], "accounts"))

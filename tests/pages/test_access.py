@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from hawkops.scripts import services as scripts
 from hawkops.scripts.models import RunFile
 from hawkops.scripts.schedules import schedule_create
 from incidents.domain.routing import Topic
+from incidents.models import Escalation
+from incidents.services import oncall
 from incidents.services.channels import Rules, channel_create, channel_test, routes_seed
+from incidents.services.escalations import escalate, policies_seed
 from monitoring.domain.criteria import Severity
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
@@ -39,7 +42,7 @@ from rollout.services.releases import release_seed, runbook_import
 SYSTEM = Actor.system("test")
 # these answer programs with 401 themselves, instead of sending them to the sign-in page
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
-PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "pagerduty", "api_nothing"} | API
+PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "pagerduty", "oncall_feed", "api_nothing"} | API
 
 COMES_BACK = {
     "runbook/import",
@@ -53,6 +56,11 @@ COMES_BACK = {
     "notifications/create",
     "notifications/channels/{channel}/change",
     "notifications/routes/save",
+    "oncall/rotation/save",
+    "oncall/overrides/create",
+    "oncall/swaps/propose",
+    "escalations/policy/critical/save",
+    "escalations/hours/save",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -119,6 +127,18 @@ PRESSES = {
     "notifications/channels/{channel}/test": {Role.RELEASER, Role.OPERATOR},
     "notifications/deliveries/{delivery}/retry": {Role.RELEASER, Role.OPERATOR},
     "notifications/channels/{archived}/archive": set(),
+    "oncall/rotation/save": {Role.RELEASER, Role.OPERATOR},
+    "oncall/overrides/create": {Role.RELEASER, Role.OPERATOR},
+    "oncall/overrides/{override}/cancel": {Role.RELEASER, Role.OPERATOR},
+    "oncall/swaps/propose": {Role.RELEASER, Role.OPERATOR},
+    "oncall/swaps/{swap}/answer": {Role.RELEASER, Role.OPERATOR},
+    "oncall/contacts/devops/save": set(),
+    "oncall/links/create": set(Role),
+    "oncall/links/{link}/revoke": set(Role),
+    "escalations/{escalation}/acknowledge": {Role.RELEASER, Role.OPERATOR},
+    "escalations/check": {Role.RELEASER, Role.OPERATOR},
+    "escalations/policy/critical/save": set(),
+    "escalations/hours/save": set(),
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
@@ -206,6 +226,14 @@ PAGES = (
     "security/production/charts/encryption.json",
     "security/production/numbers.csv",
     "security/production/numbers.json",
+    "oncall",
+    "oncall?part=now",
+    "oncall/rotation",
+    "oncall/contacts/team_lead",
+    "escalations",
+    "escalations?part=list",
+    "escalations/{escalation}",
+    "escalations/policy",
     "notifications",
     "notifications/new?kind=webhook",
     "notifications/routes",
@@ -264,6 +292,7 @@ def furnished() -> dict[str, Any]:
         actor=SYSTEM,
         reason="Furnished",
     )
+    shifts = _on_call()
     routes_seed(actor=SYSTEM)
     rules = Rules(list(Topic), list(Severity))
     made = [
@@ -294,6 +323,38 @@ def furnished() -> dict[str, Any]:
         "channel": made[0].pk,
         "archived": made[1].pk,
         "delivery": delivery.pk,
+        **shifts,
+    }
+
+
+def _on_call() -> dict[str, Any]:
+    """A rotation with an override, a swap, a link, and an escalation of the alert that fires."""
+    oncall.oncall_seed(actor=SYSTEM)
+    policies_seed(actor=SYSTEM)
+    ana, ben = (person_create(username=name, actor=SYSTEM, roles=[Role.OPERATOR]) for name in ("ana", "ben"))
+    now = clock.now()
+    shared: dict[str, Any] = {"environment": "demo", "actor": SYSTEM}
+    oncall.rotation_save(
+        people=[ana],
+        begins_on=now.date() - timedelta(days=1),
+        handover=time(9),
+        length_days=7,
+        zone="UTC",
+        revision=0,
+        **shared,
+    )
+    given = (now + timedelta(hours=3), now + timedelta(hours=5))
+    swap = oncall.swap_propose(proposer=ana, other=ben, given=given, taken=None, **shared)
+    override = oncall.override_create(
+        person=ben, starts_at=now + timedelta(hours=1), ends_at=now + timedelta(hours=2), **shared
+    )
+    link, _ = oncall.link_create(person=ana, own=False, **shared)
+    escalate()
+    return {
+        "override": override.pk,
+        "swap": swap.pk,
+        "link": link.pk,
+        "escalation": Escalation.objects.get(environment="demo").pk,
     }
 
 

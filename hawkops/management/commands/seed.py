@@ -16,6 +16,8 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 from hawkops.history.actors import Actor
 from incidents.services.channels import channel_seed, routes_seed
+from incidents.services.escalations import policies_seed
+from incidents.services.oncall import oncall_seed
 from monitoring.services.criteria import criteria_seed
 from monitoring.services.patterns import patterns_seed
 from rollout.services.flags import flags_seed
@@ -43,6 +45,8 @@ class Command(BaseCommand):
         criteria_seed(actor=ACTOR)
         patterns_seed(actor=ACTOR)
         routes_seed(actor=ACTOR)
+        policies_seed(actor=ACTOR)
+        oncall_seed(actor=ACTOR)
         try:
             channel_seed(actor=ACTOR)
         except HawkOpsError as refusal:  # without a network, say: the next start tries again
