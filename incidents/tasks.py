@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from incidents.services import dispatching, sending
+from incidents.services import dispatching, following, sending
 
 # beside the console's own courier this finds little; alone it must not hold up the other sweepers
 SECONDS = 5.0
@@ -19,3 +19,9 @@ def notifications_due() -> None:
 def notifications_prune() -> None:
     """Forget old deliveries and events."""
     sending.deliveries_prune()
+
+
+@shared_task(name="incidents.incidents_due", soft_time_limit=100, time_limit=110, ignore_result=True)
+def incidents_due() -> None:
+    """Read on in the history: open, join and end incidents, and count who obeys a kill."""
+    following.incidents_follow()

@@ -30,6 +30,7 @@ STRIP = {
     "devices": {"headline": "8 412 devices", "detail": "5 000 simulated", "url": "#"},
     "alerts": {"active": False, "headline": "No alert fires", "detail": "2 known", "url": "#"},
     "platform": {"ok": True, "headline": "Platform healthy", "detail": "Ingest 1.2 s, queue 0.3 s", "url": "#"},
+    "incident": {"active": False, "headline": "", "detail": "", "url": "#"},
     "kill": {"active": False, "headline": "", "detail": "", "url": "#"},
 }
 ENVIRONMENTS = [{"name": name, "url": f"/{name}/"} for name in ("production", "staging", "demo")]
@@ -130,7 +131,7 @@ urlpatterns = [
     app("rollout", "releases", "runbooks", "proposals", "flags"),
     app("scripts", "catalogue"),
     app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
-    app("incidents", "emergency", "notifications"),
+    app("incidents", "emergency", "incidents", "notifications"),
     app("history", "entries"),
     path(
         "", include(([path("p/<str:environment>", empty, name="people"), path("p", plain, name="profile")], "accounts"))

@@ -20,6 +20,7 @@ from hawkops.scripts import services as scripts
 from hawkops.scripts.schedules import schedule_create
 from incidents.domain.routing import Topic
 from incidents.services.channels import Rules, channel_create, channel_test, routes_seed
+from incidents.services.incidents import incident_link_make, incident_open, incident_task_add
 from monitoring.domain.criteria import Severity
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
@@ -38,7 +39,7 @@ from rollout.services.releases import release_seed, runbook_import
 SYSTEM = Actor.system("test")
 # these answer programs with 401 themselves, instead of sending them to the sign-in page
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
-PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "pagerduty", "api_nothing"} | API
+PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "pagerduty", "incident_status", "api_nothing"} | API
 
 COMES_BACK = {
     "runbook/import",
@@ -52,6 +53,7 @@ COMES_BACK = {
     "notifications/create",
     "notifications/channels/{channel}/change",
     "notifications/routes/save",
+    "incidents/create",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -118,6 +120,17 @@ PRESSES = {
     "notifications/channels/{channel}/test": {Role.RELEASER, Role.OPERATOR},
     "notifications/deliveries/{delivery}/retry": {Role.RELEASER, Role.OPERATOR},
     "notifications/channels/{archived}/archive": set(),
+    "incidents/create": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/move": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/severity": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/roles": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/notes": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/tasks": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/merge": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/releases": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/links": {Role.RELEASER, Role.OPERATOR},
+    "incidents/tasks/{task}": {Role.RELEASER, Role.OPERATOR},
+    "incidents/links/{link}/revoke": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
@@ -207,6 +220,10 @@ PAGES = (
     "notifications/channels/{channel}",
     "notifications/deliveries/{delivery}",
     "notifications/acknowledge?thread=hawkops:demo:alerts:other",
+    "incidents",
+    "incidents/new",
+    "incidents/{incident}",
+    "incidents/{incident}?part=rows",
     "monitoring/connect",
     "monitoring/understood",
     "monitoring/understood/device?id=dev-1",
@@ -276,7 +293,13 @@ def furnished() -> dict[str, Any]:
         actor=SYSTEM,
         reason="Furnished",
     )
+    incident = incident_open(environment="demo", title="Furnished", severity="warning", actor=SYSTEM)
+    task = incident_task_add(environment="demo", incident_id=incident.pk, title="Furnished", actor=SYSTEM)
+    link, _ = incident_link_make(environment="demo", incident_id=incident.pk, actor=SYSTEM)
     return {
+        "incident": incident.pk,
+        "task": task.pk,
+        "link": link.pk,
         "proposal": proposal.pk,
         "freeze": freeze.pk,
         "person": person_create(username="furnished", actor=SYSTEM).pk,
