@@ -14,12 +14,13 @@ class IncidentsConfig(AppConfig):
         incidents and action items hold a release."""
         # models must be loaded before this import
         from incidents.alerts import ALERTS
-        from incidents.critical import critical
+        from incidents.critical import action_items, critical
         from incidents.keepers import INCIDENTS, with_incidents
         from incidents.quieting import switched_off
         from incidents.selectors.notifications import endpoints
         from incidents.services import acknowledging
         from monitoring.selectors import quieting
+        from rollout.selectors import actions
         from rollout.selectors import critical as rollout_critical
         from rollout.selectors import endpoints as rollout_endpoints
 
@@ -29,3 +30,4 @@ class IncidentsConfig(AppConfig):
         acknowledging.register("incident", INCIDENTS)
         acknowledging.register("guardrail", INCIDENTS)
         rollout_critical.register(critical)
+        actions.register(action_items)

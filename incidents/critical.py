@@ -1,4 +1,4 @@
-"""Critical incidents, as validations and decisions ask for them."""
+"""What of incidents holds a release: critical ones, and action items of reviews that are not done."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,7 +7,9 @@ from django.db.models import Q
 from django.urls import reverse
 
 from incidents.models import Incident
+from incidents.selectors.incidents import holding
 from rollout.domain.validation import Critical
+from rollout.selectors.actions import ActionItem
 
 
 def critical(environment: str, since: datetime) -> Iterable[Critical]:
@@ -19,3 +21,9 @@ def critical(environment: str, since: datetime) -> Iterable[Critical]:
         assert one.critical_from is not None
         address = reverse("incidents:incident", kwargs={"environment": environment, "pk": one.pk})
         yield Critical(str(one), one.critical_from, one.critical_until, address)
+
+
+def action_items(environment: str) -> Iterable[ActionItem]:
+    """Return the action items that are not done. One query."""
+    for one in holding(environment):
+        yield ActionItem(one.title, one.owner.username if one.owner else "")

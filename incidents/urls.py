@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from incidents.views import emergency, incidents, notifications
+from incidents.views import emergency, incidents, notifications, reviews
 
 app_name = "incidents"
 urlpatterns = [
@@ -36,6 +36,11 @@ urlpatterns = [
     path("incidents/<int:pk>/merge", incidents.incident_merge, name="incident_merge"),
     path("incidents/<int:pk>/releases", incidents.incident_release, name="incident_release"),
     path("incidents/<int:pk>/links", incidents.incident_link, name="incident_link"),
+    path("incidents/<int:pk>/review", reviews.review, name="incident_review"),
+    path("incidents/<int:pk>/review/draft", reviews.review_draft, name="incident_review_draft"),
+    path("incidents/<int:pk>/review/save", reviews.review_save, name="incident_review_save"),
+    path("incidents/<int:pk>/review.html", reviews.review_html, name="incident_review_html"),
+    path("incidents/<int:pk>/review.md", reviews.review_markdown, name="incident_review_markdown"),
     path("incidents/tasks/<int:pk>", incidents.incident_task_set, name="incident_task_set"),
     path("incidents/links/<int:pk>/revoke", incidents.incident_link_revoke, name="incident_link_revoke"),
 ]

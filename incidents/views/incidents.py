@@ -223,6 +223,8 @@ def incident_task(request: HttpRequest, environment: str, pk: int) -> HttpRespon
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
+    if given.get("back") == "review":
+        return see_other("incidents:incident_review", "#items", environment=environment, pk=pk)
     return _back(environment, pk, "#tasks")
 
 

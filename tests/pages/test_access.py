@@ -18,9 +18,11 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
 from hawkops.scripts.schedules import schedule_create
+from incidents.domain.incidents import Move
 from incidents.domain.routing import Topic
 from incidents.services.channels import Rules, channel_create, channel_test, routes_seed
-from incidents.services.incidents import incident_link_make, incident_open, incident_task_add
+from incidents.services.incidents import incident_link_make, incident_move, incident_open, incident_task_add
+from incidents.services.reviews import review_draft
 from monitoring.domain.criteria import Severity
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
@@ -54,6 +56,7 @@ COMES_BACK = {
     "notifications/channels/{channel}/change",
     "notifications/routes/save",
     "incidents/create",
+    "incidents/{over}/review/save",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -128,6 +131,8 @@ PRESSES = {
     "incidents/{incident}/tasks": {Role.RELEASER, Role.OPERATOR},
     "incidents/{incident}/merge": {Role.RELEASER, Role.OPERATOR},
     "incidents/{incident}/releases": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{over}/review/draft": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{over}/review/save": {Role.RELEASER, Role.OPERATOR},
     "incidents/{incident}/links": {Role.RELEASER, Role.OPERATOR},
     "incidents/tasks/{task}": {Role.RELEASER, Role.OPERATOR},
     "incidents/links/{link}/revoke": {Role.RELEASER, Role.OPERATOR},
@@ -224,6 +229,10 @@ PAGES = (
     "incidents/new",
     "incidents/{incident}",
     "incidents/{incident}?part=rows",
+    "incidents/{incident}/review",
+    "incidents/{over}/review",
+    "incidents/{over}/review.html",
+    "incidents/{over}/review.md",
     "monitoring/connect",
     "monitoring/understood",
     "monitoring/understood/device?id=dev-1",
@@ -294,10 +303,14 @@ def furnished() -> dict[str, Any]:
         reason="Furnished",
     )
     incident = incident_open(environment="demo", title="Furnished", severity="warning", actor=SYSTEM)
+    over = incident_open(environment="demo", title="Over", severity="warning", actor=SYSTEM)
+    incident_move(environment="demo", incident_id=over.pk, move=Move.RESOLVE, actor=SYSTEM)
+    review_draft(environment="demo", incident_id=over.pk, actor=SYSTEM)
     task = incident_task_add(environment="demo", incident_id=incident.pk, title="Furnished", actor=SYSTEM)
     link, _ = incident_link_make(environment="demo", incident_id=incident.pk, actor=SYSTEM)
     return {
         "incident": incident.pk,
+        "over": over.pk,
         "task": task.pk,
         "link": link.pk,
         "proposal": proposal.pk,
