@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-WIDTH, HEIGHT, PAD = 640.0, 120.0, 6.0
+WIDTH, HEIGHT, PAD, LINE = 640.0, 120.0, 6.0, 12
 
 
 @dataclass(frozen=True)
 class Moments:
-    """When what happened; None for what did not. `obeyed` are the moments at which a share of the devices obeyed."""
+    """When what happened; None for what did not, or nobody measured."""
 
-    began_at: datetime
+    began_at: datetime | None
     opened_at: datetime
     paged_at: datetime | None = None
     acknowledged_at: datetime | None = None
@@ -65,9 +65,8 @@ class Drawing:
 
     path: str
     limit_y: float | None
-    marks: tuple[tuple[float, str], ...]
-    low: float
-    high: float
+    # where, at which height its word stands, and the word: words of one moment stand below each other
+    marks: tuple[tuple[float, int, str], ...]
 
 
 def drawing(
@@ -97,10 +96,12 @@ def drawing(
         drawn = place > 0 and points[place - 1] is not None
         parts.append(f"{'L' if drawn else 'M'}{(place + 0.5) * width:.1f} {down(point)}{'' if drawn else 'h.5'}")
     whole = step * len(points)
+    inside = [(at, words) for at, words in marks if since <= at <= since + whole]
     across = tuple(
-        (round(WIDTH * ((at - since) / whole), 1), letter) for at, letter in marks if since <= at <= since + whole
+        (round(WIDTH * ((at - since) / whole), 1), LINE * (place + 1), words)
+        for place, (at, words) in enumerate(sorted(inside))
     )
-    return Drawing("".join(parts), None if limit is None else down(limit), across, low, high)
+    return Drawing("".join(parts), None if limit is None else down(limit), across)
 
 
 # ---- words ----
@@ -171,10 +172,8 @@ def markdown(title: str, facts: dict[str, Any], words: dict[str, str], items: Se
         lines.append(f"- {row['at'][:19].replace('T', ' ')} **{escaped(row['title'])}**{more} ({escaped(row['by'])})")
     lines += ["", "## Charts", ""]
     for chart in facts["charts"]:
-        known = [point for point in chart["points"] if point is not None]
-        said = f"between {min(known):g} and {max(known):g} {chart['unit']}".rstrip()
-        limit = f", limit {chart['limit']:g} {chart['unit']}".rstrip() if chart["limit"] is not None else ""
-        lines.append(f"- {escaped(chart['title'])}: {said}{limit}")
+        limit = f", limit {chart['limit_said']}" if chart["limit_said"] else ""
+        lines.append(f"- {escaped(chart['title'])}: {chart['measured']}{limit}")
     if not facts["charts"]:
         lines.append("Nothing was measured in that time.")
     return "\n".join(lines) + "\n"

@@ -11,7 +11,7 @@ from incidents.domain.retrying import State as Sent
 from incidents.domain.review import Moments, took
 from incidents.models import Delivery, Incident
 from incidents.selectors.incidents import timeline
-from monitoring.domain.criteria import Criterion, Purpose
+from monitoring.domain.criteria import Criterion, Purpose, shown
 from monitoring.selectors.criteria import criteria
 from monitoring.selectors.flowing import SLOT, traces
 
@@ -42,7 +42,8 @@ def moments(found: Incident) -> Moments:
     taken = HistoryEntry.objects.filter(subject=found.subject, verb="incident.acknowledged").order_by("seq")
     obeyed = {share: datetime.fromisoformat(at) for share, at in found.obeyed.items()}
     return Moments(
-        began_at=found.began_at,
+        # of one that a person opened nobody measured when it began
+        began_at=found.began_at if found.began_at < found.opened_at else None,
         opened_at=found.opened_at,
         paged_at=_paged_at(found),
         acknowledged_at=taken.values_list("at", flat=True).first(),
@@ -81,11 +82,13 @@ def _charts(found: Incident, now: datetime) -> list[dict[str, Any]]:
 
 
 def _chart(one: Criterion, points: list[float | None], since: datetime) -> dict[str, Any]:
+    known = [point for point in points if point is not None]
     return {
         "title": one.title,
         "says": one.sentence(),
-        "unit": one.unit,
+        "measured": f"between {shown(min(known), one)} and {shown(max(known), one)}",
         "limit": one.threshold,
+        "limit_said": "" if one.threshold is None else shown(one.threshold, one),
         "points": points,
         "since": since.isoformat(),
         "step_seconds": SLOT.total_seconds(),

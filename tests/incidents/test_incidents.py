@@ -25,6 +25,7 @@ from incidents.services.following import census_follow, follow, incidents_follow
 from monitoring.domain.criteria import Severity
 from monitoring.models import Alert
 from monitoring.services.alerts import alert_acknowledge
+from rollout.domain.validation import start
 from rollout.models import CensusDevice
 from rollout.selectors.critical import critical_incidents
 from rollout.services import overrides
@@ -346,6 +347,21 @@ def test_critical__as_validations_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.ended_at == start + timedelta(minutes=30)
     assert critical_incidents(STAGING, start + timedelta(minutes=31)) == []
     assert critical_incidents("demo", start) == []
+
+
+@pytest.mark.django_db
+def test_clock_of_a_validation__held_at_zero_while_one_stands_and_begins_anew_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached = clock.now()
+    found = opened()
+    held = start(reached, critical_incidents(STAGING, reached))
+    assert (held.at, held.because, held.address) == (None, str(found), f"/staging/incidents/{found.pk}")
+    monkeypatch.setattr(clock, "_stepped_to", reached + timedelta(hours=3))
+    move(found, Move.RESOLVE)
+    assert start(reached, critical_incidents(STAGING, reached)).at == reached + timedelta(hours=3)
+    opened("Slow", "warning")
+    assert start(reached, critical_incidents(STAGING, reached)).at == reached + timedelta(hours=3)
 
 
 def devices(*seconds: int | None, revision: int, since: Any) -> None:

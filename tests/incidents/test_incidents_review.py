@@ -102,7 +102,7 @@ def test_drawing__gaps_stay_gaps_and_the_limit_is_on_the_same_scale() -> None:
     # of 640 four steps of 160 each, drawn in their middle; 20 at the top, 0 at the bottom of 108
     assert found.path == "M80.0 114.0h.5L240.0 60.0M560.0 87.0h.5"
     assert found.limit_y == PAD
-    assert found.marks == ((320.0, "killed"),)
+    assert found.marks == ((320.0, 12, "killed"),)
     assert drawing([None], limit=1.0, since=T, step=step) is None
     flat = drawing([3.0, 3.0], limit=None, since=T, step=step)
     assert flat is not None
@@ -210,8 +210,9 @@ def test_exports__hold_all_of_it_and_escape_it(operator: Any, client_as: Any) ->
         {
             "title": "Latency",
             "says": "p95",
-            "unit": "s",
+            "measured": "between 1 s and 7 s",
             "limit": 5.0,
+            "limit_said": "5 s",
             "points": [1.0, None, 7.0],
             "since": found.opened_at.isoformat(),
             "step_seconds": 600.0,
@@ -232,7 +233,7 @@ def test_exports__hold_all_of_it_and_escape_it(operator: Any, client_as: Any) ->
     plain = client.get(f"/staging/incidents/{found.pk}/review.md").content.decode()
     assert rf"# Review of incident {found.pk}: \<b\>Wrong\</b\> \*answers\*" in plain
     assert r"- [ ] Pin drivers, operator" in plain
-    assert "- Latency: between 1 and 7 s, limit 5 s" in plain
+    assert "- Latency: between 1 s and 7 s, limit 5 s" in plain
 
 
 @pytest.mark.django_db
