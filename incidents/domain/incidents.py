@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from monitoring.domain.alerting import Action
 from monitoring.domain.criteria import Severity
 
 
@@ -122,6 +123,8 @@ class Cause:
     title: str
     severity: Severity
     simulated: bool = False
+    # what the runbook wants done about it; empty for nothing
+    task: str = ""
 
 
 _ALERTS = {
@@ -136,6 +139,12 @@ _GUARDRAILS = {
     "guardrail.failed": Sign.BEGAN,
     "guardrail.rolled_back": Sign.BEGAN,
     "guardrail.recovered": Sign.ENDED,
+}
+# what a broken security metric asks of people
+_TASKS = {
+    Action.TELL_SECURITY.value: "Tell the security team",
+    Action.INVESTIGATE.value: "Investigate at once",
+    Action.SECURITY_REVIEW.value: "Security review",
 }
 _ROLES = {"guardrail": Severity.CRITICAL, "signal": Severity.WARNING}
 
@@ -160,7 +169,9 @@ def _alert(sign: Sign, subject: str, state: dict[str, Any]) -> Cause | None:
         if severity is Severity.INFO or hushed or state.get("state") != "firing":
             return None
     title, kind = str(state.get("title") or subject), f"alerts:{state.get('group') or 'other'}"
-    return Cause(sign, kind, subject, title, severity, simulated=bool(state.get("simulated")))
+    words = _TASKS.get(str(state.get("action") or ""))
+    task = f"{words}: {title}" if words else ""
+    return Cause(sign, kind, subject, title, severity, simulated=bool(state.get("simulated")), task=task)
 
 
 def _guardrail(verb: str, sign: Sign, subject: str, state: dict[str, Any]) -> Cause | None:

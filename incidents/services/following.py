@@ -107,6 +107,7 @@ def _began(entry: HistoryEntry, cause: Cause) -> None:
         IncidentCause.objects.create(
             incident=home, subject=cause.subject, title=home.title, joined_at=clock.now()
         )  # fmt: skip
+        _to_do(entry, cause, home)
         return
     this: dict[str, Any] = {**where, "incident_id": home.pk}
     joined = services.incident_cause_join(
@@ -119,9 +120,17 @@ def _began(entry: HistoryEntry, cause: Cause) -> None:
     )
     if joined and home.state in (State.MITIGATED, State.RESOLVED):
         services.incident_move(move=Move.REOPEN, reason=f"It fires again: {cause.title}", **this)
+    _to_do(entry, cause, home)
     worst = graver(Severity(home.severity), cause.severity)
     if worst.value != home.severity:
         services.incident_severity_set(severity=worst, reason=cause.title, **this)
+
+
+def _to_do(entry: HistoryEntry, cause: Cause, home: Incident) -> None:
+    """Add what the runbook wants done about a broken security metric, once."""
+    title = cause.task[: services.TITLE_MOST]
+    if title and not home.tasks.filter(title=title, done_at=None).exists():
+        services.incident_task_add(environment=entry.environment, incident_id=home.pk, title=title, actor=RULE)
 
 
 def _home(environment: str, kind: str, at: datetime) -> Incident | None:
@@ -168,12 +177,13 @@ def _taken(entry: HistoryEntry, cause: Cause) -> None:
 
 
 def _ended(entry: HistoryEntry, cause: Cause) -> None:
-    """When all is well again the incident is mitigated; one that nobody had taken, and not critical, is over."""
+    """When all is well again the incident is mitigated; one not critical, not taken and without tasks is over."""
     for one in _standing(entry.environment, cause.subject):
         found = services.locked(entry.environment, one.incident_id)
         if services.incident_cause_end(one=one, actor=RULE, cause=entry.seq) or not found.is_open:
             continue
-        untouched = found.state == State.OPEN and found.severity != Severity.CRITICAL
+        left = found.tasks.filter(done_at=None).exists()
+        untouched = found.state == State.OPEN and found.severity != Severity.CRITICAL and not left
         move = Move.RESOLVE if untouched else Move.MITIGATE
         if not untouched and found.state == State.MITIGATED:
             continue
@@ -188,9 +198,7 @@ def _ended(entry: HistoryEntry, cause: Cause) -> None:
 
 
 def _killed(entry: HistoryEntry) -> None:
-    after: dict[str, Any] = entry.after or {}
-    states = [after] if "revision" in after else list(after.values())
-    revision = max((int(one["revision"]) for one in states if isinstance(one, dict)), default=0)
+    revision = services.kill_revision(entry.after)
     rows = Incident.objects.filter(environment=entry.environment, resolved_at=None, killed_entry=None)
     for found in rows.order_by("pk"):
         services.incident_kill_join(incident=found, at=entry.at, revision=revision, actor=RULE, entry=entry.seq)

@@ -219,6 +219,28 @@ def test_alert__well_again__mitigates_a_critical_and_ends_an_untouched_warning()
 
 
 @pytest.mark.django_db
+def test_alert__of_a_security_metric__brings_its_task_once_and_waits_for_that() -> None:
+    def happened(verb: str, state: str) -> None:
+        with change(actor=SYSTEM, environment=STAGING) as this:
+            after = {
+                "state": state,
+                "severity": "warning",
+                "group": "security",
+                "title": "Suspicious patterns",
+                "action": "security_review",
+            }
+            this.record(verb, subject="alert:71", after=after)
+        incidents_follow()
+
+    happened("alert.fired", "firing")
+    happened("alert.paged_again", "firing")
+    found = Incident.objects.get()
+    assert [one.title for one in found.tasks.all()] == ["Security review: Suspicious patterns"]
+    happened("alert.resolved", "resolved")
+    assert Incident.objects.get().state == "mitigated", "what is to be done is not done"
+
+
+@pytest.mark.django_db
 def test_alert__long_after_it_was_over__opens_another(monkeypatch: pytest.MonkeyPatch) -> None:
     fire("slow")
     incidents_follow()
@@ -409,6 +431,19 @@ def test_kill__during_one__stands_in_its_timeline_with_the_moments_of_the_census
 
 
 @pytest.mark.django_db
+def test_opened_after_a_kill__it_is_the_incidents_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags_seed(actor=SYSTEM)
+    entry = overrides.kill(environment=STAGING, actor=ANNA, reason="Production incident")
+    assert entry is not None
+    found = opened()
+    assert (found.killed_entry, found.killed_at) == (entry.seq, entry.at)
+    incidents_follow()
+    assert verbs(found) == ["incident.opened"], "reading on adds nothing"
+    monkeypatch.setattr(clock, "_stepped_to", clock.now() + timedelta(hours=2))
+    assert opened("Much later").killed_entry is None
+
+
+@pytest.mark.django_db
 def test_drill__is_no_kill_of_an_incident() -> None:
     flags_seed(actor=SYSTEM)
     found = opened()
@@ -560,3 +595,23 @@ def test_task__its_owner__may_end_it_and_no_other_viewer(viewer: Any, person: An
     assert client_as(viewer).post(path, {"done": "1"}).status_code == 303
     task.refresh_from_db()
     assert task.done_by == "viewer"
+
+
+@pytest.mark.django_db
+def test_guardrails_of_a_phase__one_incident__critical_by_its_rollback_mitigated_when_all_hold() -> None:
+    def happened(verb: str, key: str, role: str) -> None:
+        with change(actor=SYSTEM, environment=STAGING) as this:
+            this.record(verb, subject=f"guardrail:3:2:{key}", after={"role": role, "sentence": "up"})
+        incidents_follow()
+
+    happened("guardrail.failed", "battery", "signal")
+    happened("guardrail.failed", "slow-start", "watch")
+    assert Incident.objects.get().severity == "warning"
+    happened("guardrail.failed", "crashes", "guardrail")
+    happened("guardrail.rolled_back", "crashes", "guardrail")
+    found = Incident.objects.get()
+    assert (found.severity, found.kind, found.causes.count()) == ("critical", "guardrail:3:2", 2)
+    happened("guardrail.recovered", "battery", "signal")
+    assert Incident.objects.get().state == "open"
+    happened("guardrail.recovered", "crashes", "guardrail")
+    assert Incident.objects.get().state == "mitigated"
