@@ -54,6 +54,7 @@ app.conf.beat_schedule = {
     "partitions": periodic("monitoring.partitions_keep", 300.0),
     # the console's courier is faster; this is for when there is none
     "notifications": periodic("incidents.notifications_due", 10.0),
+    "incidents": periodic("incidents.incidents_due", 10.0),
     "notifications_prune": periodic("incidents.notifications_prune", 3600.0),
     "escalations": periodic("incidents.escalations_due", 10.0),
     "escalations_audit": periodic("incidents.escalations_audit", 30.0),

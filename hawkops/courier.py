@@ -1,5 +1,6 @@
-"""Reads the history, escalates, and sends what is due as soon as something is committed. Needs no Celery, no broker.
+"""Reads the history, opens incidents, escalates, and sends what is due as soon as something is committed.
 
+Needs neither Celery nor the broker.
 Woken by PostgreSQL's notifications, and every few seconds anyway. Several consoles may each have one: a channel is served by
 one sender at a time.
 """
@@ -16,6 +17,7 @@ from django.db import connections
 from hawkops.core.live import Listener
 from incidents.services.dispatching import dispatch_all
 from incidents.services.escalations import escalate
+from incidents.services.following import incidents_follow
 from incidents.services.sending import send_due
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ TOPICS = ("history", "notifications")
 
 
 class Courier:
-    """One loop that dispatches, and up to SENDERS threads that send."""
+    """One loop that follows and dispatches, and up to SENDERS threads that send."""
 
     def __init__(self, dsn: str, *, every_seconds: float = EVERY_SECONDS) -> None:
         self._listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
@@ -67,6 +69,7 @@ class Courier:
                 await asyncio.wait_for(self._wake.wait(), self._every_seconds)
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
+            await self._threaded(incidents_follow)
             await self._threaded(dispatch_all)
             await self._threaded(escalate)
             for _ in range(SENDERS - len(self._sending)):

@@ -13,6 +13,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, percent, spoken
 from hawkops.history import selectors as history
 from incidents.selectors import escalations as escalation_selectors
+from incidents.selectors import incidents as incident_selectors
 from incidents.selectors import oncall as on_call_selectors
 from monitoring.domain.alerting import LATE_AFTER
 from monitoring.selectors import alerts as alert_selectors
@@ -51,6 +52,7 @@ NAV = (
     ("oncall", "incidents:contact"),
     ("escalations", "incidents:escalation"),
     ("escalations", "incidents:business_hours"),
+    ("incidents", "incidents:incident"),
     ("notifications", "incidents:"),
     ("history", "history:"),
     ("people", "accounts:"),
@@ -134,7 +136,18 @@ def facts(environment: str) -> dict[str, Fact]:
         "alerts": _alerts(environment),
         "oncall": _on_call(environment),
         "platform": _platform(environment),
+        "incident": _incident(environment),
     }
+
+
+def _incident(environment: str) -> Fact:
+    """Say which critical incident stands; it is no part of the strip while none does."""
+    found = incident_selectors.gravest(environment)
+    if found is None:
+        return Fact("", "", "")
+    url = reverse("incidents:incident", kwargs={"environment": environment, "pk": found.pk})
+    who = f"{found.acknowledged_by} has it" if found.acknowledged_by else "nobody has it yet"
+    return Fact(found.title, f"Critical incident {found.pk}, {found.state}; {who}", url, active=True)
 
 
 def _alerts(environment: str) -> Fact:

@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from hawkops import api, views
+from incidents.views import incidents
 
 handler404 = api.not_found
 
@@ -11,6 +12,7 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("api/v1", api.nothing, name="api_nothing"),
     path("api/v1/", include(api.urlpatterns)),
+    path("status/<str:secret>", incidents.incident_status, name="incident_status"),
     path("", include("hawkops.accounts.urls")),
     path("<str:environment>/", views.overview, name="overview"),
     path("<str:environment>/api", api.page, name="api_page"),

@@ -10,15 +10,24 @@ class IncidentsConfig(AppConfig):
     label = "incidents"
 
     def ready(self) -> None:
-        """Say what an emergency explains, which channels a release's box looks at, and what can be acknowledged."""
+        """Say what an emergency explains, which channels a release's box looks at, what can be acknowledged, and which
+        incidents and action items hold a release."""
         # models must be loaded before this import
         from incidents.alerts import ALERTS
+        from incidents.critical import action_items, critical
+        from incidents.keepers import INCIDENTS, with_incidents
         from incidents.quieting import switched_off
         from incidents.selectors.notifications import endpoints
         from incidents.services import acknowledging
         from monitoring.selectors import quieting
+        from rollout.selectors import actions
+        from rollout.selectors import critical as rollout_critical
         from rollout.selectors import endpoints as rollout_endpoints
 
         quieting.register(switched_off)
         rollout_endpoints.register(endpoints)
-        acknowledging.register("alerts", ALERTS)
+        acknowledging.register("alerts", with_incidents(ALERTS))
+        acknowledging.register("incident", INCIDENTS)
+        acknowledging.register("guardrail", INCIDENTS)
+        rollout_critical.register(critical)
+        actions.register(action_items)

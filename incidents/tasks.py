@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from incidents.services import auditing, dispatching, escalations, oncall, sending
+from incidents.services import auditing, dispatching, escalations, following, oncall, sending
 
 # beside the console's own courier this finds little; alone it must not hold up the other sweepers
 SECONDS = 5.0
@@ -43,3 +43,9 @@ def page_checks_due() -> None:
 def on_call_gaps() -> None:
     """Warn of times that nobody covers."""
     oncall.gaps_note()
+
+
+@shared_task(name="incidents.incidents_due", soft_time_limit=100, time_limit=110, ignore_result=True)
+def incidents_due() -> None:
+    """Read on in the history: open, join and end incidents, and count who obeys a kill."""
+    following.incidents_follow()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, notifications, oncall
+from incidents.views import emergency, escalations, incidents, notifications, oncall, reviews
 
 app_name = "incidents"
 urlpatterns = [
@@ -43,4 +43,23 @@ urlpatterns = [
     path("notifications/channels/<int:pk>/pagerduty", notifications.pagerduty, name="pagerduty"),
     path("notifications/deliveries/<int:pk>", notifications.delivery, name="delivery"),
     path("notifications/deliveries/<int:pk>/retry", notifications.delivery_retry, name="delivery_retry"),
+    path("incidents", incidents.incidents, name="incidents"),
+    path("incidents/new", incidents.incident_new, name="incident_new"),
+    path("incidents/create", incidents.incident_create, name="incident_create"),
+    path("incidents/<int:pk>", incidents.incident, name="incident"),
+    path("incidents/<int:pk>/move", incidents.incident_move, name="incident_move"),
+    path("incidents/<int:pk>/severity", incidents.incident_severity, name="incident_severity"),
+    path("incidents/<int:pk>/roles", incidents.incident_role, name="incident_role"),
+    path("incidents/<int:pk>/notes", incidents.incident_note, name="incident_note"),
+    path("incidents/<int:pk>/tasks", incidents.incident_task, name="incident_task"),
+    path("incidents/<int:pk>/merge", incidents.incident_merge, name="incident_merge"),
+    path("incidents/<int:pk>/releases", incidents.incident_release, name="incident_release"),
+    path("incidents/<int:pk>/links", incidents.incident_link, name="incident_link"),
+    path("incidents/<int:pk>/review", reviews.review, name="incident_review"),
+    path("incidents/<int:pk>/review/draft", reviews.review_draft, name="incident_review_draft"),
+    path("incidents/<int:pk>/review/save", reviews.review_save, name="incident_review_save"),
+    path("incidents/<int:pk>/review.html", reviews.review_html, name="incident_review_html"),
+    path("incidents/<int:pk>/review.md", reviews.review_markdown, name="incident_review_markdown"),
+    path("incidents/tasks/<int:pk>", incidents.incident_task_set, name="incident_task_set"),
+    path("incidents/links/<int:pk>/revoke", incidents.incident_link_revoke, name="incident_link_revoke"),
 ]

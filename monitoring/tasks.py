@@ -16,6 +16,7 @@ def digests_prune() -> None:
         services.folded_prune,
         services.device_hours_prune,
         services.panel_prune,
+        services.slots_prune,
         services.streams_prune,
         services.notes_prune,
         services.totals_prune,

@@ -30,6 +30,7 @@ class Scope(StrEnum):
     RELEASES_WRITE = "releases:write"
     EVIDENCE_WRITE = "evidence:write"
     SCRIPTS_RUN = "scripts:run"
+    INCIDENTS_WRITE = "incidents:write"
     KILL = "kill"
 
 

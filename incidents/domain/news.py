@@ -12,6 +12,7 @@ from monitoring.domain.criteria import Severity
 # the runbook's words
 ROLLBACK_INITIATED = "🚨 LiteRT Emergency Rollback Initiated"
 DRILL = "Pre-deployment test"
+KILLED = "flag.killed"
 TITLE_MOST = 200
 SENTENCE_MOST = 1_500
 TOGETHER_MOST = 20
@@ -73,6 +74,7 @@ def news_of(entry: Entry) -> News | None:
         "phase": _phase,
         "proposal": _proposal,
         "notification": _notification,
+        "incident": _incident,
     }.get(noun)
     return teller(entry) if teller else _other(entry)
 
@@ -217,9 +219,55 @@ def _guardrail(entry: Entry) -> News:
         title=title,
         severity=Severity.CRITICAL if rolled_back else roles.get(str(state.get("role")), Severity.WARNING),
         action=Action.RESOLVE if recovered else Action.TRIGGER,
-        thread=f"guardrail:{entry.subject.partition(':')[2]}",
+        thread=entry.subject.rpartition(":")[0],
         path="releases",
         path_text="Release",
+    )
+
+
+# What an incident's moves are to those who hear of them; everything else stands in its timeline.
+_INCIDENT_ACTIONS = {
+    "incident.opened": Action.TRIGGER,
+    "incident.acknowledged": Action.ACKNOWLEDGE,
+    "incident.severity_changed": Action.TRIGGER,
+    "incident.mitigated": Action.TELL,
+    "incident.resolved": Action.RESOLVE,
+}
+
+
+def incident_thread(kind: str, number: str) -> str:
+    """Return an incident's thread: that of what caused it, so that a pager keeps one of both; else one of its own."""
+    return kind or f"incident:{number}"
+
+
+def _incident(entry: Entry) -> News | None:
+    action, state, before = _INCIDENT_ACTIONS.get(entry.verb), _mapping(entry.after), _mapping(entry.before)
+    if action is None:
+        return None
+    number, severity = entry.subject.partition(":")[2], Severity(state.get("severity") or Severity.WARNING)
+    name = f"Incident {number}: {state.get('title') or ''}"
+    if entry.verb == "incident.severity_changed" and severity is not Severity.CRITICAL:
+        action = Action.TELL
+    said = {
+        "incident.opened": f"{name} is open again" if before else name,
+        "incident.acknowledged": f"{entry.by} has incident {number}: {state.get('title') or ''}",
+        "incident.severity_changed": f"{name} is {severity} now, was {before.get('severity')}",
+        "incident.mitigated": f"{name} is mitigated",
+        "incident.resolved": f"{name} is resolved",
+    }[entry.verb]
+    if into := state.get("merged_into"):
+        said = f"{name} is merged into incident {into}"
+    return _news(
+        entry,
+        _who(entry),
+        title=said,
+        about=str(state.get("kind") or "").partition(":")[2] or "incident",
+        severity=severity,
+        action=action,
+        thread=incident_thread(str(state.get("kind") or ""), number),
+        path=f"incidents/{number}",
+        path_text="Incident",
+        simulated=bool(state.get("simulated")),
     )
 
 
@@ -308,6 +356,9 @@ def together(news: Sequence[News]) -> tuple[str, tuple[str, ...]]:
     if len(news) > TOGETHER_MOST:
         lines.append(f"and {len(news) - TOGETHER_MOST} more")
     kind = news[0].thread.partition(":")
+    opened = [one.title for one in news if one.entry.verb.startswith("incident.")]
+    if opened:
+        return opened[0], tuple(lines)
     if kind[0] == "alerts":
         where = alerting.group_title("" if kind[2] == "other" else kind[2])
         words = {Action.TRIGGER: "alerts fire", Action.RESOLVE: "alerts are well again"}

@@ -9,6 +9,16 @@ from incidents.models.escalation import (
     SecondPath,
     StepDelivery,
 )
+from incidents.models.incident import (
+    Follow,
+    Incident,
+    IncidentCause,
+    IncidentLink,
+    IncidentNote,
+    IncidentReview,
+    IncidentRole,
+    IncidentTask,
+)
 from incidents.models.notifications import Channel, Delivery, Dispatch, HeardEvent, Receipt, Route
 from incidents.models.oncall import BusinessHours, CalendarLink, Contact, OnCallOverride, Rotation, Swap
 
@@ -23,7 +33,15 @@ __all__ = [
     "EscalationPolicy",
     "EscalationReading",
     "EscalationStep",
+    "Follow",
     "HeardEvent",
+    "Incident",
+    "IncidentCause",
+    "IncidentLink",
+    "IncidentNote",
+    "IncidentReview",
+    "IncidentRole",
+    "IncidentTask",
     "OnCallOverride",
     "Receipt",
     "Rotation",

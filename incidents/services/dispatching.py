@@ -23,6 +23,7 @@ from incidents.domain.routing import Route, Topic, route_of
 from incidents.models import Channel, Delivery, Dispatch
 from incidents.models import Route as RouteRow
 from incidents.notify.registry import WAYS
+from incidents.selectors.entries import entry_of
 from incidents.services.acknowledging import acknowledger_of
 from incidents.services.outbox import delivery_of
 from monitoring.domain.alerting import OWNER
@@ -128,18 +129,7 @@ def _bundles(entries: Iterable[HistoryEntry]) -> list[_Bundle]:
 
 def _news(entry: HistoryEntry) -> News | None:
     """Return what an entry tells. One that can't be understood is told plainly: it must hold up no other."""
-    plain = Entry(
-        seq=entry.seq,
-        at=entry.at,
-        environment=entry.environment,
-        by=entry.actor_label,
-        verb=entry.verb,
-        subject=entry.subject,
-        before=entry.before,
-        after=entry.after,
-        reason=entry.reason,
-        hidden=entry.hidden,
-    )
+    plain = entry_of(entry)
     try:
         return news_of(plain)
     except (TypeError, ValueError, KeyError, AttributeError):

@@ -16,6 +16,7 @@ from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from incidents import reasons
+from incidents.selectors import incidents as incident_selectors
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.services import overrides
@@ -72,6 +73,7 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "census": census_selectors.census(environment, revision),
         "settled_at": census_selectors.obeyed_last_at(environment, revision) if overridden else None,
         "pressed": pressed,
+        "incidents": incident_selectors.open_incidents(environment)[:3],
         "kill_reasons": reasons.KILL,
         "disable_reasons": reasons.DISABLE,
         "may_stop": can(request.user, environment, *MAY_STOP),

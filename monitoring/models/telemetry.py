@@ -218,6 +218,28 @@ class PanelHour(models.Model):
         return f"{self.environment} {self.device_id} {self.metric} {self.hour_at:%Y-%m-%d %H}"
 
 
+class PanelSlot(models.Model):
+    """What went wrong on a device of the panel within five minutes, by when it was merged: who is affected right now."""
+
+    environment = models.CharField(max_length=20)
+    slot_at = models.DateTimeField()
+    device_id = models.CharField(max_length=200)
+    simulated = models.BooleanField()
+    inferences = models.FloatField()
+    # inferences that failed, and checks that found a wrong result
+    failed = models.FloatField()
+    crashes = models.FloatField()
+
+    class Meta:
+        constraints = [
+            # also reads an environment's newest slots
+            models.UniqueConstraint(fields=["environment", "slot_at", "device_id"], name="monitoring_panel_slot_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.device_id} {self.slot_at:%H:%M}"
+
+
 class PayloadDigest(models.Model):
     """A payload counted within the last hour: sent again, it is acknowledged and not counted twice."""
 

@@ -12,13 +12,15 @@ from monitoring.domain.arms import Arm
 from monitoring.domain.criteria import Criterion, Purpose, Severity
 from monitoring.domain.health import HealthCheck
 from monitoring.domain.metrics import HISTORY_GAP
-from monitoring.selectors import measured, patterns
+from monitoring.selectors import affected, measured, patterns
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
 from monitoring.selectors.health import Standing, checks, health
 from monitoring.selectors.patterns import Breach, ReadState
+from monitoring.selectors.sections import rules as limits
 from monitoring.selectors.telemetry import last_data_at
 
 SILENT_KEY = "telemetry-silent"
+AFFECTED_KEY = "users-affected"
 SCAN_KEY = "log-scan"
 SILENT_AFTER = timedelta(minutes=2)
 # A file may be away for a moment while it is rotated, and a scan late after a start.
@@ -33,7 +35,7 @@ PURPOSES = (Purpose.ALERT, Purpose.SECURITY)
 def looks(environment: str, *, now: datetime) -> list[Look]:
     """Look at everything that alerts in an environment; the installation's own alerts belong to `OWNER`."""
     newest = last_data_at(environment)
-    found = [_silence(newest, now)]
+    found = [_silence(newest, now), _of_users(environment, now)]
     for one in health(environment, now=now):
         # where nothing ever reported, nobody waits for its devices
         awaited = newest is not None if one.check.per_environment else environment == OWNER
@@ -88,7 +90,10 @@ class Rule:
 
 def rules(environment: str) -> list[Rule]:
     """Return everything that may alert in an environment, Alertmanager's alerts aside. A few queries."""
-    found = [Rule(SILENT_KEY, "No telemetry arrives", Severity.CRITICAL)]
+    found = [
+        Rule(SILENT_KEY, "No telemetry arrives", Severity.CRITICAL),
+        Rule(AFFECTED_KEY, "Too many users are affected", Severity.CRITICAL),
+    ]
     for check in checks():
         if check.per_environment or environment == OWNER:
             severity = _severity(check)
@@ -129,6 +134,24 @@ def _silence(newest: datetime | None, now: datetime) -> Look:
         if silent is not None
         else "nothing has ever reported",
         data_at=newest,
+    )
+
+
+def _of_users(environment: str, now: datetime) -> Look:
+    """Give a look at how many users are affected: above the rule's share everybody is woken."""
+    limit, found = limits().users_affected, affected.affected(environment, now=now)
+    return Look(
+        source=Source.TELEMETRY,
+        key=AFFECTED_KEY,
+        kind=Kind.BREACH,
+        title=f"More than {100 * limit:g} % of users are affected",
+        severity=Severity.CRITICAL,
+        group=alerting.APP,
+        sign=found.sign(limit),
+        sentence=found.sentence(limit),
+        data_at=affected.newest_at(environment),
+        from_telemetry=True,
+        simulated=affected.simulated(environment, now=now),
     )
 
 

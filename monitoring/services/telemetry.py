@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Model
@@ -11,6 +11,7 @@ from django.db.models import F, Model
 from hawkops.core import clock
 from hawkops.core.environments import Environment
 from monitoring.domain import panel
+from monitoring.domain.affected import SLOT
 from monitoring.domain.patterns import Source
 from monitoring.models import (
     CumulativeStream,
@@ -23,6 +24,7 @@ from monitoring.models import (
     LogLine,
     PanelHour,
     PanelReport,
+    PanelSlot,
     PatternSample,
     PayloadDigest,
 )
@@ -45,6 +47,7 @@ PANEL_SECONDS = 10.0
 # where each part of a row stands in what waits
 _AT = {name: f"o ->> {place}" for place, name in enumerate(panel.Row._fields)}
 # what can't be true is cut to what can still be added up, so that no report stops the others
+_TOTAL = f"greatest(0, least(({_AT['total']})::float8, 1e60))"
 _PANEL_MERGE = f"""
 WITH gone AS (
     DELETE FROM monitoring_panelreport WHERE id IN (
@@ -64,11 +67,27 @@ WITH gone AS (
       count = least(p.count::numeric + excluded.count, 2::numeric ^ 62)::bigint,
       total = greatest(-1e60, least(p.total, 1e60)) + excluded.total,
       low = least(p.low, excluded.low), high = greatest(p.high, excluded.high)
+), slots AS (
+    INSERT INTO monitoring_panelslot AS s (environment, slot_at, device_id, simulated, inferences, failed, crashes)
+    SELECT environment, %s, device_id, bool_or(simulated),
+           coalesce(sum({_TOTAL}) FILTER (WHERE {_AT["metric"]} = 'litert.inferences'), 0),
+           coalesce(sum({_TOTAL}) FILTER (
+             WHERE {_AT["metric"]} = 'litert.inferences' AND {_AT["outcome"]} NOT IN ('', 'ok')
+                OR {_AT["metric"]} = 'litert.parity.checks' AND {_AT["outcome"]} = 'mismatch'), 0),
+           coalesce(sum({_TOTAL}) FILTER (WHERE {_AT["metric"]} = 'app.crashes'), 0)
+      FROM gone, json_array_elements(observed::json) AS o
+     -- what a device kept back for hours says nothing of now
+     WHERE ({_AT["hours"]})::bigint >= %s
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (environment, slot_at, device_id) DO UPDATE SET
+      inferences = s.inferences + excluded.inferences, failed = s.failed + excluded.failed,
+      crashes = s.crashes + excluded.crashes
 )
 SELECT count(*) FROM gone
 """  # noqa: S608 - constants only
 KEEP_FOLDED = timedelta(days=1)
 KEEP_PANEL = timedelta(days=8)
+KEEP_SLOTS = timedelta(hours=1)
 KEEP_NOTES = timedelta(days=8)
 KEEP_TOTALS = timedelta(hours=48)
 # A series may wait so long for its first row.
@@ -159,10 +178,12 @@ def panel_merge() -> int:
     the budget leaves over waits for the next run.
     """
     until = time.monotonic() + PANEL_SECONDS
-    moved = 0
+    moved, now = 0, int(clock.now().timestamp())
+    width = int(SLOT.total_seconds())
+    slot = datetime.fromtimestamp(now // width * width, tz=UTC)
     with connection.cursor() as cursor:
         while True:
-            cursor.execute(_PANEL_MERGE, [PANEL_PAYLOADS])
+            cursor.execute(_PANEL_MERGE, [PANEL_PAYLOADS, slot, now // 3_600 - 1])
             many = int(cursor.fetchone()[0])
             moved += many
             if many < PANEL_PAYLOADS or time.monotonic() > until:
@@ -172,6 +193,11 @@ def panel_merge() -> int:
 def panel_prune(*, now: datetime | None = None) -> int:
     """Drop devices' own values of more than eight days ago."""
     return pruning.rows_drop(PanelHour, "hour_at", (now or clock.now()) - KEEP_PANEL)
+
+
+def slots_prune(*, now: datetime | None = None) -> int:
+    """Drop what is too old to say who is affected."""
+    return pruning.rows_drop(PanelSlot, "slot_at", (now or clock.now()) - KEEP_SLOTS)
 
 
 def streams_prune(*, now: datetime | None = None) -> int:
@@ -233,6 +259,7 @@ def device_erase(environment: str, device_id: str) -> int:
         erased += int(cursor.rowcount)
         erased += _device_rows(DeviceNote, environment, device_id)
         erased += _device_rows(PanelHour, environment, device_id)
+        erased += _device_rows(PanelSlot, environment, device_id)
         cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
     return erased
 

@@ -1,6 +1,7 @@
 """Reading the census. Active devices are those heard of within the last hour."""
 
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from django.db.models import Count, Max, Q, QuerySet
@@ -92,3 +93,17 @@ def confirmed_last(environment: str) -> list[tuple[str, bool, datetime]]:
 def obeyed_last_at(environment: str, revision: int) -> object:
     """Return when the last device that obeys the revision confirmed it; None when none does."""
     return active(environment).filter(obeyed_revision__gte=revision).aggregate(last=Max("obeyed_at"))["last"]
+
+
+def obeyed_share_at(environment: str, revision: int, share: float) -> tuple[datetime, int, int] | None:
+    """Return when so large a share of the active devices obeyed a revision, how many that are, and of how many.
+
+    None until they do, and without any device. Two queries.
+    """
+    obeys = Q(obeyed_revision__gte=revision, obeyed_at__isnull=False)
+    counts = active(environment).aggregate(devices=Count("pk"), obeyed=Count("pk", filter=obeys))
+    wanted = ceil(share * counts["devices"])
+    if not wanted or counts["obeyed"] < wanted:
+        return None
+    moments = active(environment).filter(obeys).order_by("obeyed_at").values_list("obeyed_at", flat=True)
+    return moments[wanted - 1], wanted, counts["devices"]

@@ -21,7 +21,17 @@ from rollout.domain.policy import Decision, Need, Raise, approval_need, decide, 
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
 from rollout.models import PhaseRun, Proposal, Release, Validation
-from rollout.selectors import census, flags, guardrail_states, policy, procedure, releases, targeting, validation
+from rollout.selectors import (
+    actions,
+    census,
+    flags,
+    guardrail_states,
+    policy,
+    procedure,
+    releases,
+    targeting,
+    validation,
+)
 from rollout.selectors import decision as decisions
 
 UNDER_WAY = ("running", "paused")
@@ -129,6 +139,8 @@ def start_decision(
     if run is not None:
         needs.append(_recommended(release, run, disagrees, found))
     needs.append(gates_need(policy.gates_open(release)))
+    if (left := actions.need(release.environment)) is not None:
+        needs.append(left)
     if not reached:
         needs.append(_procedure(release))
     needs += _audience(release, phase)

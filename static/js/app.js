@@ -7,7 +7,7 @@
 
   // ---- keys: k, g and a letter, /, Esc. Off while typing, and off altogether for whoever wants it so ----
 
-  const GO = { o: "", r: "releases", f: "flags", s: "scripts", d: "monitoring/litert", a: "alerts", h: "history" };
+  const GO = { o: "", r: "releases", f: "flags", s: "scripts", d: "monitoring/litert", a: "alerts", h: "history", i: "incidents" };
   const PAIR_MS = 1200;
   let gPressedAt = -PAIR_MS;
 

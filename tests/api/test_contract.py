@@ -17,6 +17,7 @@ from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from incidents.services.incidents import incident_open
 from monitoring.services.criteria import criteria_seed
 from rollout.models import Release
 from rollout.services.flags import flags_seed
@@ -62,7 +63,13 @@ def furnished() -> dict[str, str]:
     run = scripts.run_request(
         environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM, times=2
     )
-    return {"run": str(run.pk), "series": str(run.series_id), "release": str(Release.objects.get().pk)}
+    incident = incident_open(environment="demo", title="Furnished", severity="warning", actor=SYSTEM)
+    return {
+        "run": str(run.pk),
+        "series": str(run.series_id),
+        "release": str(Release.objects.get().pk),
+        "incidents": str(incident.pk),
+    }
 
 
 def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
@@ -72,7 +79,7 @@ def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
     for part, key in (("/groups/", "internal_testers"), ("/criteria/", "alert-latency")):
         if part in path:
             own["key"] = key
-    for part in ("run", "series"):
+    for part in ("run", "series", "incidents"):
         if f"/{part.rstrip('s')}" in path and "/releases/" not in path:
             own["pk"] = furnished[part]
     return re.sub(r"{(\w+)}", lambda found: {**KEYS, **own}[found[1]], path)
@@ -273,5 +280,5 @@ def test_docs__our_own_page__shows_every_operation_and_asks_no_other_host(
 
 def test_emergency_operations__have_the_emergency_pages_threads() -> None:
     for operation in operations():
-        path = address(operation, {"run": "1", "series": "1", "release": "1"})
+        path = address(operation, {"run": "1", "series": "1", "release": "1", "incidents": "1"})
         assert (EMERGENCY.match(path) is not None) is (operation["scope"] == Scope.KILL), path

@@ -21,6 +21,7 @@ from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import runbook_import
 from rollout.services.waivers import waiver_make
+from tests.rollout.walking import by_hand
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +84,7 @@ def device(key: str, **more: Any) -> None:
 def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     api: Pipeline, person: Callable[..., Any], client_as: Callable[..., Client]
 ) -> None:
+    by_hand("alert_endpoints")
     made = api("POST", "demo/releases", RELEASE, status=201)
     assert (made["running"], made["created_by"], made["version_code"]) == (True, "pipeline", 2407)
     entry = api.last
@@ -98,13 +100,13 @@ def test_release__created_ticked_and_refreshed__by_a_token_named_in_the_history(
     found = api("GET", f"{place}/checklist")
     boxes = {box["check"]: box for group in found["groups"] for box in group["boxes"]}
     assert (found["boxes_total"], len(boxes), found["verdict"]) == (22, 22, Verdict.NO_DATA)
-    by_hand = next(box for box in boxes.values() if not box["automatic"])
+    ticks = next(box for box in boxes.values() if not box["automatic"])
     by_itself = next(box for box in boxes.values() if box["automatic"] and box["scripts"])
     body = {"ticked": True, "note": "x"}
-    assert "a person's word" in api("PUT", f"{place}/checklist/{by_hand['check']}", body, status=403)["error"]
+    assert "a person's word" in api("PUT", f"{place}/checklist/{ticks['check']}", body, status=403)["error"]
     signer = client_as(person("rel", Role.RELEASER))
     where = f"/api/v1/{place}/checklist"
-    ticked = signer.put(f"{where}/{by_hand['check']}", {**body, "note": "job 7 was green"}, "application/json").json()
+    ticked = signer.put(f"{where}/{ticks['check']}", {**body, "note": "job 7 was green"}, "application/json").json()
     assert (ticked["changed"], ticked["box"]["verdict"]) == (True, Verdict.PASS)
     assert "ticks itself" in signer.put(f"{where}/{by_itself['check']}", body, "application/json").json()["error"]
     run = api("POST", f"{place}/checklist/{by_itself['check']}/run", status=201)

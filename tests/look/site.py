@@ -31,6 +31,7 @@ STRIP = {
     "alerts": {"active": False, "headline": "No alert fires", "detail": "2 known", "url": "#"},
     "oncall": {"ok": True, "active": False, "headline": "On call: ana", "detail": "for 2 d more", "url": "#"},
     "platform": {"ok": True, "headline": "Platform healthy", "detail": "Ingest 1.2 s, queue 0.3 s", "url": "#"},
+    "incident": {"active": False, "headline": "", "detail": "", "url": "#"},
     "kill": {"active": False, "headline": "", "detail": "", "url": "#"},
 }
 ENVIRONMENTS = [{"name": name, "url": f"/{name}/"} for name in ("production", "staging", "demo")]
@@ -131,7 +132,7 @@ urlpatterns = [
     app("rollout", "releases", "runbooks", "proposals", "flags"),
     app("scripts", "catalogue"),
     app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
-    app("incidents", "emergency", "escalations", "oncall", "notifications"),
+    app("incidents", "emergency", "incidents", "escalations", "oncall", "notifications"),
     app("history", "entries"),
     path(
         "", include(([path("p/<str:environment>", empty, name="people"), path("p", plain, name="profile")], "accounts"))

@@ -27,6 +27,7 @@ from monitoring.models import (
     LogLine,
     PanelHour,
     PanelReport,
+    PanelSlot,
     PatternSample,
     RollupPartial,
 )
@@ -179,7 +180,7 @@ def said_by_erasing(device_id: str, **options: str) -> str:
 
 
 NAMING: tuple[type[Model], ...] = (
-    DeviceHour, PanelHour, PanelReport, DeviceNote, LogLine, PatternSample, CensusDevice
+    DeviceHour, PanelHour, PanelReport, PanelSlot, DeviceNote, LogLine, PatternSample, CensusDevice
 )  # fmt: skip
 
 

@@ -19,11 +19,14 @@ from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
 from hawkops.scripts.models import RunFile
 from hawkops.scripts.schedules import schedule_create
+from incidents.domain.incidents import Move
 from incidents.domain.routing import Topic
 from incidents.models import Escalation
 from incidents.services import oncall
 from incidents.services.channels import Rules, channel_create, channel_test, routes_seed
 from incidents.services.escalations import escalate, policies_seed
+from incidents.services.incidents import incident_link_make, incident_move, incident_open, incident_task_add
+from incidents.services.reviews import review_draft
 from monitoring.domain.criteria import Severity
 from monitoring.models import Alert, DeviceNote
 from monitoring.services.alertmanager import alertmanager_take
@@ -42,7 +45,17 @@ from rollout.services.releases import release_seed, runbook_import
 SYSTEM = Actor.system("test")
 # these answer programs with 401 themselves, instead of sending them to the sign-in page
 API = {"api_scripts", "api_runs", "api_run", "api_output", "api_series", "api_cancel"}
-PUBLIC = {"healthz", "login", "enter", "alertmanager", "metrics", "pagerduty", "oncall_feed", "api_nothing"} | API
+PUBLIC = {
+    "healthz",
+    "login",
+    "enter",
+    "alertmanager",
+    "metrics",
+    "pagerduty",
+    "oncall_feed",
+    "incident_status",
+    "api_nothing",
+} | API
 
 COMES_BACK = {
     "runbook/import",
@@ -61,6 +74,8 @@ COMES_BACK = {
     "oncall/swaps/propose",
     "escalations/policy/critical/save",
     "escalations/hours/save",
+    "incidents/create",
+    "incidents/{over}/review/save",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -139,6 +154,19 @@ PRESSES = {
     "escalations/check": {Role.RELEASER, Role.OPERATOR},
     "escalations/policy/critical/save": set(),
     "escalations/hours/save": set(),
+    "incidents/create": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/move": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/severity": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/roles": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/notes": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/tasks": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/merge": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/releases": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{over}/review/draft": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{over}/review/save": {Role.RELEASER, Role.OPERATOR},
+    "incidents/{incident}/links": {Role.RELEASER, Role.OPERATOR},
+    "incidents/tasks/{task}": {Role.RELEASER, Role.OPERATOR},
+    "incidents/links/{link}/revoke": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
@@ -240,6 +268,14 @@ PAGES = (
     "notifications/channels/{channel}",
     "notifications/deliveries/{delivery}",
     "notifications/acknowledge?thread=hawkops:demo:alerts:other",
+    "incidents",
+    "incidents/new",
+    "incidents/{incident}",
+    "incidents/{incident}?part=rows",
+    "incidents/{incident}/review",
+    "incidents/{over}/review",
+    "incidents/{over}/review.html",
+    "incidents/{over}/review.md",
     "monitoring/connect",
     "monitoring/understood",
     "monitoring/understood/device?id=dev-1",
@@ -311,7 +347,17 @@ def furnished() -> dict[str, Any]:
         actor=SYSTEM,
         reason="Furnished",
     )
+    incident = incident_open(environment="demo", title="Furnished", severity="warning", actor=SYSTEM)
+    over = incident_open(environment="demo", title="Over", severity="warning", actor=SYSTEM)
+    incident_move(environment="demo", incident_id=over.pk, move=Move.RESOLVE, actor=SYSTEM)
+    review_draft(environment="demo", incident_id=over.pk, actor=SYSTEM)
+    task = incident_task_add(environment="demo", incident_id=incident.pk, title="Furnished", actor=SYSTEM)
+    link, _ = incident_link_make(environment="demo", incident_id=incident.pk, actor=SYSTEM)
     return {
+        "incident": incident.pk,
+        "over": over.pk,
+        "task": task.pk,
+        "link": link.pk,
         "proposal": proposal.pk,
         "freeze": freeze.pk,
         "person": person_create(username="furnished", actor=SYSTEM).pk,
