@@ -27,6 +27,8 @@ ROWS_MOST = 300
 OVER_SHOWN = 30
 AROUND = ("flag.", "lockdown.", "rollback.", "guardrail.", "phase.", "release.", "decision.", "run.finished")
 ALERTS = ("alert.fired", "alert.acknowledged", "alert.resolved", "alert.closed")
+# their causes say the same in entries of their own
+SAID_BY_CAUSES = ("incident.cause_joined", "incident.cause_ended")
 ICONS = {
     "flag": "flag",
     "alert": "warning",
@@ -156,6 +158,8 @@ def _any(terms: Iterable[Q]) -> Q:
 
 def _row(entry: HistoryEntry, subject: str, related: set[str]) -> Row | None:
     noun = entry.verb.partition(".")[0]
+    if entry.verb in SAID_BY_CAUSES:
+        return None
     if noun == "incident":
         return _own(entry) if entry.subject in {subject, *related} else None
     # alerts that something explains or somebody silenced are no part of it
@@ -190,8 +194,6 @@ def _own(entry: HistoryEntry) -> Row:
         "task_added": f"Task: {task}",
         "task_done": f"Done: {task}",
         "task_reopened": f"Not done after all: {task}",
-        "cause_joined": f"Joined: {task}",
-        "cause_ended": f"Well again: {task}",
         "kill_joined": "LiteRT was killed during it",
         "census_reached": f"{state.get('share')} % obey: {state.get('devices')} of {state.get('of')} devices",
         "release_linked": f"Linked: release {state.get('name')}",
