@@ -1,5 +1,6 @@
 """Incidents: the list, one on a phone first, opening by hand, and the page for people outside. All works as plain forms."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -10,6 +11,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from hawkops.accounts.models import User
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
@@ -17,6 +19,7 @@ from hawkops.history.actors import Actor
 from incidents.domain.incidents import Move, RoleName, State, moves_from
 from incidents.models import Incident
 from incidents.selectors import incidents as selectors
+from incidents.selectors import oncall
 from incidents.services import incidents as services
 from monitoring.domain.criteria import Severity
 from rollout.selectors.releases import releases
@@ -91,11 +94,13 @@ def incident_create(request: HttpRequest, environment: str) -> HttpResponse:
 def incident(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """Show one incident: its state with the next presses, who does what, what to do, and what happened."""
     found = selectors.incident(environment, pk)
+    roles = selectors.roles(found)
     context = {
         "incident": found,
         "state": State(found.state),
         "presses": _presses(found),
-        "roles": selectors.roles(found),
+        "roles": roles,
+        "proposed": _proposed(found, roles, request.user),
         "role_names": [one.value for one in RoleName],
         "people": selectors.people(environment),
         "severities": [one.value for one in Severity],
@@ -112,6 +117,14 @@ def incident(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "person": request.user,
     }
     return render_page(request, "incidents/incident.html", context)
+
+
+def _proposed(found: Incident, roles: Mapping[str, User | None], person: Any) -> User | None:
+    """Return who should command: the one on call, while nobody does and somebody else looks; None otherwise."""
+    if roles[RoleName.COMMANDER.value] is not None or not found.is_open:
+        return None
+    on_call = oncall.on_call_now(found.environment).person
+    return on_call if on_call != person else None
 
 
 def _presses(found: Incident) -> list[tuple[str, str, bool]]:

@@ -339,3 +339,15 @@ def test_check__pressed__begins_one(rotation: Client, at: At) -> None:  # noqa: 
     assert Escalation.objects.get().kind == "page_check"
     assert "Recorded in the history, and begun" in words(rotation, "/staging/escalations")
     assert timedelta() <= clock.now() - Escalation.objects.get().began_at < timedelta(minutes=1)
+
+
+def test_incident__nobody_commands__proposes_who_is_on_call(
+    rotation: Client, crew: tuple[User, User], client_as: ClientAs
+) -> None:
+    ben = client_as(crew[1])
+    where = ben.post("/staging/incidents/create", {"title": "Wrong answers", "severity": "critical"})["Location"]
+    assert "ana commands, who is on call" in words(ben, where)
+    assert "who is on call" not in words(client_as(crew[0]), where), "of herself the other press says it"
+    ben.post(f"{where}/roles", {"role": "commander", "person": "ana"})
+    assert "Commander: ana" in words(ben, where)
+    assert "who is on call" not in words(ben, where)
