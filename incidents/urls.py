@@ -9,6 +9,7 @@ urlpatterns = [
     path("emergency", emergency.emergency, name="emergency"),
     path("emergency/kill", emergency.kill, name="kill"),
     path("emergency/disable", emergency.disable, name="disable"),
+    path("emergency/halve", emergency.halve, name="halve"),
     path("emergency/enable", emergency.enable, name="enable"),
     path("oncall", oncall.oncall, name="oncall"),
     path("oncall/rotation", oncall.rotation, name="rotation"),

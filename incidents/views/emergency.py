@@ -19,9 +19,12 @@ from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
+from rollout.selectors.phases import phase_of, run_under_way
+from rollout.selectors.releases import release_running
 from rollout.services import overrides
 from rollout.services.flags import BACKENDS, FALLBACK, LITERT
 from rollout.services.proposals import change_or_propose
+from rollout.services.rollback import rollback
 
 MAY_STOP = (Role.OPERATOR,)
 EMERGENCY_VERBS = ("flag.killed", "flag.override_set", "flag.override_cleared", "flag.reenabled")
@@ -78,6 +81,25 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "disable_reasons": reasons.DISABLE,
         "may_stop": can(request.user, environment, *MAY_STOP),
         "lease_minutes": LEASE_MINUTES,
+        "walk": _walk(environment, reaches[LITERT]),
+    }
+
+
+def _walk(environment: str, reach: int) -> dict[str, Any] | None:
+    """Return what rolling the phase under way back does; None without one. Higher levels are the presses above."""
+    release = release_running(environment)
+    run = run_under_way(release) if release is not None else None
+    phase = phase_of(release, run.number) if release is not None and run is not None else None
+    if release is None or run is None or phase is None or not run.served:
+        return None
+    thousandths = run.served[-1]["thousandths"]
+    return {
+        "release": release,
+        "run": run,
+        "phase": phase,
+        "percent": thousandths / 1_000,
+        "half": thousandths // 2 / 1_000,
+        "devices": -(-reach // 2),
     }
 
 
@@ -130,6 +152,34 @@ def disable(request: HttpRequest, environment: str) -> HttpResponse:
         return _back(environment)
     messages.success(request, f"{title} is off: entry {entry.seq}.")
     return _back(environment, pressed=str(entry.seq))
+
+
+@require_POST
+@requires(*MAY_STOP)
+def halve(request: HttpRequest, environment: str) -> HttpResponse:
+    """Roll the phase under way back by level 1: half of its percentage, and it pauses."""
+    reason = reasons.reason(
+        request.POST.get("reason", ""), request.POST.get("words", ""), otherwise="Performance degradation"
+    )
+    release = release_running(environment)
+    try:
+        if release is None or run_under_way(release) is None:
+            raise InvalidInput(f"No phase is under way in {environment}, so there is no percentage to halve.")
+        entry = rollback(
+            release=release,
+            level=1,
+            actor=Actor.person(request.user),
+            reason=reason,
+            request_id=request_id(request),
+        )
+    except HawkOpsError as refusal:
+        messages.error(request, refusal.message)
+        return _back(environment)
+    if entry is None:
+        messages.info(request, "Nothing was left to halve, and the phase was paused already.")
+        return _back(environment)
+    messages.success(request, f"Rolled back by level 1, and the phase is paused: entry {entry}.")
+    return _back(environment, pressed=str(entry))
 
 
 @require_POST

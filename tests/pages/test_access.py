@@ -81,6 +81,7 @@ COMES_BACK = {
 PRESSES = {
     "emergency/kill": {Role.OPERATOR},
     "emergency/disable": {Role.OPERATOR},
+    "emergency/halve": {Role.OPERATOR},
     "emergency/enable": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
     "flags/create": {Role.RELEASER, Role.OPERATOR},

@@ -9,8 +9,11 @@ from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
-from rollout.models import CensusDevice, Flag
+from rollout.domain import phases as domain
+from rollout.models import CensusDevice, Flag, PhaseRun
+from rollout.selectors.phases import phase_of
 from rollout.services.flags import flags_seed
+from tests.rollout import walking
 
 pytestmark = pytest.mark.django_db
 PAGE = "/demo/emergency"
@@ -83,3 +86,35 @@ def test_page__viewer__sees_it_and_cannot_press(
     text = client_as(viewer).get(PAGE).content.decode()
     assert "needs the role operator" in text
     assert 'id="kill" disabled' in text
+
+
+def test_halve__without_a_phase__is_no_press_and_changes_nothing(console: Client) -> None:
+    assert "Halve the rollout" not in console.get(PAGE).content.decode()
+    said = console.post(f"{PAGE}/halve", {}, follow=True).content.decode()
+    assert "No phase is under way in demo, so there is no percentage to halve." in said
+
+
+def test_halve__a_phase_under_way__serves_half_and_pauses_with_who_and_why(console: Client) -> None:
+    walking.furnish()
+    release = walking.begin("demo")
+    phase = phase_of(release, 3)
+    assert phase is not None
+    flag = Flag.objects.get(environment="demo", key="litert_enabled")
+    flag.rules, flag.thousandths = [rule.document() for rule in domain.rules(phase, 20_000)], 0
+    flag.save()
+    at = clock.now()
+    PhaseRun.objects.create(
+        release=release, number=3, percents=[20.0], step=1, started_at=at, started_by="rel",
+        served=[{"at": at.isoformat(), "thousandths": 20_000}], flag_revision=flag.revision,
+    )  # fmt: skip
+    text = console.get(PAGE).content.decode()
+    assert "Phase 3: 20\u202f% to 10\u202f% of its audience" in text
+    assert "about 1 of 2 devices" in text
+    said = console.post(f"{PAGE}/halve", {"reason": "Stability issues"}, follow=True).content.decode()
+    assert "Rolled back by level 1, and the phase is paused: entry " in said
+    run = PhaseRun.objects.get()
+    assert (run.state, run.served[-1]["thousandths"]) == ("paused", 10_000)
+    assert [rule["thousandths"] for rule in Flag.objects.get(pk=flag.pk).rules] == [10_000]
+    entry = HistoryEntry.objects.get(verb="flag.rules_changed")
+    assert (entry.reason, entry.actor_label) == ("Stability issues", "operator")
+    assert "is paused already" in console.get(PAGE).content.decode()
