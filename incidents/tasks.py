@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from incidents.services import auditing, dispatching, escalations, following, oncall, sending
+from incidents.services import auditing, dispatching, escalations, following, oncall, recovery, sending
 
 # beside the console's own courier this finds little; alone it must not hold up the other sweepers
 SECONDS = 5.0
@@ -49,3 +49,9 @@ def on_call_gaps() -> None:
 def incidents_due() -> None:
     """Read on in the history: open, join and end incidents, and count who obeys a kill."""
     following.incidents_follow()
+
+
+@shared_task(name="incidents.recoveries_due", soft_time_limit=50, time_limit=60, ignore_result=True)
+def recoveries_due() -> None:
+    """Ask for the checks of rollbacks whose time has come."""
+    recovery.recoveries_due()

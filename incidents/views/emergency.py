@@ -17,6 +17,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
+from incidents.selectors.recovery import recovery
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors.phases import phase_of, run_under_way
@@ -81,6 +82,7 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "disable_reasons": reasons.DISABLE,
         "may_stop": can(request.user, environment, *MAY_STOP),
         "lease_minutes": LEASE_MINUTES,
+        "recovery": recovery(environment),
         "walk": _walk(environment, reaches[LITERT]),
     }
 

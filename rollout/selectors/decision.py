@@ -244,8 +244,17 @@ def _clock_then(
 
 def rollbacks(release: Release, since: datetime, at: datetime) -> list[RolledBack]:
     """Return what was rolled back since then. Drills, which say so in their reason, are none."""
-    environment = release.environment
-    drills = {box.reason for _, box in releases.runbook(release).boxes() if box.by == "kill_switches" and box.reason}
+    return rolled_back(release.environment, since, at, drills=drill_reasons(release))
+
+
+def drill_reasons(release: Release) -> set[str]:
+    """Return the reasons by which a release's drills are told from emergencies."""
+    return {box.reason for _, box in releases.runbook(release).boxes() if box.by == "kill_switches" and box.reason}
+
+
+def rolled_back(environment: str, since: datetime, at: datetime, *, drills: Iterable[str] = ()) -> list[RolledBack]:
+    """Return what was rolled back in an environment, oldest first; reasons that begin like one of `drills` are none."""
+    drills = tuple(drills)
     safe = {one.key: one.safe_variant for one in flags.flags(environment) if one.key.startswith(LITERT_PREFIX)}
     found = [RolledBack(one.title, one.at, one.entry) for source in _sources for one in source(environment, since)]
     entries = history.entries(environment=environment, since=since, until=at)
