@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -18,6 +19,7 @@ from hawkops.history.models import HistoryEntry
 from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
 from incidents.selectors.recovery import recovery
+from incidents.selectors.stampede import cloud_requests_per_second
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors.phases import phase_of, run_under_way
@@ -82,9 +84,18 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "disable_reasons": reasons.DISABLE,
         "may_stop": can(request.user, environment, *MAY_STOP),
         "lease_minutes": LEASE_MINUTES,
+        "stampede": _stampede(environment),
         "recovery": recovery(environment),
         "walk": _walk(environment, reaches[LITERT]),
     }
+
+
+def _stampede(environment: str) -> float | None:
+    """Return the cloud's requests a second after a kill; None where that can't be said, which holds nothing up."""
+    try:
+        return cloud_requests_per_second(environment)
+    except DatabaseError:
+        return None
 
 
 def _walk(environment: str, reach: int) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The emergency page as a plain form: what it says before, what it does, what it says after."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from rollout.domain import phases as domain
 from rollout.models import CensusDevice, Flag, PhaseRun
 from rollout.selectors.phases import phase_of
 from rollout.services.flags import flags_seed
+from tests.monitoring import rows
 from tests.rollout import walking
 
 pytestmark = pytest.mark.django_db
@@ -118,3 +120,10 @@ def test_halve__a_phase_under_way__serves_half_and_pauses_with_who_and_why(conso
     entry = HistoryEntry.objects.get(verb="flag.rules_changed")
     assert (entry.reason, entry.actor_label) == ("Stability issues", "operator")
     assert "is paused already" in console.get(PAGE).content.decode()
+
+
+def test_page__before__says_what_a_kill_sends_to_the_cloud(console: Client) -> None:
+    assert "how many requests that brings is not known" in console.get(PAGE).content.decode()
+    for minutes, backend in ((3, "gpu"), (7, "cpu"), (3, "cloud"), (30, "gpu")):
+        rows.stored("litert.inferences", [900.0], clock.now() - timedelta(minutes=minutes), actual=backend)
+    assert "about <b>3 requests a second more</b>" in console.get(PAGE).content.decode()
