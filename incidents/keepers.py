@@ -13,7 +13,8 @@ from incidents.services.incidents import incident_move
 def _of(environment: str, thread: str) -> list[Incident]:
     wanted = thread.split(":", 2)[2]
     rows = Incident.objects.filter(environment=environment, resolved_at=None).order_by("pk")
-    return [one for one in rows if incident_thread(one.kind, str(one.pk)) == wanted]
+    # an escalation asks for an incident by itself, whatever thread it is told under
+    return [one for one in rows if wanted in (f"incident:{one.pk}", incident_thread(one.kind, str(one.pk)))]
 
 
 def _found(environment: str, thread: str) -> list[Standing]:

@@ -84,6 +84,7 @@ class SimulatedDevice:
         self._trouble = random.Random(
             f"trouble {usage.seed}"
         )  # its own: a scenario leaves the rest of the day as it was
+        self._camera = random.Random(f"camera {usage.seed}")
         self._free_bytes = int(body.chance.uniform(4e9, 90e9))
 
     def obey(self, orders: Orders) -> None:
@@ -229,7 +230,12 @@ class SimulatedDevice:
         recorder.gauge("process.cpu.utilization", "1", min(1.0, 0.03 + busy * chance.uniform(0.7, 1.3)), arm)
         recorder.gauge("device.battery.drain", "1", 0.015 + busy * chance.uniform(0.1, 0.2), arm)
         recorder.gauge("device.storage.free", "By", self._free_bytes - chance.randrange(50_000_000), arm)
-        recorder.gauge("device.thermal.status", "1", hits(chance, 2, WARM_SHARE if warm else CAMERA_SHARE * load), arm)
+        recorder.gauge(
+            "device.thermal.status",
+            "1",
+            hits(chance, 2, WARM_SHARE) if warm else hits(self._camera, 2, CAMERA_SHARE * load),
+            arm,
+        )
         if self.revision is not None:
             recorder.gauge("hawkops.flags.revision", "", self.revision, {})
 

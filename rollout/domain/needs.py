@@ -34,6 +34,10 @@ LINES: Mapping[str, tuple[str, str]] = {
         "the go or no-go says PROCEED, or the proposal says why it goes on against it",
         "The decision's page says of each line what would change it.",
     ),
+    "actions": (
+        "no action item of an incident is open that holds the next phase",
+        "Its owner does it, on the incident's page.",
+    ),
     "gates": ("every gate passes or is waived", "The checklist says of each what would change it."),
     "procedure": (
         "every deployment step is done or skipped with a reason",

@@ -15,7 +15,16 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry
 from hawkops.history.services import change
 from incidents.domain.escalation import DEFAULT, Proof
-from incidents.models import Channel, Delivery, Escalation, EscalationReading, EscalationStep, Rotation, StepDelivery
+from incidents.models import (
+    Channel,
+    Delivery,
+    Escalation,
+    EscalationReading,
+    EscalationStep,
+    Incident,
+    Rotation,
+    StepDelivery,
+)
 from incidents.selectors import escalations as selectors
 from incidents.services import auditing, escalations, oncall
 from incidents.services.auditing import audit
@@ -252,7 +261,24 @@ def test_info__waits_for_business_hours(ana: User, make: MakeChannel, at: Callab
 
 
 def incident(verb: str, **after: Any) -> None:
-    """Write what incidents write."""
+    """Let an incident stand, and write what incidents write."""
+    row, _ = Incident.objects.get_or_create(
+        pk=5,
+        defaults={
+            "environment": "staging",
+            "title": "GPU",
+            "severity": "critical",
+            "kind": after.get("kind", ""),
+            "opened_by": "test",
+            "began_at": START,
+            "opened_at": START,
+        },
+    )
+    row.severity = after.get("severity", row.severity)
+    row.state = verb if verb in ("acknowledged", "resolved") else row.state or "open"
+    row.acknowledged_by = "ana" if verb == "acknowledged" else row.acknowledged_by
+    row.resolved_at = START if verb == "resolved" else None
+    row.save()
     with change(actor=SYSTEM, environment="staging") as this:
         this.record(f"incident.{verb}", subject="incident:5", after={"title": "GPU", "severity": "critical", **after})
 
@@ -477,3 +503,9 @@ def test_check__that_never_arrives__is_late_and_ends_with_the_next(ana: User, at
     ended = Escalation.objects.get(state="ended")
     assert "never arrived" in ended.ended_by
     assert auditing.audit() == 0
+
+
+def test_incident__opened_by_a_guardrail__escalates_too(ana: User) -> None:
+    incident("opened", kind="guardrail:3:2")
+    escalate()
+    assert (pages(), Escalation.objects.get().key) == (["ana"], "incident:5")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from monitoring.domain.alerting import Episode, Sign, State
 from monitoring.domain.criteria import Criterion, Reading
 from monitoring.domain.grid import Distribution
 from monitoring.domain.numbers import Numbers, Side
+from monitoring.domain.statistics.per_device import PerDevice
 from monitoring.domain.why import formula, life, why
 
 NOW = datetime(2026, 11, 30, 14, 0, tzinfo=UTC)
@@ -55,7 +57,11 @@ def explained(one: Criterion, numbers: Numbers, *, since: datetime | None = None
 
 
 def of(count: int, mean: float, **changes: Any) -> Why:
-    return explained(made(**changes), Numbers(Side(observed(count, mean), devices=12), at=NOW - timedelta(seconds=9)))
+    """Explain a reading of as many devices as observations, whose own values spread as these do."""
+    values = mean * (1 + 0.1 * np.resize([-1.0, 1.0], count))
+    panel = PerDevice.summed(values, np.ones(count))
+    side = Side(observed(count, mean), devices=12, panel=panel)
+    return explained(made(**changes), Numbers(side, at=NOW - timedelta(seconds=9)))
 
 
 def said(found: Why) -> str:
@@ -72,7 +78,7 @@ def test_why__a_pass__has_every_number_and_says_how_far_the_limit_is() -> None:
     assert numbers["Limit"] == "< 500 ms"
     assert numbers["Interval"].startswith("from 39")
     assert numbers["Observations"] == "1 000 of 30 needed"
-    assert numbers["Devices"] == "12"
+    assert numbers["Devices"] == "1 000"
     assert numbers["Window"] == "5 min, 13:55:00 to 14:00:00 UTC"
     assert numbers["Read on"] == "devices in treatment, or that did not say their side"
     assert numbers["Newest"] == "13:59:51 UTC, 9 s old"

@@ -37,7 +37,7 @@ from tests.rollout.conftest import Gateway
 
 SYSTEM = Actor.system("test")
 # boxes of the bundled runbook that tick themselves
-AUTOMATIC = 40
+AUTOMATIC = 41
 DIGEST = "sha256:" + "ab" * 32
 DRILL = "Pre-deployment test"
 
@@ -747,7 +747,7 @@ def test_task__asks_running_releases_and_spares_probes_until_they_are_due(
     tasks.refresh()
     validated = {box.key for group in load().runbook.validation for box in group.boxes}
     assert {"cloud_fallback", "hash_assignment", "log_aggregation", *validated}.isdisjoint(asked)
-    assert len(asked) == 24
+    assert len(asked) == 25
     asked.clear()
     tasks.refresh(release_id=release.pk, at_once=True)
     assert len(asked) == AUTOMATIC

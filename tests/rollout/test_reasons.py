@@ -1,6 +1,7 @@
 """Boxes and the policy's lines say why: what they stand on, their formula, and what would change them."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def test_box_why__not_run_failed_by_hand_or_waived__says_who_or_what_brings_it()
         {"title": "NPU", "verdict": None},
     ]
     assert "It takes that these lines pass: GPU." in turns("backends_tested", stands(Verdict.FAIL), lines=lines)
-    assert turns("alert_endpoints", stands(Verdict.NO_DATA)).startswith("A person with the role releaser ticks it")
+    by_hand = replace(box("alert_endpoints"), by="", comes_with="the pager's contract")
+    given: dict[str, Any] = {"subject": {}, "lines": [], "measured_in": "staging"}
+    (first, *_) = box_why(by_hand, stands(Verdict.NO_DATA), **given).turns
+    assert first.startswith("A person with the role releaser ticks it")
     assert "uploads" in turns("security_scan", stands(Verdict.NO_DATA))
     waived = turns("memory_limit", stands(Verdict.FAIL), waived_until=AT)
     assert waived.startswith("It is waived until 30 Nov, 14:00 UTC; then it blocks again")
