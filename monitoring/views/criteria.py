@@ -129,7 +129,7 @@ def criterion(request: HttpRequest, environment: str, key: str) -> HttpResponse:
     except InvalidInput as error:
         wrong = error.message
     (one,) = selectors.criteria(keys=[key])
-    (found,) = selectors.evaluate(environment, [one], now=at or now)
+    (found,) = selectors.evaluate(environment, [one], now=at or now, by_device=True)
     context = {
         "row": row,
         "one": one,

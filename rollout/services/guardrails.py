@@ -67,6 +67,8 @@ def guardrails_look(*, run: PhaseRun) -> list[Found]:
 
 def _bands_kept(made: Look) -> None:
     """Keep what was read of bands that are over; two looks at once read the same."""
+    if not made.arms.read:
+        return
     metrics = guardrails.metrics(made.guardrails)
     GuardrailBand.objects.bulk_create(
         (
