@@ -31,13 +31,16 @@
     }
   });
 
-  // Signed out meanwhile: the answer is another page. Load the whole page, which leads to signing in and back.
+  // Signed out meanwhile: the answer is another page. Load the whole page, once however many parts hear it: it leads to
+  // signing in and back.
+  let leaving = false;
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, pathInfo } = event.detail;
     const asked = new URL(pathInfo.finalRequestPath ?? pathInfo.requestPath, location.href).pathname;
     if (xhr.responseURL && new URL(xhr.responseURL).pathname !== asked) {
       event.detail.shouldSwap = false;
-      location.reload();
+      if (!leaving) location.reload();
+      leaving = true;
     }
   });
 
