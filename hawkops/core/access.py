@@ -31,6 +31,7 @@ class Scope(StrEnum):
     EVIDENCE_WRITE = "evidence:write"
     SCRIPTS_RUN = "scripts:run"
     INCIDENTS_WRITE = "incidents:write"
+    ONCALL_WRITE = "oncall:write"
     KILL = "kill"
 
 

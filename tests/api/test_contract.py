@@ -17,7 +17,10 @@ from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
+from incidents.domain.routing import Topic
+from incidents.services.channels import Rules, channel_create
 from incidents.services.incidents import incident_open
+from monitoring.domain.criteria import Severity
 from monitoring.services.criteria import criteria_seed
 from rollout.models import Release
 from rollout.services.flags import flags_seed
@@ -64,11 +67,16 @@ def furnished() -> dict[str, str]:
         environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM, times=2
     )
     incident = incident_open(environment="demo", title="Furnished", severity="warning", actor=SYSTEM)
+    rules = Rules([*Topic], [*Severity])
+    channel, _ = channel_create(
+        environment="demo", name="team", kind="email", address="team@example.com", rules=rules, actor=SYSTEM
+    )
     return {
         "run": str(run.pk),
         "series": str(run.series_id),
         "release": str(Release.objects.get().pk),
         "incidents": str(incident.pk),
+        "channels": str(channel.pk),
     }
 
 
@@ -79,7 +87,7 @@ def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
     for part, key in (("/groups/", "internal_testers"), ("/criteria/", "alert-latency")):
         if part in path:
             own["key"] = key
-    for part in ("run", "series", "incidents"):
+    for part in ("run", "series", "incidents", "channels"):
         if f"/{part.rstrip('s')}" in path and "/releases/" not in path:
             own["pk"] = furnished[part]
     return re.sub(r"{(\w+)}", lambda found: {**KEYS, **own}[found[1]], path)
@@ -87,7 +95,9 @@ def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
 
 def bearer(*scopes: Scope, environment: str = "demo") -> dict[str, str]:
     """The header of a new token."""
-    _, secret = api_token_create(environment=environment, name="-".join(scopes), scopes=scopes, actor=SYSTEM)
+    _, secret = api_token_create(
+        environment=environment, name="-".join(one.partition(":")[0] for one in scopes), scopes=scopes, actor=SYSTEM
+    )
     return {"Authorization": f"Bearer {secret}"}
 
 
@@ -280,5 +290,5 @@ def test_docs__our_own_page__shows_every_operation_and_asks_no_other_host(
 
 def test_emergency_operations__have_the_emergency_pages_threads() -> None:
     for operation in operations():
-        path = address(operation, {"run": "1", "series": "1", "release": "1", "incidents": "1"})
+        path = address(operation, dict.fromkeys(("run", "series", "release", "incidents", "channels"), "1"))
         assert (EMERGENCY.match(path) is not None) is (operation["scope"] == Scope.KILL), path

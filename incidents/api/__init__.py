@@ -1,0 +1,5 @@
+"""The incidents' part of the REST API: one router a noun. What stands in `ROUTERS` is mounted and tested by that."""
+
+from incidents.api import channels, incidents, oncall
+
+ROUTERS = (incidents.router, channels.router, oncall.router)
