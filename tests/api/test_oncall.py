@@ -16,7 +16,7 @@ from incidents.models import Channel
 from incidents.services.oncall import oncall_seed
 from incidents.services.sending import send_due
 from tests.incidents.conftest import SYSTEM
-from tests.incidents.conftest import sink as sink  # noqa: PLC0414 - a fixture
+from tests.incidents.conftest import sink as sink
 from tests.incidents.sinks import Sink
 
 pytestmark = pytest.mark.django_db
