@@ -146,7 +146,7 @@ _GUARDRAILS = {
 # under one thread with the news of it, so that a pager keeps one of both
 LOCKDOWN = LOCKDOWN_THREAD
 SECURITY_ALERTS = "alerts:security"
-_LOCKDOWNS = {"lockdown.began": Sign.BEGAN, "lockdown.lifted": Sign.ENDED}
+_LOCKDOWNS = {"lockdown.started": Sign.BEGAN, "lockdown.lifted": Sign.ENDED}
 # what a broken security metric asks of people
 _TASKS = {
     Action.TELL_SECURITY.value: "Tell the security team",

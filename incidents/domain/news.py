@@ -279,7 +279,7 @@ def _lockdown(entry: Entry) -> News:
     state, where = _mapping(entry.after), entry.environment
     stays = "Nothing is raised until an approver, somebody else, confirms on the emergency page."
     title, action, said = {
-        "lockdown.began": (
+        "lockdown.started": (
             f"🔒 Security lockdown of {where}: {state.get('reason') or entry.reason}",
             Action.TRIGGER,
             "LiteRT is off, cloud fallback is on, and nothing is raised until two people lift it.",

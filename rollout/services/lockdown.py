@@ -53,7 +53,7 @@ def lockdown_begin(
                 reference=actor.reference,
                 at=clock.now(),
             )
-            this.record("lockdown.began", subject=made.subject, after=made.document())
+            this.record("lockdown.started", subject=made.subject, after=made.document())
             # these words are never a drill's, so that what a drill has forced is taken over
             kill(environment=environment, actor=actor, reason=f"Lockdown: {reason}")
         made.entry = this.entry.seq if this.entry else None

@@ -14,6 +14,7 @@ from hawkops.scripts.checks import notifying
 from hawkops.scripts.models import Run
 from hawkops.scripts.probes.findings import Finding, together
 from hawkops.scripts.probes.measuring import Exit
+from hawkops.scripts.services import run_request
 from incidents.domain.incidents import LOCKDOWN, State
 from incidents.domain.routing import Topic
 from incidents.models import Contact, Delivery, Follow, Incident, IncidentCause
@@ -21,7 +22,6 @@ from incidents.selectors import incidents as selectors
 from incidents.selectors.security import SCRIPTS, response, responses_of, security_told
 from incidents.services import acknowledging, following
 from incidents.services import incidents as services
-from incidents.services import lockdown as responding
 from incidents.services.channels import Rules
 from incidents.services.dispatching import dispatch_all
 from incidents.services.following import follow, incidents_follow
@@ -73,7 +73,7 @@ def test_press__opens_a_critical_incident__whose_timeline_shows_it() -> None:
     assert made.killed_entry == HistoryEntry.objects.get(verb="flag.killed").seq
     assert [one.subject for one in made.causes.all()] == [found.subject]
     rows = {row.verb: row.title for row in selectors.timeline(made)}
-    assert rows["lockdown.began"] == "🔒 Security lockdown of staging: Forged model"
+    assert rows["lockdown.started"] == "🔒 Security lockdown of staging: Forged model"
     assert "flag.killed" in rows
     opened = HistoryEntry.objects.get(verb="incident.opened")
     assert (opened.actor, opened.cause_id) == ("rule:incidents", found.entry)
@@ -159,7 +159,7 @@ def test_worker__killed_at_each_boundary__everything_happens_once(
     boundary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock()
-    real, asked = responding.run_request, 0
+    real, asked = run_request, 0
 
     def dies(*_: Any, **__: Any) -> None:
         raise Killed
@@ -181,7 +181,7 @@ def test_worker__killed_at_each_boundary__everything_happens_once(
         elif boundary == "before the runs":
             patched.setattr(following, "lockdowns_respond", dies)
         else:
-            patched.setattr(responding, "run_request", dies_second)
+            patched.setattr("incidents.services.lockdown.run_request", dies_second)
         with pytest.raises(Killed):
             incidents_follow()
     early = boundary in ("before the incident", "in the incident")
@@ -200,7 +200,7 @@ def test_worker__killed_at_each_boundary__everything_happens_once(
 
 def test_runs__one_that_is_refused__holds_up_neither_the_press_nor_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     found = lock()
-    real = responding.run_request
+    real = run_request
 
     def refuses(**given: Any) -> Run:
         if given["name"] == COLLECT:
@@ -208,7 +208,7 @@ def test_runs__one_that_is_refused__holds_up_neither_the_press_nor_the_other(mon
         return real(**given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(responding, "run_request", refuses)
+        patched.setattr("incidents.services.lockdown.run_request", refuses)
         incidents_follow()
     assert [run.script for run in Run.objects.all()] == [NOTIFY]
     steps = {one.script: one.run for one in response(found).steps}
@@ -269,7 +269,7 @@ def test_notify__waits_for_a_receipt__that_comes_while_it_waits(
         dispatch_all()
         send_due()
 
-    monkeypatch.setattr(notifying.time, "sleep", courier)
+    monkeypatch.setattr("hawkops.scripts.checks.notifying.time.sleep", courier)
     assert judged(told()) is Exit.PASSED
 
 

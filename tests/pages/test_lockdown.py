@@ -152,7 +152,7 @@ def test_why__of_a_flag_that_would_rise__names_the_lockdown(console: Client) -> 
 
 LOCK = ("lockdown", {"reason": "Leaked key", "severity": "low", "words": "in a paste"})
 ASK = ("lockdown/lift", {"reason": "Key rotated"})
-WITHDRAW = ("lockdown/lift/withdraw", {})
+WITHDRAW: tuple[str, dict[str, str]] = ("lockdown/lift/withdraw", {})
 
 
 def test_phone__without_javascript__each_press_sends_what_the_console_carries_out(

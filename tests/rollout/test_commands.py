@@ -86,7 +86,7 @@ def test_lockdown__without_broker_or_web__stands_and_says_so_twice() -> None:
     nobody = "redis://127.0.0.1:1/0"
     first = typed("lockdown", "demo", "--reason", "Forged model", "--severity", "critical", REDIS_URL=nobody)
     assert first.returncode == 0, first.stderr
-    entry = HistoryEntry.objects.get(verb="lockdown.began")
+    entry = HistoryEntry.objects.get(verb="lockdown.started")
     assert (entry.actor, entry.reason, entry.after["severity"]) == ("system:lockdown", "Forged model", "critical")
     assert first.stdout.strip().endswith(f"nothing is raised. Entry {entry.seq}.")
     again = typed("lockdown", "demo", "--json", REDIS_URL=nobody)

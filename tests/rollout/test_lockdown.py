@@ -64,8 +64,12 @@ def test_begin__one_press__is_off_fallback_on_and_one_transaction_with_its_entri
         "high", "Security incident detected", "anna", "person:71",
     )  # fmt: skip
     assert (flag().override_variant, flag("ai_fallback_to_cloud").override_variant) == ("off", "on")
-    began, killed = HistoryEntry.objects.filter(verb__in=["lockdown.began", "flag.killed"]).order_by("seq")
-    assert (began.verb, began.subject, began.reason) == ("lockdown.began", found.subject, "Security incident detected")
+    began, killed = HistoryEntry.objects.filter(verb__in=["lockdown.started", "flag.killed"]).order_by("seq")
+    assert (began.verb, began.subject, began.reason) == (
+        "lockdown.started",
+        found.subject,
+        "Security incident detected",
+    )
     assert (killed.verb, killed.reason) == ("flag.killed", "Lockdown: Security incident detected")
     assert found.entry == began.seq == killed.seq - 1
     assert Lockdown.objects.get().entry == began.seq

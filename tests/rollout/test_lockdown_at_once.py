@@ -36,7 +36,7 @@ def test_begin__ten_presses_at_once__one_stands() -> None:
         thread.join()
     assert sorted(made) == [False] * 9 + [True]
     assert Lockdown.objects.count() == 1
-    assert HistoryEntry.objects.filter(verb="lockdown.began").count() == 1
+    assert HistoryEntry.objects.filter(verb="lockdown.started").count() == 1
 
 
 def test_raise__racing_the_press__is_done_before_it_or_refused() -> None:
@@ -77,7 +77,7 @@ def test_raise__racing_the_press__is_done_before_it_or_refused() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    began = HistoryEntry.objects.get(verb="lockdown.began").seq
+    began = HistoryEntry.objects.get(verb="lockdown.started").seq
     for entry in HistoryEntry.objects.filter(seq__gt=began, verb="flag.percentage_set"):
         assert entry.after["percentage"] < entry.before["percentage"], entry.seq
     assert refused
