@@ -19,6 +19,7 @@ from monitoring.domain.alerting import LATE_AFTER
 from monitoring.selectors import alerts as alert_selectors
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
+from rollout.selectors import lockdown as lockdown_selectors
 from rollout.selectors import releases as release_selectors
 from rollout.services.flags import FALLBACK, LITERT
 
@@ -122,6 +123,7 @@ def facts(environment: str) -> dict[str, Fact]:
             kill_detail += ", cloud answers"
     return {
         "kill": Fact("LiteRT is killed", kill_detail, emergency, active=killed),
+        "lockdown": _lockdown(environment, kill_detail),
         "exposure": Fact(
             f"{percent(exposure)} · {number(reach)} devices",
             f"LiteRT on, of {number(active)} active",
@@ -138,6 +140,16 @@ def facts(environment: str) -> dict[str, Fact]:
         "platform": _platform(environment),
         "incident": _incident(environment),
     }
+
+
+def _lockdown(environment: str, obeyed: str) -> Fact:
+    """Say that nothing is raised, in the place of the kill that goes with it; empty while no lockdown stands."""
+    found = lockdown_selectors.standing(environment)
+    if found is None:
+        return Fact("", "", "")
+    url = reverse("incidents:emergency", kwargs={"environment": environment}) + "#lockdown"
+    said = ("nothing is raised", obeyed, f"{found.asked_by} asks to lift it" if found.asked_at else "")
+    return Fact("Lockdown: LiteRT is off", "; ".join(part for part in said if part), url, active=True)
 
 
 def _incident(environment: str) -> Fact:

@@ -10,14 +10,16 @@ class IncidentsConfig(AppConfig):
     label = "incidents"
 
     def ready(self) -> None:
-        """Say what an emergency explains, which channels a release's box looks at, what can be acknowledged, and which
-        incidents and action items hold a release."""
+        """Say what an emergency explains, which channels a release's box looks at, what can be acknowledged, which
+        incidents and action items hold a release, and how the security team was told."""
         # models must be loaded before this import
+        from hawkops.scripts.checks import notifying
         from incidents.alerts import ALERTS
         from incidents.critical import action_items, critical
         from incidents.keepers import INCIDENTS, with_incidents
         from incidents.quieting import switched_off
         from incidents.selectors.notifications import endpoints
+        from incidents.selectors.security import security_addresses, security_told
         from incidents.services import acknowledging
         from monitoring.selectors import quieting
         from rollout.selectors import actions
@@ -29,5 +31,7 @@ class IncidentsConfig(AppConfig):
         acknowledging.register("alerts", with_incidents(ALERTS))
         acknowledging.register("incident", INCIDENTS)
         acknowledging.register("guardrail", INCIDENTS)
+        acknowledging.register("lockdown", INCIDENTS)
         rollout_critical.register(critical)
         actions.register(action_items)
+        notifying.register(security_told, security_addresses)

@@ -4,7 +4,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.services import change
 from incidents.domain.incidents import Move, State
 from incidents.domain.message import Action
-from incidents.domain.news import incident_thread
+from incidents.domain.news import LOCKDOWN_THREAD, incident_thread
 from incidents.models import Incident
 from incidents.services.acknowledging import Acknowledger, Standing
 from incidents.services.incidents import incident_move
@@ -14,7 +14,11 @@ def _of(environment: str, thread: str) -> list[Incident]:
     wanted = thread.split(":", 2)[2]
     rows = Incident.objects.filter(environment=environment, resolved_at=None).order_by("pk")
     # an escalation asks for an incident by itself, whatever thread it is told under
-    return [one for one in rows if wanted in (f"incident:{one.pk}", incident_thread(one.kind, str(one.pk)))]
+    found = [one for one in rows if wanted in (f"incident:{one.pk}", incident_thread(one.kind, str(one.pk)))]
+    # a lockdown that joined an incident of other causes is told under its own thread all the same
+    if wanted == LOCKDOWN_THREAD and not found:
+        found = list(rows.filter(causes__subject__startswith="lockdown:").distinct())
+    return found
 
 
 def _found(environment: str, thread: str) -> list[Standing]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, incidents, notifications, oncall, reviews
+from incidents.views import emergency, escalations, incidents, lockdown, notifications, oncall, reviews
 
 app_name = "incidents"
 urlpatterns = [
@@ -11,6 +11,11 @@ urlpatterns = [
     path("emergency/disable", emergency.disable, name="disable"),
     path("emergency/halve", emergency.halve, name="halve"),
     path("emergency/enable", emergency.enable, name="enable"),
+    path("emergency/lockdown", lockdown.lockdown, name="lockdown"),
+    path("emergency/lockdown/panel", lockdown.panel, name="emergency_lockdown_panel"),
+    path("emergency/lockdown/lift", lockdown.lift_ask, name="lockdown_lift_ask"),
+    path("emergency/lockdown/lift/withdraw", lockdown.lift_withdraw, name="lockdown_lift_withdraw"),
+    path("emergency/lockdown/lift/confirm", lockdown.lift, name="lockdown_lift"),
     path("oncall", oncall.oncall, name="oncall"),
     path("oncall/rotation", oncall.rotation, name="rotation"),
     path("oncall/rotation/save", oncall.rotation_save, name="rotation_save"),

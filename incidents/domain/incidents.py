@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from incidents.domain.news import LOCKDOWN_THREAD
 from monitoring.domain.alerting import Action
 from monitoring.domain.criteria import Severity
 
@@ -125,6 +126,8 @@ class Cause:
     simulated: bool = False
     # what the runbook wants done about it; empty for nothing
     task: str = ""
+    # the kind whose open incident it joins, where none of its own is open
+    joins: str = ""
 
 
 _ALERTS = {
@@ -140,6 +143,10 @@ _GUARDRAILS = {
     "guardrail.rolled_back": Sign.BEGAN,
     "guardrail.recovered": Sign.ENDED,
 }
+# under one thread with the news of it, so that a pager keeps one of both
+LOCKDOWN = LOCKDOWN_THREAD
+SECURITY_ALERTS = "alerts:security"
+_LOCKDOWNS = {"lockdown.started": Sign.BEGAN, "lockdown.lifted": Sign.ENDED}
 # what a broken security metric asks of people
 _TASKS = {
     Action.TELL_SECURITY.value: "Tell the security team",
@@ -159,6 +166,9 @@ def cause_of(verb: str, subject: str, after: Any) -> Cause | None:
         return _alert(sign, subject, state)
     if (sign := _GUARDRAILS.get(verb)) is not None:
         return _guardrail(verb, sign, subject, state)
+    if (sign := _LOCKDOWNS.get(verb)) is not None:
+        title = f"Security lockdown: {state.get('reason') or 'security incident'}"
+        return Cause(sign, LOCKDOWN, subject, title, Severity.CRITICAL, joins=SECURITY_ALERTS)
     return None
 
 

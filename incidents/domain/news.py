@@ -75,6 +75,7 @@ def news_of(entry: Entry) -> News | None:
         "proposal": _proposal,
         "notification": _notification,
         "incident": _incident,
+        "lockdown": _lockdown,
     }.get(noun)
     return teller(entry) if teller else _other(entry)
 
@@ -268,6 +269,42 @@ def _incident(entry: Entry) -> News | None:
         path=f"incidents/{number}",
         path_text="Incident",
         simulated=bool(state.get("simulated")),
+    )
+
+
+LOCKDOWN_THREAD = "lockdown:security"
+
+
+def _lockdown(entry: Entry) -> News:
+    state, where = _mapping(entry.after), entry.environment
+    stays = "Nothing is raised until an approver, somebody else, confirms on the emergency page."
+    title, action, said = {
+        "lockdown.started": (
+            f"🔒 Security lockdown of {where}: {state.get('reason') or entry.reason}",
+            Action.TRIGGER,
+            "LiteRT is off, cloud fallback is on, and nothing is raised until two people lift it.",
+        ),
+        "lockdown.lift_asked": (f"{entry.by} asks to lift the lockdown of {where}", Action.TELL, stays),
+        "lockdown.lift_withdrawn": (f"The lockdown of {where} is not to be lifted yet", Action.TELL, ""),
+        "lockdown.lifted": (
+            f"The lockdown of {where} is lifted",
+            Action.RESOLVE,
+            "LiteRT stays off until somebody re-enables it.",
+        ),
+    }.get(entry.verb, (f"{entry.verb.replace('.', ' ').replace('_', ' ').capitalize()} in {where}", Action.TELL, ""))
+    begins = action is Action.TRIGGER
+    return _news(
+        entry,
+        said,
+        f"Severity {state['severity']}." if begins and state.get("severity") else "",
+        _who(entry),
+        title=title,
+        about="lockdown",
+        severity=Severity.CRITICAL if begins else Severity.WARNING,
+        action=action,
+        thread=LOCKDOWN_THREAD,
+        path="emergency",
+        path_text="Emergency",
     )
 
 

@@ -19,6 +19,7 @@ from incidents.domain.incidents import Cause, Move, Sign, State, cause_of, grave
 from incidents.domain.news import DRILL, KILLED
 from incidents.models import Follow, Incident, IncidentCause
 from incidents.services import incidents as services
+from incidents.services.lockdown import lockdowns_respond
 from monitoring.domain.criteria import Severity
 from rollout.selectors import census
 
@@ -31,13 +32,17 @@ SHARES = (50, 95, 99, 100)
 
 
 def incidents_follow() -> int:
-    """Read on until the end of the history, then look who obeys; return how many entries were read."""
+    """Read on until the end of the history, then ask for what lockdowns lead to, and look who obeys.
+
+    Returns how many entries were read.
+    """
     total = 0
     while True:
         read = follow()
         total += read
         if read < CHUNK:
             break
+    lockdowns_respond()
     census_follow()
     return total
 
@@ -91,7 +96,7 @@ def _caused(entry: HistoryEntry, cause: Cause) -> None:
 
 
 def _began(entry: HistoryEntry, cause: Cause) -> None:
-    home = _home(entry.environment, cause.kind, entry.at)
+    home = _home(entry.environment, cause, entry.at)
     where: dict[str, Any] = {"environment": entry.environment, "actor": RULE, "cause": entry.seq}
     if home is None:
         home = services.incident_open(
@@ -133,10 +138,14 @@ def _to_do(entry: HistoryEntry, cause: Cause, home: Incident) -> None:
         services.incident_task_add(environment=entry.environment, incident_id=home.pk, title=title, actor=RULE)
 
 
-def _home(environment: str, kind: str, at: datetime) -> Incident | None:
-    """Return the incident that takes more of a kind: the open one, the one it was merged into, or one just over."""
-    rows = Incident.objects.filter(environment=environment, kind=kind).select_related("merged_into").order_by("-pk")
-    newest = rows.filter(resolved_at=None).first() or rows.first()
+def _home(environment: str, cause: Cause, at: datetime) -> Incident | None:
+    """Return the incident that takes more of a kind: the open one, the one it was merged into, or one just over.
+
+    Before one that is over comes the open one of the kind that it joins.
+    """
+    here = Incident.objects.filter(environment=environment).select_related("merged_into").order_by("-pk")
+    rows, others = here.filter(kind=cause.kind), here.filter(kind=cause.joins, resolved_at=None)
+    newest = rows.filter(resolved_at=None).first() or (others.first() if cause.joins else None) or rows.first()
     if newest is None:
         return None
     while newest.merged_into is not None:

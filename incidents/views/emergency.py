@@ -20,6 +20,7 @@ from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
+from incidents.views import lockdown
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors.phases import phase_of, run_under_way
@@ -87,6 +88,7 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "stampede": _stampede(environment),
         "recovery": recovery(environment),
         "walk": _walk(environment, reaches[LITERT]),
+        "lockdown": lockdown.context(request, environment),
     }
 
 

@@ -20,6 +20,7 @@ from incidents.domain.incidents import Move, RoleName, State, moves_from
 from incidents.models import Incident
 from incidents.selectors import incidents as selectors
 from incidents.selectors import oncall
+from incidents.selectors.security import responses_of
 from incidents.services import incidents as services
 from monitoring.domain.criteria import Severity
 from rollout.selectors.releases import releases
@@ -109,6 +110,7 @@ def incident(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "rows": selectors.timeline(found),
         "linked": found.releases.all(),
         "linkable": [one for one in releases(environment)[:20] if one not in found.releases.all()],
+        "lockdowns": responses_of(found),
         "merged": found.merged.all(),
         "mergeable": selectors.mergeable(found) if found.is_open else [],
         "links": selectors.links(found),

@@ -7,6 +7,7 @@ from rollout.api import (
     experiments,
     flags,
     groups,
+    lockdown,
     own_flags,
     phases,
     procedure,
@@ -17,6 +18,7 @@ from rollout.api import (
 
 ROUTERS = (
     flags.router,
+    lockdown.router,
     own_flags.router,
     experiments.router,
     groups.router,

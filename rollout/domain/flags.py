@@ -153,6 +153,11 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
     )
 
 
+def lifts_safety(before: Flag, after: Flag) -> bool:
+    """Say whether a flag that was forced to its safe variant on every device no longer is."""
+    return before.override is not None and before.override.variant == before.safe_variant and after.override is None
+
+
 def _tests_raise(before: Flag, after: Flag) -> bool:
     """Say whether an A/B test that starts, ends, or is reached again gives devices a value that is new and not safe."""
     on, safe = after.value(ON), after.value(after.safe_variant)

@@ -52,6 +52,10 @@ LINES: Mapping[str, tuple[str, str]] = {
         "an approver's yes, or one of each team, none of whom made the change",
         "Approvers say yes on the proposal's page; editing it takes every yes back.",
     ),
+    "lockdown": (
+        "no lockdown stands",
+        "On the emergency page one person asks to lift it and an approver, somebody else, confirms.",
+    ),
     "freeze": ("no freeze window is open", "It ends by itself, or somebody who may ends it."),
     "plan": ("no plan holds the flag", "The plan ends, or somebody aborts it."),
 }

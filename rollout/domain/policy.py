@@ -85,6 +85,16 @@ class Freeze:
 
 
 @dataclass(frozen=True)
+class Lockdown:
+    """A security lockdown that stands: nothing is raised until two people have lifted it."""
+
+    since: datetime
+    by: str
+    severity: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Gate:
     """A box of the running release that does not pass, in words."""
 
@@ -108,6 +118,7 @@ class Raise:
     # other people look here as they do in production
     rehearsed: bool = False
     one_person: bool = False
+    lockdown: Lockdown | None = None
     freeze: Freeze | None = None
     plan: str = ""
     gates: tuple[Gate, ...] | None = None
@@ -118,7 +129,7 @@ class Raise:
 
 def decide(change: Raise) -> Decision:
     """Return every line that a raise needs, met or not."""
-    needs = [_freeze(change.freeze)]
+    needs = [lockdown_need(change.lockdown), _freeze(change.freeze)]
     if change.plan:
         needs.append(
             Need(
@@ -133,6 +144,17 @@ def decide(change: Raise) -> Decision:
     if (change.environment == PRODUCTION or change.rehearsed or change.each_team) and not change.planned:
         needs.append(approval_need(change))
     return Decision(tuple(needs))
+
+
+def lockdown_need(lockdown: Lockdown | None) -> Need:
+    """Return the line of the lockdown: it refuses everybody, an approved plan too."""
+    if lockdown is None:
+        return Need("lockdown", "Lockdown", True, "No lockdown stands.")
+    sentence = (
+        f"In lockdown since {lockdown.since:%d %b, %H:%M} UTC by {lockdown.by},"
+        f" severity {lockdown.severity}: {lockdown.reason.rstrip('.')}."
+    )
+    return Need("lockdown", "Lockdown", False, sentence)
 
 
 def _freeze(freeze: Freeze | None) -> Need:

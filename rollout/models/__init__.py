@@ -6,6 +6,7 @@ from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
 from rollout.models.guardrail import GuardrailBand, GuardrailState
+from rollout.models.lockdown import Lockdown
 from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
@@ -26,6 +27,7 @@ __all__ = [
     "GroupMember",
     "GuardrailBand",
     "GuardrailState",
+    "Lockdown",
     "PhaseDecision",
     "PhaseRun",
     "Proposal",

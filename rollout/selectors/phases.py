@@ -17,7 +17,7 @@ from rollout.domain import phases as domain
 from rollout.domain.bucketing import BUCKETS
 from rollout.domain.flags import ON, Flag
 from rollout.domain.phases import Audience, Judged, Progress
-from rollout.domain.policy import Decision, Need, Raise, approval_need, decide, gates_need
+from rollout.domain.policy import Decision, Need, Raise, approval_need, decide, gates_need, lockdown_need
 from rollout.domain.runbook import Phase
 from rollout.domain.targeting import Rule
 from rollout.models import PhaseRun, Proposal, Release, Validation
@@ -175,6 +175,7 @@ def next_of(release: Release) -> Next | None:
         policy.approvers(waiting) if waiting else (),
         rehearsed=policy.rehearsed(release.environment),
         one_person=settings.ONE_PERSON_INSTALLATION,
+        lockdown=policy.lockdown(release.environment),
         freeze=policy.freeze(release.environment),
     )
     given = waiting.payload if waiting else {}
@@ -271,6 +272,9 @@ def held(run: PhaseRun) -> str:
     phase = phase_of(release, run.number)
     if phase is None or run.state != "running":
         return "The phase is not running."
+    locked = lockdown_need(policy.lockdown(release.environment))
+    if not locked.met:
+        return f"{locked.title}: {locked.sentence}"
     stored = flags.flag(release.environment, phase.flag)
     if stored is None or stored.override_variant:
         return f"{phase.flag} is under an override."

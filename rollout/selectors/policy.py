@@ -1,13 +1,14 @@
-"""What the policy needs to know: freeze windows, plans that hold flags, and the gates that are open."""
+"""What the policy needs to know: lockdowns, freeze windows, plans that hold flags, and the gates that are open."""
 
 from django.conf import settings
 
 from hawkops.core import clock
 from hawkops.core.teams import Team
 from rollout.domain import gates
-from rollout.domain.policy import PRODUCTION, Approver, Freeze, Gate
+from rollout.domain.policy import PRODUCTION, Approver, Freeze, Gate, Lockdown
 from rollout.models import FreezeWindow, PhaseRun, Proposal, Release
 from rollout.selectors import releases
+from rollout.selectors.lockdown import standing
 
 # It speaks before the first phase only: a plan under way has raised a flag.
 BEFORE_START = "flags_at_zero"
@@ -21,6 +22,12 @@ def others_asked(environment: str) -> bool:
 def rehearsed(environment: str) -> bool:
     """Say whether the settings want other people's yes beside production."""
     return environment in settings.APPROVALS_IN
+
+
+def lockdown(environment: str) -> Lockdown | None:
+    """Return the lockdown that stands; None without one. One query."""
+    found = standing(environment)
+    return Lockdown(found.at, found.by, found.severity, found.reason) if found else None
 
 
 def freeze(environment: str) -> Freeze | None:

@@ -237,6 +237,7 @@ def raise_of(release: Release, authority: Authority) -> Raise:
         approvers=authority.approvers,
         rehearsed=policy.rehearsed(release.environment),
         one_person=settings.ONE_PERSON_INSTALLATION,
+        lockdown=policy.lockdown(release.environment),
         freeze=policy.freeze(release.environment),
     )
 

@@ -53,10 +53,13 @@ def admit_flags(environment: str, flags: Iterable[Flag], authority: Authority) -
     """Let flags be saved as they are now. Raises Refused when that raises exposure and something is missing."""
     changed = list(flags)
     stored = {one.pk: one.domain() for one in Flag.objects.filter(pk__in=[flag.pk for flag in changed])}
+    lifting = {flag.key for flag in changed if domain.lifts_safety(stored[flag.pk], flag.domain())}
+    # what a lockdown has forced stays forced while it stands, whether or not a device would move today
+    kept = lifting if lifting and policy.lockdown(environment) else set()
     raised = {
         flag.key: restores(stored[flag.pk], flag.domain())
         for flag in changed
-        if domain.raises_exposure(stored[flag.pk], flag.domain())
+        if flag.key in kept or domain.raises_exposure(stored[flag.pk], flag.domain())
     }
     admit(environment, raised, authority)
 
@@ -98,6 +101,7 @@ def question(environment: str, raised: Mapping[str, bool], authority: Authority)
         approvers=authority.approvers,
         rehearsed=policy.rehearsed(environment),
         one_person=settings.ONE_PERSON_INSTALLATION,
+        lockdown=policy.lockdown(environment),
         freeze=policy.freeze(environment),
         plan=_holder(environment, [key for key, restored in raised.items() if not restored], authority),
         gates=gates,

@@ -326,7 +326,12 @@ def test_routes__as_the_runbook_says() -> None:
             entry("proposal.made", "proposal:4", after={"title": "Raise to 5 %"}),
             ("engineering", "warning", "Waits for somebody's yes: Raise to 5 %"),
         ),
-        (entry("lockdown.started", "lockdown:production"), ("security", "critical", "Lockdown started: production")),
+        (
+            entry("lockdown.started", "lockdown:1", after={"reason": "Forged model", "severity": "high"}),
+            ("security", "critical", "🔒 Security lockdown of production: Forged model"),
+        ),
+        (entry("lockdown.lifted", "lockdown:1"), ("security", "critical", "The lockdown of production is lifted")),
+        (entry("lockdown.pondered", "lockdown:1"), ("security", "critical", "Lockdown pondered in production")),
         (
             entry("run.finished", "run:9", after={"script": "scripts/deploy-to-play-store.sh", "verdict": "PASS"}),
             ("deployments", "info", "Run finished: scripts/deploy-to-play-store.sh (PASS)"),

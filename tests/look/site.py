@@ -33,6 +33,7 @@ STRIP = {
     "platform": {"ok": True, "headline": "Platform healthy", "detail": "Ingest 1.2 s, queue 0.3 s", "url": "#"},
     "incident": {"active": False, "headline": "", "detail": "", "url": "#"},
     "kill": {"active": False, "headline": "", "detail": "", "url": "#"},
+    "lockdown": {"active": False, "headline": "", "detail": "", "url": "#"},
 }
 ENVIRONMENTS = [{"name": name, "url": f"/{name}/"} for name in ("production", "staging", "demo")]
 

@@ -81,6 +81,20 @@ def test_kill__no_flags_or_no_database__ends_with_2_and_a_sentence() -> None:
     assert "Traceback" not in gone.stderr
 
 
+def test_lockdown__without_broker_or_web__stands_and_says_so_twice() -> None:
+    flags_seed(actor=SYSTEM)
+    nobody = "redis://127.0.0.1:1/0"
+    first = typed("lockdown", "demo", "--reason", "Forged model", "--severity", "critical", REDIS_URL=nobody)
+    assert first.returncode == 0, first.stderr
+    entry = HistoryEntry.objects.get(verb="lockdown.started")
+    assert (entry.actor, entry.reason, entry.after["severity"]) == ("system:lockdown", "Forged model", "critical")
+    assert first.stdout.strip().endswith(f"nothing is raised. Entry {entry.seq}.")
+    again = typed("lockdown", "demo", "--json", REDIS_URL=nobody)
+    said = json.loads(again.stdout)
+    assert (again.returncode, said["changed"], said["entry"], said["severity"]) == (0, False, entry.seq, "critical")
+    assert HistoryEntry.objects.filter(verb="flag.killed").count() == 1
+
+
 def test_flags__show_what_devices_get__in_words_and_as_json() -> None:
     flags_seed(actor=SYSTEM)
     typed("kill", "demo", "--reason", "Heat")
@@ -146,7 +160,7 @@ def test_may_advance__says_what_blocks__and_0_only_when_every_line_passes(tmp_pa
     blocked = typed("may_advance", "demo", "--json", "--junit", str(file))
     assert blocked.returncode == 1, blocked.stderr
     said = json.loads(blocked.stdout)
-    total = len(boxes) + len({"order", "procedure", "audience", "flag", "freeze"})
+    total = len(boxes) + len({"order", "procedure", "audience", "flag", "lockdown", "freeze"})
     assert (said["verdict"], said["may_advance"], len(said["lines"])) == ("FAIL", False, total)
     suite = xml.parse(file).getroot()[0]
     assert len(suite.findall("testcase")) == int(suite.get("tests", "0")) == total

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hawkops.core.teams import Team
-from rollout.domain.policy import Approver, Freeze, Gate, Raise, decide, signing
+from rollout.domain.policy import Approver, Freeze, Gate, Lockdown, Raise, decide, signing
 
 MAKER = frozenset(["person:1"])
 ANA = Approver("person:2", "ana", frozenset([Team.ENGINEERING]))
@@ -14,6 +14,9 @@ SAM = Approver("person:3", "sam", frozenset([Team.SECURITY]))
 DEV = Approver("person:4", "dev", frozenset([Team.DEVOPS]))
 SELF = Approver("person:1", "maker", frozenset(Team))
 UNTIL = Freeze(datetime(2026, 11, 30, tzinfo=UTC), "ana", "Black Friday")
+
+
+LOCKED = Lockdown(datetime(2026, 11, 29, 14, 2, tzinfo=UTC), "ana", "high", "Forged model")
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,11 @@ UNTIL = Freeze(datetime(2026, 11, 30, tzinfo=UTC), "ana", "Black Friday")
         ({"planned": True}, []),
         ({"environment": "demo", "freeze": UNTIL}, ["freeze"]),
         ({"planned": True, "freeze": UNTIL}, ["freeze"]),
+        ({"environment": "demo", "lockdown": LOCKED}, ["lockdown"]),
+        ({"lockdown": LOCKED}, ["lockdown", "approval"]),
+        ({"planned": True, "lockdown": LOCKED}, ["lockdown"]),
+        ({"one_person": True, "lockdown": LOCKED, "freeze": UNTIL}, ["lockdown", "freeze"]),
+        ({"approvers": (ANA, SAM, DEV), "each_team": True, "lockdown": LOCKED}, ["lockdown"]),
         ({"approvers": (ANA,), "plan": "Phase 2 of HazardHawk 2.4.0"}, ["plan"]),
         ({"approvers": (ANA,), "gates": ()}, []),
         ({"approvers": (ANA,), "gates": (Gate("Scan", "NO DATA"),)}, ["gates"]),
@@ -64,3 +72,13 @@ def test_decide__gates__names_three_and_counts_the_rest() -> None:
     gates = tuple(Gate(f"Box {index}", "NO DATA") for index in range(5))
     decision = decide(Raise("production", MAKER, (ANA,), gates=gates))
     assert decision.sentence == ("Gates: 5 open: Box 0 (NO DATA); Box 1 (NO DATA); Box 2 (NO DATA) and 2 more.")
+
+
+def test_decide__lockdown__says_since_when_by_whom_and_what_ends_it() -> None:
+    decision = decide(Raise("demo", MAKER, lockdown=LOCKED))
+    assert decision.sentence == ("Lockdown: In lockdown since 29 Nov, 14:02 UTC by ana, severity high: Forged model.")
+    assert not decision.people_only
+    why = decision.missing[0].why
+    assert (why.key, why.formula) == ("lockdown", "no lockdown stands")
+    assert "an approver, somebody else, confirms" in why.turns[0]
+    assert decide(Raise("demo", MAKER)).needs[0].why.turns == ()

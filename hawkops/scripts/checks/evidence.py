@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import platform
 import re
 import sys
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 
 from hawkops.core import clock
+from hawkops.core.environments import Environment
 from hawkops.core.errors import InvalidInput
 from hawkops.fleet.model.signature import artefact
 from hawkops.history import selectors
@@ -47,7 +49,7 @@ def evidence_collect(given: argparse.Namespace) -> Iterator[Finding]:
     if not private.exists():
         yield unmeasured("Signature", "there is no key to sign with: run deploy-security-stack.sh first")
         return
-    now = clock.now()
+    now, environment = clock.now(), os.environ.get("HAWKOPS_ENVIRONMENT", "")
     verified = history_verify(requested_by="collect-security-evidence")
     files = dict(_files(verified.head_seq))
     manifest = {
@@ -63,7 +65,11 @@ def evidence_collect(given: argparse.Namespace) -> Iterator[Finding]:
     target = settings.DATA / "evidence" / f"{given.incident}-{now:%Y%m%dT%H%M%SZ}.tar.gz"
     _write(target, {**files, "manifest.json": text, "manifest.sig": signature, "evidence.pub.pem": _public(private)})
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    with change(actor=Actor.rule("collect-security-evidence"), reason=f"Incident {given.incident}") as this:
+    with change(
+        actor=Actor.rule("collect-security-evidence"),
+        environment=environment if environment in set(Environment) else "",
+        reason=f"Incident {given.incident}",
+    ) as this:
         this.record(
             "evidence.collected",
             subject=f"incident:{given.incident}",

@@ -43,18 +43,16 @@ ALL = (
         SECURITY,
         arguments=(Argument("incident-id", "the incident it belongs to", a_word, required=True),),
         installation=True,
-        idempotent=False,
     ),
     Script(
         "scripts/notify-security-team.sh",
         "Notify the security team",
-        "Webhook and e-mail, each with its receipt; without a channel it is no data.",
+        "Webhook and e-mail, and the receipts of its channels for the news of a lockdown; without any it is no data.",
         SECURITY,
         arguments=(
             Argument("severity", "how grave", a_severity, choices=SEVERITIES, required=True),
             Argument("type", "what happened, litert_incident say", a_word, required=True),
         ),
         installation=True,
-        idempotent=False,
     ),
 )
