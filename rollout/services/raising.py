@@ -42,6 +42,8 @@ class Authority:
     makers: frozenset[str] = frozenset()
     approvers: tuple[Approver, ...] = ()
     plan_of: int | None = None
+    # a rollback is undone: what a plan had served already is no raise of its own
+    undoes: bool = False
 
     @classmethod
     def of(cls, actor: Actor) -> Authority:
@@ -54,7 +56,7 @@ def admit_flags(environment: str, flags: Iterable[Flag], authority: Authority) -
     changed = list(flags)
     stored = {one.pk: one.domain() for one in Flag.objects.filter(pk__in=[flag.pk for flag in changed])}
     raised = {
-        flag.key: restores(stored[flag.pk], flag.domain())
+        flag.key: authority.undoes or restores(stored[flag.pk], flag.domain())
         for flag in changed
         if domain.raises_exposure(stored[flag.pk], flag.domain())
     }

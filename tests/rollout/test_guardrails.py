@@ -401,13 +401,13 @@ def test_look__simulated_devices_and_pinned_ones__count_nowhere_they_should_not(
 
 def test_rollback__levels__lower_only_and_pause(walk: Walk) -> None:
     run = walk()
-    assert rollback(release=run.release, level=2, actor=SYSTEM, reason="Unstable") is not None
+    assert rollback(environment="demo", level=2, actor=SYSTEM, reason="Unstable") is not None
     assert Flag.objects.get(environment="demo", key="litert_gpu_backend").override_variant == "off"
     run.refresh_from_db()
     assert run.state == "paused"
-    assert rollback(release=run.release, level=2, actor=SYSTEM, reason="Unstable") is None
+    assert rollback(environment="demo", level=2, actor=SYSTEM, reason="Unstable") is None
     phase_abort(release=run.release, actor=SYSTEM, reason="Enough")
-    assert rollback(release=run.release, level=1, actor=SYSTEM, reason="Half") is None, "nothing is served any more"
+    assert rollback(environment="demo", level=1, actor=SYSTEM, reason="Half") is None, "nothing is served any more"
     assert Release.objects.count() == 1
 
 
