@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, incidents, notifications, oncall, reviews
+from incidents.views import emergency, escalations, incidents, notifications, oncall, reviews, rollback
 
 app_name = "incidents"
 urlpatterns = [
@@ -11,6 +11,9 @@ urlpatterns = [
     path("emergency/disable", emergency.disable, name="disable"),
     path("emergency/halve", emergency.halve, name="halve"),
     path("emergency/enable", emergency.enable, name="enable"),
+    path("emergency/rollback", rollback.page, name="rollback"),
+    path("emergency/rollback/press", rollback.press, name="rollback_press"),
+    path("emergency/rollback/<int:pk>/undo", rollback.undo, name="rollback_undo"),
     path("oncall", oncall.oncall, name="oncall"),
     path("oncall/rotation", oncall.rotation, name="rotation"),
     path("oncall/rotation/save", oncall.rotation_save, name="rotation_save"),

@@ -178,8 +178,10 @@ def _fresh_database(request: pytest.FixtureRequest) -> Iterator[None]:
 def _panel_read_anew() -> None:
     """What an earlier test's database held of the panel is not kept, however slow the machine is."""
     from monitoring.selectors import comparison
+    from rollout.selectors import harm
 
     comparison._kept.clear()
+    harm.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hawkops.core import clock
@@ -109,6 +109,7 @@ def test_level__changes_what_it_says_and_nothing_else(name: str) -> None:
     assert rollbacks.entry_of(made) == entry.seq
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.sampled_from(["on", "off"]), st.integers(0, 100_000), st.sampled_from(["", "beta"])), max_size=4
