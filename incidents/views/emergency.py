@@ -20,6 +20,7 @@ from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
+from incidents.views.rollback import revision_seen
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import rollbacks
@@ -114,6 +115,7 @@ def _walk(environment: str, reach: int) -> dict[str, Any] | None:
         "percent": thousandths / 1_000,
         "half": thousandths // 2 / 1_000,
         "devices": -(-reach // 2),
+        "revision": flag_selectors.revision(environment),
     }
 
 
@@ -184,6 +186,7 @@ def halve(request: HttpRequest, environment: str) -> HttpResponse:
             level=1,
             actor=Actor.person(request.user),
             reason=reason,
+            seen=revision_seen(request),
             request_id=request_id(request),
         )
     except HawkOpsError as refusal:

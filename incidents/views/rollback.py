@@ -65,7 +65,6 @@ def press(request: HttpRequest, environment: str) -> HttpResponse:
     try:
         level = _level(request)
         backends, cohorts = _where(request) if level == Level.DISABLE else ([], [])
-        seen = request.POST.get("revision", "")
         made = rollback(
             environment=environment,
             level=level,
@@ -75,7 +74,7 @@ def press(request: HttpRequest, environment: str) -> HttpResponse:
             ),
             backends=backends,
             cohorts=cohorts,
-            seen=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 19 else None,
+            seen=revision_seen(request),
             request_id=request_id(request),
         )
     except HawkOpsError as refusal:
@@ -121,6 +120,12 @@ def undo(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         return see_other(PAGE, environment=environment)
     messages.info(request, "Undoing raises exposure, so somebody else must say yes. It is proposed.")
     return redirect(reverse("rollout:proposal", kwargs={"environment": environment, "pk": made.pk}))
+
+
+def revision_seen(request: HttpRequest) -> int | None:
+    """Return the revision that a form was made from; None where it says none."""
+    seen = request.POST.get("revision", "")
+    return int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 19 else None
 
 
 def _level(request: HttpRequest) -> int:

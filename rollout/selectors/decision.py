@@ -270,6 +270,8 @@ def rolled_back(environment: str, since: datetime, at: datetime, *, drills: Iter
             continue
         if entry.verb not in PRESSED or any(safe.get(key) == variant for key, variant in _pressed(entry).items()):
             words = f"{entry.verb} of {entry.subject.removeprefix('flag:')}"
+            if entry.verb == "rollback.made":
+                words = f"rollback of level {(entry.after or {}).get('level')}"
             found.append(RolledBack(f"{words}, {entry.reason}" if entry.reason else words, entry.at, entry.seq))
     runs = Run.objects.filter(
         environment=environment,

@@ -94,7 +94,8 @@ def test_page__before__says_what_each_level_changes_and_for_how_many_simulated_o
     lost = sum(not _on(number, 50_000) for number in range(120))
     simulated = sum(not _on(number, 50_000) for number in range(0, 120, 4))
     assert f"<b>{lost} devices</b> ({simulated} simulated) of 120 active" in page
-    assert "GPU, 120 devices (30 simulated)" in page
+    gpu = '<span class="mono">litert_gpu_backend</span>: 100 % of devices → forced off'
+    assert f"{gpu}; <b>120 devices</b> (30 simulated) lose it" in page
     assert "Kill LiteRT on 120 devices" in page
     assert "How many requests that brings to cloud AI is not known" in page
     assert "PLAY_SERVICE_ACCOUNT" in page
