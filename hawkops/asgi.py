@@ -15,7 +15,9 @@ from hawkops.live import LiveStream
 from hawkops.watch import Watch
 from monitoring.services.alerts import evaluation_watch
 
-EMERGENCY = re.compile(r"^/[a-z]+/emergency(/|$)|^/api/v1/[a-z]+/(kill|emergency/lockdown|backends/[a-z]+/disable)$")
+EMERGENCY = re.compile(
+    r"^/[a-z]+/emergency(/|$)|^/api/v1/[a-z]+/(kill|rollback|emergency/lockdown|backends/[a-z]+/disable)$"
+)
 
 
 class Console:

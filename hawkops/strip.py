@@ -46,6 +46,7 @@ NAV = (
     ("connect", "monitoring:device"),
     ("monitoring", "monitoring:"),
     ("emergency", "incidents:emergency"),
+    ("emergency", "incidents:rollback"),
     ("oncall", "incidents:oncall"),
     ("oncall", "incidents:rotation"),
     ("oncall", "incidents:override"),

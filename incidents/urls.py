@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, incidents, lockdown, notifications, oncall, reviews
+from incidents.views import emergency, escalations, incidents, lockdown, notifications, oncall, reviews, rollback
 
 app_name = "incidents"
 urlpatterns = [
@@ -16,6 +16,9 @@ urlpatterns = [
     path("emergency/lockdown/lift", lockdown.lift_ask, name="lockdown_lift_ask"),
     path("emergency/lockdown/lift/withdraw", lockdown.lift_withdraw, name="lockdown_lift_withdraw"),
     path("emergency/lockdown/lift/confirm", lockdown.lift, name="lockdown_lift"),
+    path("emergency/rollback", rollback.page, name="rollback"),
+    path("emergency/rollback/press", rollback.press, name="rollback_press"),
+    path("emergency/rollback/<int:pk>/undo", rollback.undo, name="rollback_undo"),
     path("oncall", oncall.oncall, name="oncall"),
     path("oncall/rotation", oncall.rotation, name="rotation"),
     path("oncall/rotation/save", oncall.rotation_save, name="rotation_save"),

@@ -10,9 +10,9 @@ class RolloutConfig(AppConfig):
     label = "rollout"
 
     def ready(self) -> None:
-        """Look at the evidence again when a run has ended; say what is kept of a device and which boxes a script decides.
+        """Look at the evidence, and at the app's rollbacks, again when a run has ended; say what is kept of a device.
 
-        The report's check is made known too.
+        Which boxes a script decides and the report's check are made known too.
         """
         # models must be loaded before this import
         from hawkops.core.erasure import register
@@ -23,6 +23,7 @@ class RolloutConfig(AppConfig):
         from rollout.services import groups, guardrails
         from rollout.services.census import device_erase
         from rollout.services.releases import EVIDENCE_REFRESH
+        from rollout.services.rollback import app_followed
 
         register("census entries", device_erase)
         register("groups and pins", groups.device_erase)
@@ -30,3 +31,4 @@ class RolloutConfig(AppConfig):
         uses.register(script_uses)
         register_all()
         run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())
+        run_finished.subscribe(app_followed)

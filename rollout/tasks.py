@@ -7,6 +7,7 @@ from rollout.selectors.releases import releases_running
 from rollout.services.guardrails import guardrails_due
 from rollout.services.phases import phases_due
 from rollout.services.proposals import proposals_due
+from rollout.services.rollback import app_rollbacks_due
 from rollout.services.validation import validations_due
 
 
@@ -20,9 +21,10 @@ def refresh(release_id: int | None = None, at_once: bool = False) -> None:
 
 @shared_task(name="rollout.plan_due", ignore_result=True)
 def plan_due() -> None:
-    """Do the steps of plans and the scheduled changes that are due."""
+    """Do the steps of plans, the scheduled changes, and the app's rollbacks that are due."""
     phases_due()
     proposals_due()
+    app_rollbacks_due()
 
 
 @shared_task(name="rollout.validations_due", ignore_result=True)

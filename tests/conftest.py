@@ -80,6 +80,17 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 django.setup()
 
 
+def _patient() -> None:
+    """Let a test that a busy machine holds up keep its transaction; a console's is ended after 4 s."""
+    from django.db import connections
+
+    options = connections["default"].settings_dict["OPTIONS"]
+    options["options"] += " -c idle_in_transaction_session_timeout=60000"
+
+
+_patient()
+
+
 def _clone(name: str) -> None:
     with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
         owner.execute(
@@ -178,8 +189,10 @@ def _fresh_database(request: pytest.FixtureRequest) -> Iterator[None]:
 def _panel_read_anew() -> None:
     """What an earlier test's database held of the panel is not kept, however slow the machine is."""
     from monitoring.selectors import comparison
+    from rollout.selectors import harm
 
     comparison._kept.clear()
+    harm.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,7 @@ def news_of(entry: Entry) -> News | None:
         "alert": _alert,
         "flag": _flag,
         "guardrail": _guardrail,
+        "rollback": _rollback,
         "phase": _phase,
         "proposal": _proposal,
         "notification": _notification,
@@ -305,6 +306,25 @@ def _lockdown(entry: Entry) -> News:
         thread=LOCKDOWN_THREAD,
         path="emergency",
         path_text="Emergency",
+    )
+
+
+def _rollback(entry: Entry) -> News | None:
+    """Tell of a level that no flag's override tells of, and of undoing any."""
+    level = _mapping(entry.after).get("level")
+    if entry.verb == "rollback.made" and level in (2, 3):
+        return None
+    title = {
+        "rollback.made": f"Rolled back by level {level}: {'half of the percentage' if level == 1 else 'the app'}",
+        "rollback.undone": f"Rollback of level {level} undone",
+    }.get(entry.verb, "Rollback")
+    return _news(
+        entry,
+        _who(entry),
+        title=title,
+        severity=Severity.WARNING,
+        path="emergency/rollback",
+        path_text="Rollback",
     )
 
 

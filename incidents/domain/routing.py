@@ -87,6 +87,7 @@ DEFAULT: tuple[Route, ...] = (
     Route("flag.reenabled", "drill", topic=Topic.DEPLOYMENTS, severity=INFO),
     Route("flag.reenabled", topic=Topic.INCIDENTS, severity=WARNING),
     Route("guardrail.*", topic=Topic.INCIDENTS),
+    Route("rollback.*", topic=Topic.INCIDENTS, severity=WARNING),
     Route("phase.*", topic=Topic.DEPLOYMENTS),
     Route("decision.*", topic=Topic.DEPLOYMENTS),
     Route("release.commented", topic=None),

@@ -21,8 +21,10 @@ from incidents.selectors import incidents as incident_selectors
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
 from incidents.views import lockdown
+from incidents.views.rollback import revision_seen
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
+from rollout.selectors import rollbacks
 from rollout.selectors.phases import phase_of, run_under_way
 from rollout.selectors.releases import release_running
 from rollout.services import overrides
@@ -115,6 +117,7 @@ def _walk(environment: str, reach: int) -> dict[str, Any] | None:
         "percent": thousandths / 1_000,
         "half": thousandths // 2 / 1_000,
         "devices": -(-reach // 2),
+        "revision": flag_selectors.revision(environment),
     }
 
 
@@ -180,19 +183,21 @@ def halve(request: HttpRequest, environment: str) -> HttpResponse:
     try:
         if release is None or run_under_way(release) is None:
             raise InvalidInput(f"No phase is under way in {environment}, so there is no percentage to halve.")
-        entry = rollback(
-            release=release,
+        made = rollback(
+            environment=environment,
             level=1,
             actor=Actor.person(request.user),
             reason=reason,
+            seen=revision_seen(request),
             request_id=request_id(request),
         )
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
         return _back(environment)
-    if entry is None:
+    if made is None:
         messages.info(request, "Nothing was left to halve, and the phase was paused already.")
         return _back(environment)
+    entry = rollbacks.entry_of(made)
     messages.success(request, f"Rolled back by level 1, and the phase is paused: entry {entry}.")
     return _back(environment, pressed=str(entry))
 

@@ -10,6 +10,7 @@ from rollout.models.lockdown import Lockdown
 from rollout.models.procedure import ReleaseStep
 from rollout.models.proposal import Approval, FreezeWindow, PhaseRun, Proposal, ReleaseComment, Waiver
 from rollout.models.release import Attestation, Evidence, Release
+from rollout.models.rollback import Rollback
 from rollout.models.runbook import RunbookApproval, RunbookVersion
 from rollout.models.scan import ScanUpload
 from rollout.models.validation import Validation
@@ -34,6 +35,7 @@ __all__ = [
     "Release",
     "ReleaseComment",
     "ReleaseStep",
+    "Rollback",
     "RunbookApproval",
     "RunbookVersion",
     "ScanUpload",

@@ -1,5 +1,6 @@
 """Reading the census. Active devices are those heard of within the last hour."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -47,6 +48,17 @@ def reaches(environment: str, keys: list[str]) -> dict[str, int]:
         **{f"n{index}": Count("pk", filter=Q(served_on__contains=[key])) for index, key in enumerate(keys)}
     )
     return {key: counts[f"n{index}"] for index, key in enumerate(keys)}
+
+
+def served(environment: str, keys: Iterable[str]) -> list[tuple[dict[str, Any], frozenset[str], bool, int]]:
+    """Return (what devices say of themselves, which of the flags they were served `on`, simulated, how many). One query.
+
+    Of active devices that were served one of them at least; few rows, however many devices.
+    """
+    wanted = sorted(set(keys))
+    rows = active(environment).filter(served_on__overlap=wanted) if wanted else CensusDevice.objects.none()
+    counted = rows.values_list("attributes", "served_on", "simulated").annotate(devices=Count("pk")).order_by()
+    return [(said, frozenset(on) & set(wanted), simulated, devices) for said, on, simulated, devices in counted]
 
 
 def active_count(environment: str) -> int:

@@ -31,7 +31,9 @@ from rollout.selectors.critical import critical_incidents
 HOUR = timedelta(hours=1)
 PRESSED = ("flag.killed", "flag.override_set")
 # what rolls back by itself says so in a verb of its own
-ROLLED_BACK = ("rollback.", "guardrail.rolled_back", "phase.rolled_back")
+ROLLED_BACK = ("rollback.made", "guardrail.rolled_back", "phase.rolled_back")
+# a rollback of these levels is told by what it did: the overrides, the run
+TOLD = (2, 3, 4)
 LITERT_PREFIX = "litert_"
 
 # environment, since -> what was rolled back since then, as somebody above knows it
@@ -264,8 +266,12 @@ def rolled_back(environment: str, since: datetime, at: datetime, *, drills: Iter
     ):
         if any(entry.reason.startswith(drill) for drill in drills):
             continue
+        if entry.verb == "rollback.made" and (_automatic(entry) or (entry.after or {}).get("level") in TOLD):
+            continue
         if entry.verb not in PRESSED or any(safe.get(key) == variant for key, variant in _pressed(entry).items()):
             words = f"{entry.verb} of {entry.subject.removeprefix('flag:')}"
+            if entry.verb == "rollback.made":
+                words = f"rollback of level {(entry.after or {}).get('level')}"
             found.append(RolledBack(f"{words}, {entry.reason}" if entry.reason else words, entry.at, entry.seq))
     runs = Run.objects.filter(
         environment=environment,
@@ -277,6 +283,11 @@ def rolled_back(environment: str, since: datetime, at: datetime, *, drills: Iter
     )
     found += [RolledBack(f"rollback of the app, run {run.pk}", run.finished_at) for run in runs if run.finished_at]
     return sorted(found, key=lambda one: one.at)
+
+
+def _automatic(entry: HistoryEntry) -> bool:
+    """Whether a guardrail made a rollback, which says so itself."""
+    return entry.actor.startswith("rule:guardrail:")
 
 
 def _pressed(entry: HistoryEntry) -> dict[str, str]:

@@ -37,6 +37,8 @@ class Reach:
     on: int = 0
     joined: int = 0
     left: int = 0
+    # of those that leave
+    left_simulated: int = 0
     unsaid: int = 0
     rules: list[RuleReach] = field(default_factory=list)
 
@@ -121,7 +123,7 @@ def reach(now: Snapshot, key: str, after: Flag) -> Reach:
     before = Compiled(now)
     then = before if unchanged else Compiled(replace(now, flags={**now.flags, key: after}))
     alike: dict[str, _Alike] = {}
-    for device_id, written in _devices(now.environment):
+    for device_id, written, simulated in _devices(now.environment):
         kind = alike.get(written)
         if kind is None:
             kind = alike[written] = _kind(now, orjson.loads(written), before, then, after.rules)
@@ -138,6 +140,7 @@ def reach(now: Snapshot, key: str, after: Flag) -> Reach:
             was_on = before.chosen(key, kind.now, device).variant == ON
             found.joined += on and not was_on
             found.left += was_on and not on
+            found.left_simulated += simulated and was_on and not on
     for kind in alike.values():
         found.looked_at += kind.devices
         found.unsaid += 0 if kind.said else kind.devices
@@ -157,10 +160,10 @@ def _kind(now: Snapshot, said: Mapping[str, Any], before: Compiled, then: Compil
     return _Alike(said, then.settled(said), before.settled(said), meant, grouped)
 
 
-def _devices(environment: str) -> Iterator[tuple[str, str]]:
+def _devices(environment: str) -> Iterator[tuple[str, str, bool]]:
     """Return active devices with what they said as text: those that said the same needn't be read twice."""
     rows = census.active(environment).order_by("device_id").annotate(written=Cast("attributes", TextField()))
-    return rows.values_list("device_id", "written")[:LOOKED_AT_MOST].iterator(chunk_size=5_000)
+    return rows.values_list("device_id", "written", "simulated")[:LOOKED_AT_MOST].iterator(chunk_size=5_000)
 
 
 def _scaled(found: Reach) -> Reach:
@@ -168,6 +171,8 @@ def _scaled(found: Reach) -> Reach:
         return found
     factor = found.active / found.looked_at
     for one in (found, *found.rules):
-        for name in ("on", "joined", "left", "unsaid") if isinstance(one, Reach) else ("audience", "served"):
+        for name in (
+            ("on", "joined", "left", "left_simulated", "unsaid") if isinstance(one, Reach) else ("audience", "served")
+        ):
             setattr(one, name, round(getattr(one, name) * factor))
     return found

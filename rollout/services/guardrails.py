@@ -176,7 +176,7 @@ def _act(run: PhaseRun, one: Found, cause: int) -> None:
         state.acted_at, state.would = clock.now(), ""
         state.save(update_fields=["acted_at", "would"])
         rollback(
-            release=run.release,
+            environment=environment,
             level=rail.level,
             actor=_rule(rail.key),
             reason=f"Guardrail {rail.title}: {sentence}"[:300],

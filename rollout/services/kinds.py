@@ -16,8 +16,10 @@ from rollout.domain.targeting import constraints, pinned_checked, rule, rules_ch
 from rollout.domain.values import Shown, Values, schema_checked
 from rollout.models import Experiment, Proposal, Release
 from rollout.selectors import phases as phase_selectors
+from rollout.selectors import rollbacks as rollback_selectors
 from rollout.services import decisions, experiments, flags, groups, overrides, own_flags, phases, values, waivers
 from rollout.services.raising import Authority, question
+from rollout.services.rollback import rollback_undo, undoable
 
 Payload = Mapping[str, Any]
 
@@ -181,6 +183,10 @@ def _experiment_ended(act: Act, payload: Payload) -> HistoryEntry | None:
     return experiments.experiment_end(**act.common, key=payload["key"])
 
 
+def _rollback_undone(act: Act, payload: Payload) -> HistoryEntry | None:
+    return rollback_undo(**act.common, number=payload["rollback"])
+
+
 def _phase(act: Act, payload: Payload) -> HistoryEntry | None:
     phases.phase_start(
         release=_release(act.environment, payload),
@@ -228,6 +234,11 @@ def _of_flags(*, restores: bool = False) -> Callable[[str, Payload, Authority], 
 def _of_experiment(environment: str, payload: Payload, authority: Authority) -> Decision:
     flag = payload.get("flag") or Experiment.objects.get(environment=environment, key=payload["key"]).flag
     return decide(question(environment, {flag: False}, authority))
+
+
+def _of_undo(environment: str, payload: Payload, authority: Authority) -> Decision:
+    found = rollback_selectors.kept(environment, payload["rollback"])
+    return decide(question(environment, dict.fromkeys([one.flag for one in found.standing], True), authority))
 
 
 def _of_group(environment: str, payload: Payload, authority: Authority) -> Decision:
@@ -281,6 +292,19 @@ def _archive_title(environment: str, payload: Payload) -> str:
     if why := own_flags.kept_by(environment, payload["key"]):
         raise InvalidInput(why)
     return f"Archive {payload['key']}"
+
+
+def _undo_title(environment: str, payload: Payload) -> str:
+    found = rollback_selectors.rollback(environment, payload["rollback"])
+    undoable(found)
+    return f"Undo rollback {found.pk} (level {found.level}, {found.reason})"
+
+
+def _undo_changes(environment: str, payload: Payload) -> list[Shown]:
+    found = rollback_selectors.kept(environment, payload["rollback"])
+    restored = [(one, one.words[::-1]) for one in found.standing]
+    shown = [Shown(f"{one.flag} {one.where}".strip(), *words) for one, words in restored]
+    return [*shown, *(Shown(f"{one.flag}, changed since", "left as it is", "left as it is") for one in found.changed)]
 
 
 def _phase_title(environment: str, payload: Payload) -> str:
@@ -432,6 +456,14 @@ KINDS: dict[str, Kind] = {
         _of_flags(restores=True),
         {"keys": list},
         _fit_keys,
+    ),
+    "rollback.undo": Kind(
+        _undo_title,
+        lambda _environment, payload: f"rollback:{payload['rollback']}",
+        _rollback_undone,
+        _of_undo,
+        {"rollback": int},
+        changes=_undo_changes,
     ),
     "group.members": Kind(
         lambda _environment, payload: f"{len(payload['members'])} devices in {payload['key']}",

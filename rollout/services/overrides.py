@@ -1,6 +1,7 @@
 """Emergency overrides, which win over every rule and percentage: kill, disable a backend, force a flag, and lift that."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from hawkops.core import clock
 from hawkops.core.errors import InvalidInput
@@ -85,18 +86,63 @@ def flag_scoped_override_set(
         if len(kept) >= SCOPED_MOST:
             raise InvalidInput(f"A flag has at most {SCOPED_MOST} overrides for some devices; lift one first.")
         before = flag.state()
-        made = {
-            "number": max((one["number"] for one in flag.scoped_overrides), default=0) + 1,
-            "variant": variant,
-            "reason": reason_given(reason),
-            "by": actor.label,
-            "at": clock.now().isoformat(),
-            "constraints": document,
-        }
+        number = max((one["number"] for one in flag.scoped_overrides), default=0) + 1
+        made = _scoped_made(number, variant, reason_given(reason), actor, document)
         flag.scoped_overrides = [made, *kept]
         flags_save(state, [flag], authority=authority or Authority.of(actor))
         this.record("flag.override_set", subject=f"flag:{key}", before=before, after=flag.state())
     return this.entry
+
+
+def scoped_disable(
+    *, environment: str, keys: Iterable[str], cohorts: Iterable[Sequence[Constraint]], actor: Actor, reason: str
+) -> HistoryEntry | None:
+    """Force flags off for the devices of some cohorts, all in one change and one revision; None when they are already.
+
+    Where such an override stands already it stays, as whoever set it left it.
+    """
+    where = [tuple(one) for one in cohorts]
+    for one in where:
+        if not one:
+            raise InvalidInput("Say which devices; without a condition it is an override for all.")
+        targeting.rules_checked((Rule(OFF, constraints=one),), groups=frozenset())
+    with change(actor=actor, environment=environment, reason=reason) as this:
+        state, flags = flags_locked(environment, keys)
+        moving, before = [], {key: flag.state() for key, flag in flags.items()}
+        for flag in flags.values():
+            made = list(flag.scoped_overrides)
+            for one in where:
+                document = targeting.constraints_document(one)
+                if any(kept["constraints"] == document and kept["variant"] == OFF for kept in made):
+                    continue
+                made = [kept for kept in made if kept["constraints"] != document]
+                number = max((kept["number"] for kept in [*made, *flag.scoped_overrides]), default=0) + 1
+                made.insert(0, _scoped_made(number, OFF, reason, actor, document))
+            if len(made) > SCOPED_MOST:
+                raise InvalidInput(
+                    f"{flag.key} would have more than {SCOPED_MOST} overrides for some devices; lift one first, or"
+                    " disable it everywhere."
+                )
+            if made != flag.scoped_overrides:
+                flag.scoped_overrides = made
+                moving.append(flag)
+        if not moving:
+            return None
+        flags_save(state, moving, authority=Authority.of(actor))
+        for flag in moving:
+            this.record("flag.override_set", subject=f"flag:{flag.key}", before=before[flag.key], after=flag.state())
+    return this.entry
+
+
+def _scoped_made(number: int, variant: str, reason: str, actor: Actor, document: list[list[Any]]) -> dict[str, Any]:
+    return {
+        "number": number,
+        "variant": variant,
+        "reason": reason,
+        "by": actor.label,
+        "at": clock.now().isoformat(),
+        "constraints": document,
+    }
 
 
 def flag_scoped_override_clear(
@@ -159,12 +205,18 @@ def backend_disable(
 
 
 def backends_disable(
-    *, environment: str, actor: Actor, reason: str, request_id: str = "", cause: int | None = None
+    *,
+    environment: str,
+    actor: Actor,
+    reason: str,
+    backends: Iterable[str] = tuple(BACKENDS),
+    request_id: str = "",
+    cause: int | None = None,
 ) -> HistoryEntry | None:
-    """Turn GPU, NPU and adaptive switching off on every device in one change; None when they already are."""
+    """Turn GPU, NPU and adaptive switching, or some of them, off on every device in one change; None when they are."""
     return _overrides_set(
         environment=environment,
-        wanted=dict.fromkeys(BACKENDS.values(), OFF),
+        wanted={BACKENDS[name]: OFF for name in backends},
         verb="flag.override_set",
         actor=actor,
         reason=reason.strip() or "Stability issues",

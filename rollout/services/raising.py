@@ -42,6 +42,8 @@ class Authority:
     makers: frozenset[str] = frozenset()
     approvers: tuple[Approver, ...] = ()
     plan_of: int | None = None
+    # a rollback is undone: what a plan had served already is no raise of its own
+    undoes: bool = False
 
     @classmethod
     def of(cls, actor: Actor) -> Authority:
@@ -57,7 +59,7 @@ def admit_flags(environment: str, flags: Iterable[Flag], authority: Authority) -
     # what a lockdown has forced stays forced while it stands, whether or not a device would move today
     kept = lifting if lifting and policy.lockdown(environment) else set()
     raised = {
-        flag.key: restores(stored[flag.pk], flag.domain())
+        flag.key: authority.undoes or restores(stored[flag.pk], flag.domain())
         for flag in changed
         if flag.key in kept or domain.raises_exposure(stored[flag.pk], flag.domain())
     }

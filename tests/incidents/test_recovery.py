@@ -13,7 +13,10 @@ from hawkops.history.models import HistoryEntry
 from hawkops.scripts.models import Run
 from incidents.selectors.recovery import CHECKS, recovery
 from incidents.services.recovery import recoveries_due
+from rollout.models import Flag
+from rollout.selectors import rollbacks
 from rollout.services import overrides
+from rollout.services.rollback import rollback
 from tests.rollout.walking import SYSTEM, begin, furnish
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +63,22 @@ def test_recoveries__rolled_back_again__look_at_the_time_since_then() -> None:
     later(timedelta(minutes=20))
     assert recoveries_due() == 0
     later(timedelta(minutes=10))
+    assert recoveries_due() == len(CHECKS)
+
+
+def test_recoveries__halved_by_hand__are_asked_as_after_any_rollback() -> None:
+    later(timedelta(minutes=20))
+    Flag.objects.filter(environment="staging", key="litert_enabled").update(thousandths=50_000)
+    made = rollback(environment="staging", level=1, actor=SYSTEM)
+    assert made is not None
+    later(timedelta(seconds=1))
+    found = recovery("staging")
+    assert found is not None
+    assert (found.rollback.title, found.rollback.entry) == (
+        "rollback of level 1, Performance degradation",
+        rollbacks.entry_of(made),
+    )
+    later(HALF_HOUR)
     assert recoveries_due() == len(CHECKS)
 
 

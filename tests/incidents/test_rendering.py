@@ -302,6 +302,15 @@ def test_routes__as_the_runbook_says() -> None:
         (alert(silence=4), None),
         (alert("alert.silenced", silence=4), None),
         (alert("alert.uncovered"), ("engineering", "warning", "Latency")),
+        (
+            entry("rollback.made", "rollback:1", after={"level": 1}),
+            ("incidents", "warning", "Rolled back by level 1: half of the percentage"),
+        ),
+        (entry("rollback.made", "rollback:2", after={"level": 3}), None),  # the kill says it
+        (
+            entry("rollback.undone", "rollback:2", after={"level": 3}),
+            ("incidents", "warning", "Rollback of level 3 undone"),
+        ),
         (alert("alert.uncovered", state="acknowledged"), None),
         (
             entry("flag.killed", "flag:litert_enabled", after=both, reason="Production incident"),

@@ -25,7 +25,7 @@ from rollout.domain.reading import Unfit
 from rollout.models import CensusDevice, Flag, GuardrailBand, GuardrailState, PhaseRun, Release
 from rollout.runbook import loading
 from rollout.selectors import arms as selected
-from rollout.selectors import guardrail_states, guardrails, phases
+from rollout.selectors import guardrail_states, guardrails, phases, rollbacks
 from rollout.selectors.phases import held, phase_of
 from rollout.services import guardrails as services
 from rollout.services.phases import phase_abort
@@ -247,6 +247,8 @@ def test_look__crashes_in_the_treatment__kill_and_pause_once_each_with_its_cause
     assert (killed.cause_id, killed.actor) == (failed.seq, "rule:guardrail:crashes")
     assert killed.reason.startswith("Guardrail Crashes: 1st hour:")
     assert HistoryEntry.objects.get(verb="guardrail.rolled_back").after["level"] == 3
+    (kept,) = rollbacks.rollbacks("demo")
+    assert (kept.level, kept.rollback.automatic, kept.rollback.phase, kept.undoable) == (3, True, 3, True)
     seq = Head.objects.get().seq
     an_hour_later()
     assert Head.objects.get().seq == seq, "under an override nothing is looked at, and nothing acts twice"
@@ -401,13 +403,13 @@ def test_look__simulated_devices_and_pinned_ones__count_nowhere_they_should_not(
 
 def test_rollback__levels__lower_only_and_pause(walk: Walk) -> None:
     run = walk()
-    assert rollback(release=run.release, level=2, actor=SYSTEM, reason="Unstable") is not None
+    assert rollback(environment="demo", level=2, actor=SYSTEM, reason="Unstable") is not None
     assert Flag.objects.get(environment="demo", key="litert_gpu_backend").override_variant == "off"
     run.refresh_from_db()
     assert run.state == "paused"
-    assert rollback(release=run.release, level=2, actor=SYSTEM, reason="Unstable") is None
+    assert rollback(environment="demo", level=2, actor=SYSTEM, reason="Unstable") is None
     phase_abort(release=run.release, actor=SYSTEM, reason="Enough")
-    assert rollback(release=run.release, level=1, actor=SYSTEM, reason="Half") is None, "nothing is served any more"
+    assert rollback(environment="demo", level=1, actor=SYSTEM, reason="Half") is None, "nothing is served any more"
     assert Release.objects.count() == 1
 
 
