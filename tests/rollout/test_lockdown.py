@@ -216,12 +216,12 @@ def test_raise__approved_or_one_person__is_refused_all_the_same(settings: Any, o
 
 def test_lowering_and_kills__while_it_stands__work_as_ever() -> None:
     set_to("litert_gpu_backend", 80)
-    release = begin(STAGING)
+    begin(STAGING)
     lock()
     flags.flag_percentage_set(environment=STAGING, key="litert_gpu_backend", percent=40, actor=BEN, reason="Less")
     assert overrides.backend_disable(environment=STAGING, backend="gpu", actor=BEN, reason="") is not None
     assert overrides.kill(environment=STAGING, actor=BEN, reason="Again") is None
-    assert rollback(release=release, level=2, actor=BEN, reason="Stability issues") is not None
+    assert rollback(environment=STAGING, level=2, actor=BEN, reason="Stability issues") is not None
     with pytest.raises(Refused, match="Lockdown"):
         overrides.flag_override_clear(environment=STAGING, key="litert_gpu_backend", actor=BEN, reason="Go")
 
