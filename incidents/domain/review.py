@@ -19,6 +19,7 @@ class Moments:
     paged_at: datetime | None = None
     acknowledged_at: datetime | None = None
     killed_at: datetime | None = None
+    told_at: datetime | None = None
     obeyed_95_at: datetime | None = None
     obeyed_99_at: datetime | None = None
     mitigated_at: datetime | None = None
@@ -43,6 +44,7 @@ def took(found: Moments) -> tuple[Took, ...]:
         _took("page", "To page", "from the opening to the first message that arrived", opened, found.paged_at),
         _took("acknowledge", "To acknowledge", "from the opening", opened, found.acknowledged_at),
         _took("kill", "To kill", "from the opening to the press", opened, killed),
+        _took("tell", "To tell of the kill", "from the press until every channel had it", killed, found.told_at),
         _took("obey_95", "To 95 % of devices", "from the press until they obeyed", killed, found.obeyed_95_at),
         _took("obey_99", "To 99 % of devices", "from the press until they obeyed", killed, found.obeyed_99_at),
         _took("mitigate", "To mitigate", "from the opening", opened, found.mitigated_at),

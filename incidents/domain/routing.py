@@ -86,6 +86,7 @@ DEFAULT: tuple[Route, ...] = (
     Route("flag.override_*", topic=Topic.INCIDENTS, severity=WARNING),
     Route("flag.reenabled", "drill", topic=Topic.DEPLOYMENTS, severity=INFO),
     Route("flag.reenabled", topic=Topic.INCIDENTS, severity=WARNING),
+    Route("kill_clock.missed", topic=Topic.INCIDENTS, severity=WARNING),
     Route("guardrail.*", topic=Topic.INCIDENTS),
     Route("phase.*", topic=Topic.DEPLOYMENTS),
     Route("decision.*", topic=Topic.DEPLOYMENTS),

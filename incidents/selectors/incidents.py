@@ -25,7 +25,17 @@ LEAD = timedelta(minutes=30)
 TAIL = timedelta(minutes=5)
 ROWS_MOST = 300
 OVER_SHOWN = 30
-AROUND = ("flag.", "lockdown.", "rollback.", "guardrail.", "phase.", "release.", "decision.", "run.finished")
+AROUND = (
+    "flag.",
+    "lockdown.",
+    "rollback.",
+    "guardrail.",
+    "phase.",
+    "release.",
+    "decision.",
+    "kill_clock.",
+    "run.finished",
+)
 ALERTS = ("alert.fired", "alert.acknowledged", "alert.resolved", "alert.closed")
 # their causes say the same in entries of their own
 SAID_BY_CAUSES = ("incident.cause_joined", "incident.cause_ended")
@@ -38,6 +48,7 @@ ICONS = {
     "run": "term",
     "decision": "check",
     "lockdown": "lock",
+    "kill_clock": "clock",
 }
 OWN_ICONS = {
     "incident.opened": "critical",

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hawkops.history.models import HistoryEntry
+from incidents.domain.kill_clock import Step
 from incidents.domain.message import Action
 from incidents.domain.news import incident_thread
 from incidents.domain.retrying import State as Sent
 from incidents.domain.review import Moments, took
-from incidents.models import Delivery, Incident
+from incidents.models import Delivery, Incident, KillClock
 from incidents.selectors.incidents import timeline
 from monitoring.domain.criteria import Criterion, Purpose, shown
 from monitoring.selectors.criteria import criteria
@@ -48,6 +49,7 @@ def moments(found: Incident) -> Moments:
         paged_at=_paged_at(found),
         acknowledged_at=taken.values_list("at", flat=True).first(),
         killed_at=found.killed_at,
+        told_at=_told_at(found),
         obeyed_95_at=obeyed.get("95"),
         obeyed_99_at=obeyed.get("99"),
         mitigated_at=found.mitigated_at,
@@ -66,6 +68,12 @@ def _paged_at(found: Incident) -> datetime | None:
         happened_at__lte=found.resolved_at or found.opened_at + AFTER,
     )
     return sent.order_by("done_at").values_list("done_at", flat=True).first()
+
+
+def _told_at(found: Incident) -> datetime | None:
+    """Return when every channel had been told of its kill. One query."""
+    row = KillClock.objects.filter(entry=found.killed_entry).first() if found.killed_entry else None
+    return row.reached.get(Step.TOLD) if row is not None else None
 
 
 def _charts(found: Incident, now: datetime) -> list[dict[str, Any]]:

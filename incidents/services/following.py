@@ -16,6 +16,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import Change, change
 from incidents.domain.incidents import Cause, Move, Sign, State, cause_of, graver
+from incidents.domain.kill_clock import kill_revision
 from incidents.domain.news import DRILL, KILLED
 from incidents.models import Follow, Incident, IncidentCause
 from incidents.services import incidents as services
@@ -198,7 +199,7 @@ def _ended(entry: HistoryEntry, cause: Cause) -> None:
 
 
 def _killed(entry: HistoryEntry) -> None:
-    revision = services.kill_revision(entry.after)
+    revision = kill_revision(entry.after)
     rows = Incident.objects.filter(environment=entry.environment, resolved_at=None, killed_entry=None)
     for found in rows.order_by("pk"):
         services.incident_kill_join(incident=found, at=entry.at, revision=revision, actor=RULE, entry=entry.seq)

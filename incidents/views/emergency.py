@@ -18,6 +18,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
+from incidents.selectors.kill_clock import kill_clock
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
 from rollout.selectors import census as census_selectors
@@ -86,6 +87,7 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "lease_minutes": LEASE_MINUTES,
         "stampede": _stampede(environment),
         "recovery": recovery(environment),
+        "clock": kill_clock(environment),
         "walk": _walk(environment, reaches[LITERT]),
     }
 
