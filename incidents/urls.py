@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, incidents, notifications, oncall, reviews
+from incidents.views import emergency, escalations, incidents, notifications, oncall, phones, reviews
 
 app_name = "incidents"
 urlpatterns = [
-    path("emergency", emergency.emergency, name="emergency"),
+    path("emergency", phones.door(emergency.emergency), name="emergency"),
+    path("emergency/phone/enrol", phones.enrol, name="emergency_phone_enrol"),
+    path("emergency/phone/kill", phones.phone_kill_press, name="emergency_phone_kill"),
     path("emergency/kill", emergency.kill, name="kill"),
     path("emergency/disable", emergency.disable, name="disable"),
     path("emergency/halve", emergency.halve, name="halve"),

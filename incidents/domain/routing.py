@@ -74,6 +74,8 @@ DEFAULT: tuple[Route, ...] = (
     Route("alert.*", of_severity=CRITICAL, topic=Topic.INCIDENTS),
     Route("alert.*", topic=Topic.ENGINEERING),
     Route("lockdown.*", topic=Topic.SECURITY, severity=CRITICAL),
+    Route("phone.used", topic=Topic.SECURITY, severity=WARNING),
+    Route("phone.refused", topic=Topic.SECURITY, severity=WARNING),
     Route("incident.*", topic=Topic.INCIDENTS),
     Route("escalation.step_late", topic=Topic.INCIDENTS, severity=CRITICAL),
     Route("escalation.step_missing", topic=Topic.INCIDENTS, severity=CRITICAL),

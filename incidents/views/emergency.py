@@ -21,6 +21,7 @@ from incidents.selectors import incidents as incident_selectors
 from incidents.selectors.kill_clock import kill_clock
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
+from incidents.views.phones import this_phone
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors.phases import phase_of, run_under_way
@@ -88,6 +89,7 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "stampede": _stampede(environment),
         "recovery": recovery(environment),
         "clock": kill_clock(environment),
+        **this_phone(request, environment),
         "walk": _walk(environment, reaches[LITERT]),
     }
 

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hawkops.accounts.models import User
+from hawkops.accounts.phones import phone_enrol
 from hawkops.accounts.services import person_create
 from hawkops.core import clock
 from hawkops.core.access import Role
@@ -55,6 +56,9 @@ PUBLIC = {
     "oncall_feed",
     "incident_status",
     "api_nothing",
+    # an enrolled phone gets the small page; every other stranger is sent to sign in
+    "emergency",
+    "emergency_phone_kill",
 } | API
 
 COMES_BACK = {
@@ -83,6 +87,7 @@ PRESSES = {
     "emergency/disable": {Role.OPERATOR},
     "emergency/halve": {Role.OPERATOR},
     "emergency/enable": {Role.OPERATOR},
+    "emergency/phone/enrol": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
     "flags/create": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/values": {Role.RELEASER, Role.OPERATOR},
@@ -171,6 +176,7 @@ PRESSES = {
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
+    "phones/{phone}/revoke": set(),
     "history/verify": set(Role),
 }
 PAGES = (
@@ -362,6 +368,7 @@ def furnished() -> dict[str, Any]:
         "proposal": proposal.pk,
         "freeze": freeze.pk,
         "person": person_create(username="furnished", actor=SYSTEM).pk,
+        "phone": _phone(),
         "release": Release.objects.get().pk,
         "run": run.pk,
         "schedule": schedule.pk,
@@ -372,6 +379,12 @@ def furnished() -> dict[str, Any]:
         "delivery": delivery.pk,
         **shifts,
     }
+
+
+def _phone() -> int:
+    """Somebody's enrolled phone."""
+    owner = person_create(username="owner", actor=SYSTEM, roles=[Role.OPERATOR])
+    return phone_enrol(user=owner, environment="demo", name="Pixel", actor=SYSTEM)[0].pk
 
 
 def _on_call() -> dict[str, Any]:
