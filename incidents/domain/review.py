@@ -163,6 +163,7 @@ def markdown(title: str, facts: dict[str, Any], words: dict[str, str], items: Se
         lines += [f"## {heading}", "", *(_paragraphs(text) or ["Nothing is written yet.", ""])]
     lines += ["## Times", "", "| | took | counted |", "| --- | --- | --- |"]
     lines += [f"| {one['title']} | {spoken(one['seconds'])} | {one['counted']} |" for one in facts["times"]]
+    lines += _told(facts.get("receipts", ()))
     lines += ["", "## Action items", ""]
     for one in items:
         lines.append(f"- [{'x' if one['done'] else ' '}] {escaped(one['title'])}, {escaped(one['owner'] or 'nobody')}")
@@ -179,6 +180,19 @@ def markdown(title: str, facts: dict[str, Any], words: dict[str, str], items: Se
     if not facts["charts"]:
         lines.append("Nothing was measured in that time.")
     return "\n".join(lines) + "\n"
+
+
+def _told(receipts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return who was told, as a table; nothing of an incident that was never critical."""
+    if not receipts:
+        return []
+    lines = ["", "## Who was told", "", "| | state | at | receipt |", "| --- | --- | --- | --- |"]
+    for one in receipts:
+        title = f"{one['title']}: {one['who']}" if one["who"] else one["title"]
+        at = f"{one['at'][:19].replace('T', ' ')} UTC" if one["at"] else ""
+        said = " ".join(part for part in (one["channel"], one["receipt"], one["todo"]) if part)
+        lines.append(f"| {escaped(title)} | {one['state']} | {at} | {escaped(said)} |")
+    return lines
 
 
 def _paragraphs(text: str) -> list[str]:

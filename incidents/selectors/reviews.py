@@ -12,6 +12,7 @@ from incidents.domain.retrying import State as Sent
 from incidents.domain.review import Moments, took
 from incidents.models import Delivery, Incident, KillClock
 from incidents.selectors.incidents import timeline
+from incidents.selectors.receipts import wanted
 from monitoring.domain.criteria import Criterion, Purpose, shown
 from monitoring.selectors.criteria import criteria
 from monitoring.selectors.flowing import SLOT, traces
@@ -34,6 +35,7 @@ def facts(found: Incident, *, now: datetime) -> dict[str, Any]:
             {"at": one.at.isoformat(), "title": one.title, "text": one.text, "by": one.by, "seq": one.seq}
             for one in reversed(timeline(found))
         ],
+        "receipts": [one.document() for one in wanted(found)],
         "charts": _charts(found, now),
     }
 

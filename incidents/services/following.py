@@ -20,6 +20,7 @@ from incidents.domain.kill_clock import kill_revision
 from incidents.domain.news import DRILL, KILLED
 from incidents.models import Follow, Incident, IncidentCause
 from incidents.services import incidents as services
+from incidents.services.commanding import commanders_propose
 from monitoring.domain.criteria import Severity
 from rollout.selectors import census
 
@@ -32,7 +33,7 @@ SHARES = (50, 95, 99, 100)
 
 
 def incidents_follow() -> int:
-    """Read on until the end of the history, then look who obeys; return how many entries were read."""
+    """Read on until the end of the history, look who obeys, propose commanders; return how many entries were read."""
     total = 0
     while True:
         read = follow()
@@ -40,6 +41,7 @@ def incidents_follow() -> int:
         if read < CHUNK:
             break
     census_follow()
+    commanders_propose()
     return total
 
 

@@ -146,6 +146,8 @@ class Figures:
     tokens: float | None
     tokens_day: float | None
     target: float | None
+    # how the guaranteed share of the class that counts stands to its target, in words; classes differ in theirs
+    target_says: str
     latency: str
     failures: str
     switches: float
@@ -193,6 +195,7 @@ def _figures(
         tokens=now.get(one.name),
         tokens_day=day.get(one.name),
         target=own.reading.threshold if own is not None else None,
+        target_says=own.judgement.sentence if own is not None and own.judgement.in_scope else "",
         latency=_shown(one.line(LATENCY)),
         failures=_shown(one.line(ERRORS)),
         switches=away.get(one.name, 0.0),
