@@ -18,6 +18,7 @@ from hawkops.core.live import Listener
 from incidents.services.dispatching import dispatch_all
 from incidents.services.escalations import escalate
 from incidents.services.following import incidents_follow
+from incidents.services.kill_clock import clocks_follow
 from incidents.services.sending import send_due
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Courier:
             await self._threaded(incidents_follow)
             await self._threaded(dispatch_all)
             await self._threaded(escalate)
+            await self._threaded(clocks_follow)
             for _ in range(SENDERS - len(self._sending)):
                 task = asyncio.create_task(self._threaded(send_due))
                 self._sending.add(task)

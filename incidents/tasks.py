@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from incidents.services import auditing, dispatching, escalations, following, oncall, recovery, sending
+from incidents.services import auditing, dispatching, escalations, following, kill_clock, oncall, recovery, sending
 
 # beside the console's own courier this finds little; alone it must not hold up the other sweepers
 SECONDS = 5.0
@@ -47,8 +47,9 @@ def on_call_gaps() -> None:
 
 @shared_task(name="incidents.incidents_due", soft_time_limit=100, time_limit=110, ignore_result=True)
 def incidents_due() -> None:
-    """Read on in the history: open, join and end incidents, and count who obeys a kill."""
+    """Read on in the history: open, join and end incidents, and count who obeys a kill, by its clock too."""
     following.incidents_follow()
+    kill_clock.clocks_follow()
 
 
 @shared_task(name="incidents.recoveries_due", soft_time_limit=50, time_limit=60, ignore_result=True)

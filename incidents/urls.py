@@ -2,11 +2,27 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, incidents, lockdown, notifications, oncall, reviews, rollback
+from incidents.views import (
+    degradation,
+    emergency,
+    escalations,
+    incidents,
+    lockdown,
+    notifications,
+    oncall,
+    phones,
+    reviews,
+    rollback,
+)
 
 app_name = "incidents"
 urlpatterns = [
-    path("emergency", emergency.emergency, name="emergency"),
+    path("emergency", phones.door(emergency.emergency), name="emergency"),
+    path("emergency/phone/enrol", phones.enrol, name="emergency_phone_enrol"),
+    path("emergency/phone/kill", phones.phone_kill_press, name="emergency_phone_kill"),
+    path("emergency/degradation", degradation.page, name="emergency_degradation"),
+    path("emergency/degradation/disable", degradation.disable, name="emergency_degradation_disable"),
+    path("emergency/degradation/watch", degradation.watch, name="emergency_degradation_watch"),
     path("emergency/kill", emergency.kill, name="kill"),
     path("emergency/disable", emergency.disable, name="disable"),
     path("emergency/halve", emergency.halve, name="halve"),

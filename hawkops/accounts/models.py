@@ -120,6 +120,38 @@ class ApiToken(models.Model):
         return scope.value in self.scopes and (not environment or self.environment in ("", environment))
 
 
+class EnrolledPhone(models.Model):
+    """A browser that may still kill in one environment when its session has expired, and do nothing else.
+
+    `secret_hash` is the SHA-256 of a 192-bit random secret in its cookie.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="phones")
+    environment = models.CharField(max_length=20, choices=[(e.value, e.value) for e in Environment])
+    name = models.CharField(max_length=40)
+    secret_hash = models.CharField(max_length=64, unique=True)
+    enrolled_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-enrolled_at"]
+
+    def __str__(self) -> str:
+        return f"{self.environment} {self.name}"
+
+    @property
+    def subject(self) -> str:
+        """What the history calls it."""
+        return f"phone:{self.pk}"
+
+    @property
+    def live(self) -> bool:
+        """Whether it is neither revoked nor too old. What its person may do by now is asked at each use."""
+        return self.revoked_at is None and clock.now() < self.expires_at
+
+
 class KeyedAnswer(models.Model):
     """What a caller was answered to a request with an `Idempotency-Key`; `status` is None while it is under way."""
 

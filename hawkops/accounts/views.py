@@ -1,5 +1,6 @@
 """Pages for signing in, and for the administrator's people, keys and tokens. GET never changes anything."""
 
+import re
 from datetime import timedelta
 
 from django.contrib import messages
@@ -12,7 +13,8 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hawkops.accounts.models import ApiToken, DeviceKey, User
+from hawkops.accounts.models import ApiToken, DeviceKey, EnrolledPhone, User
+from hawkops.accounts.phones import phone_revoke
 from hawkops.accounts.services import (
     TOKEN_LIFETIME,
     TOKEN_LIFETIME_MOST,
@@ -36,6 +38,7 @@ from hawkops.core.htmx import request_id
 from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 
+EMERGENCY = re.compile(r"/[a-z]+/emergency")
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -53,7 +56,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
         return redirect(wanted if safe else "/")
     status = 422 if form.is_bound else 200
-    return render(request, "accounts/login.html", {"form": form, "next": wanted}, status=status)
+    # a link from elsewhere keeps an enrolled phone's cookie back; one of our own page doesn't
+    emergency = wanted if EMERGENCY.fullmatch(wanted) else ""
+    context = {"form": form, "next": wanted, "emergency": emergency}
+    return render(request, "accounts/login.html", context, status=status)
 
 
 @require_POST
@@ -89,7 +95,17 @@ def profile(request: HttpRequest) -> HttpResponse:
         password_set_record(user=user, request_id=request_id(request))
         messages.success(request, "Your password is set. Other sessions of yours have ended.")
         return redirect("accounts:profile")
-    return render(request, "accounts/profile.html", {"form": form, "roles": sorted(user.roles_in(""))})
+    context = {"form": form, "roles": sorted(user.roles_in("")), "phones": user.phones.all()[:20]}
+    return render(request, "accounts/profile.html", context)
+
+
+@require_POST
+def phone_revoke_own(request: HttpRequest, pk: int) -> HttpResponse:
+    """Revoke one of one's own enrolled phones."""
+    phone = get_object_or_404(EnrolledPhone, pk=pk, user=request.user)
+    phone_revoke(phone=phone, actor=Actor.person(request.user), request_id=request_id(request))
+    messages.success(request, f"{phone.name} is revoked: it may kill no more.")
+    return redirect(reverse("accounts:profile") + "#phones")
 
 
 @require_safe
@@ -115,6 +131,7 @@ def people(request: HttpRequest, environment: str) -> HttpResponse:
             "all_teams": list(Team),
             "keys": DeviceKey.objects.filter(environment=environment),
             "tokens": ApiToken.objects.filter(environment__in=("", environment)).select_related("created_by"),
+            "phones": EnrolledPhone.objects.filter(environment=environment).select_related("user"),
             "all_scopes": list(Scope),
             "token_days": TOKEN_LIFETIME.days,
             "token_days_most": TOKEN_LIFETIME_MOST.days,
@@ -257,3 +274,17 @@ def token_revoke(request: HttpRequest, environment: str, pk: int) -> HttpRespons
         request_id=request_id(request),
     )
     return _done(request, environment, None, f"The token {token.name} is revoked.")
+
+
+@require_POST
+@requires(Role.ADMIN)
+def phone_revoke_any(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Revoke somebody's enrolled phone."""
+    phone = get_object_or_404(EnrolledPhone, pk=pk, environment=environment)
+    phone_revoke(
+        phone=phone,
+        actor=Actor.person(request.user),
+        reason=request.POST.get("reason", ""),
+        request_id=request_id(request),
+    )
+    return _done(request, environment, None, f"{phone.name} of {phone.user.username} is revoked.")

@@ -23,6 +23,12 @@ class Actor:
         return cls(f"person:{user.pk}", user.get_username())  # type: ignore[attr-defined]
 
     @classmethod
+    def phone(cls, user: object, name: str) -> Actor:
+        """The person, without a session, by a phone that was enrolled."""
+        person = cls.person(user)
+        return cls(person.reference, f"{person.label[:90]}, by enrolled phone {name}")
+
+    @classmethod
     def rule(cls, name: str) -> Actor:
         """A rule or schedule that acted by itself."""
         return cls(f"rule:{name}", name)

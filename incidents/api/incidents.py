@@ -14,6 +14,8 @@ from incidents.domain.incidents import Move, moves_from
 from incidents.domain.incidents import State as IncidentState
 from incidents.models import Incident
 from incidents.selectors import incidents as selectors
+from incidents.selectors.receipts import State as ReceiptState
+from incidents.selectors.receipts import wanted
 from incidents.services import incidents as services
 from monitoring.domain.criteria import Severity
 
@@ -80,10 +82,24 @@ class TimelineRowOut(Schema):
     by: str
 
 
+class ReceiptOut(Schema):
+    """One of the four things that the runbook wants of a critical incident; `todo` says what to do where it is missing."""
+
+    key: str
+    title: str
+    state: ReceiptState
+    at: datetime | None
+    channel: str
+    who: str
+    receipt: str
+    todo: str
+
+
 class IncidentWholeOut(IncidentOut):
-    """An incident with its timeline, newest first."""
+    """An incident with its timeline, newest first, and who was told of it where it is or was critical."""
 
     timeline: list[TimelineRowOut]
+    receipts: list[ReceiptOut]
 
 
 @router.get("/{environment}/incidents", response=IncidentsOut, **asks(Scope.READ))
@@ -101,7 +117,8 @@ def incident(request: HttpRequest, environment: str, pk: int) -> IncidentWholeOu
         TimelineRowOut(at=one.at, entry=one.seq, verb=one.verb, title=one.title, text=one.text, by=one.by)
         for one in selectors.timeline(found)
     ]
-    return IncidentWholeOut(**_told(found), timeline=rows)
+    receipts = [ReceiptOut(**one.document()) for one in wanted(found)]
+    return IncidentWholeOut(**_told(found), timeline=rows, receipts=receipts)
 
 
 @router.post("/{environment}/incidents", response={201: IncidentOut}, **asks(Scope.INCIDENTS_WRITE, *MAY_ACT))

@@ -77,6 +77,7 @@ def news_of(entry: Entry) -> News | None:
         "notification": _notification,
         "incident": _incident,
         "lockdown": _lockdown,
+        "kill_clock": _kill_clock,
     }.get(noun)
     return teller(entry) if teller else _other(entry)
 
@@ -326,6 +327,21 @@ def _rollback(entry: Entry) -> News | None:
         path="emergency/rollback",
         path_text="Rollback",
     )
+
+
+def _kill_clock(entry: Entry) -> News | None:
+    """Tell how the five minutes of an immediate rollback ended; what was reached on the way the clock itself shows."""
+    state = _mapping(entry.after)
+    sentences: tuple[str, ...] = ()
+    if entry.verb == "kill_clock.missed":
+        took = f"It took {state['took']}." if state.get("took") else "Not all of it is reached yet."
+        title, severity = "Emergency rollback missed its five minutes", Severity.WARNING
+        sentences = (f"Late: {state.get('late_said') or 'not known'}.", took)
+    elif entry.verb == "kill_clock.met":
+        title, severity = f"Emergency rollback took {state.get('took')} of 5:00", Severity.INFO
+    else:
+        return None
+    return _news(entry, *sentences, title=title, severity=severity, path="emergency", path_text="Emergency")
 
 
 def _phase(entry: Entry) -> News:

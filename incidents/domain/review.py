@@ -19,6 +19,7 @@ class Moments:
     paged_at: datetime | None = None
     acknowledged_at: datetime | None = None
     killed_at: datetime | None = None
+    told_at: datetime | None = None
     obeyed_95_at: datetime | None = None
     obeyed_99_at: datetime | None = None
     mitigated_at: datetime | None = None
@@ -43,6 +44,7 @@ def took(found: Moments) -> tuple[Took, ...]:
         _took("page", "To page", "from the opening to the first message that arrived", opened, found.paged_at),
         _took("acknowledge", "To acknowledge", "from the opening", opened, found.acknowledged_at),
         _took("kill", "To kill", "from the opening to the press", opened, killed),
+        _took("tell", "To tell of the kill", "from the press until every channel had it", killed, found.told_at),
         _took("obey_95", "To 95 % of devices", "from the press until they obeyed", killed, found.obeyed_95_at),
         _took("obey_99", "To 99 % of devices", "from the press until they obeyed", killed, found.obeyed_99_at),
         _took("mitigate", "To mitigate", "from the opening", opened, found.mitigated_at),
@@ -161,6 +163,7 @@ def markdown(title: str, facts: dict[str, Any], words: dict[str, str], items: Se
         lines += [f"## {heading}", "", *(_paragraphs(text) or ["Nothing is written yet.", ""])]
     lines += ["## Times", "", "| | took | counted |", "| --- | --- | --- |"]
     lines += [f"| {one['title']} | {spoken(one['seconds'])} | {one['counted']} |" for one in facts["times"]]
+    lines += _told(facts.get("receipts", ()))
     lines += ["", "## Action items", ""]
     for one in items:
         lines.append(f"- [{'x' if one['done'] else ' '}] {escaped(one['title'])}, {escaped(one['owner'] or 'nobody')}")
@@ -177,6 +180,19 @@ def markdown(title: str, facts: dict[str, Any], words: dict[str, str], items: Se
     if not facts["charts"]:
         lines.append("Nothing was measured in that time.")
     return "\n".join(lines) + "\n"
+
+
+def _told(receipts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return who was told, as a table; nothing of an incident that was never critical."""
+    if not receipts:
+        return []
+    lines = ["", "## Who was told", "", "| | state | at | receipt |", "| --- | --- | --- | --- |"]
+    for one in receipts:
+        title = f"{one['title']}: {one['who']}" if one["who"] else one["title"]
+        at = f"{one['at'][:19].replace('T', ' ')} UTC" if one["at"] else ""
+        said = " ".join(part for part in (one["channel"], one["receipt"], one["todo"]) if part)
+        lines.append(f"| {escaped(title)} | {one['state']} | {at} | {escaped(said)} |")
+    return lines
 
 
 def _paragraphs(text: str) -> list[str]:

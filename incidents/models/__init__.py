@@ -19,6 +19,7 @@ from incidents.models.incident import (
     IncidentRole,
     IncidentTask,
 )
+from incidents.models.kill_clock import KillClock
 from incidents.models.notifications import Channel, Delivery, Dispatch, HeardEvent, Receipt, Route
 from incidents.models.oncall import BusinessHours, CalendarLink, Contact, OnCallOverride, Rotation, Swap
 
@@ -42,6 +43,7 @@ __all__ = [
     "IncidentReview",
     "IncidentRole",
     "IncidentTask",
+    "KillClock",
     "OnCallOverride",
     "Receipt",
     "Rotation",

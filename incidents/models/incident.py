@@ -36,6 +36,9 @@ class Incident(models.Model):
     critical_until = models.DateTimeField(null=True)
     merged_into = models.ForeignKey("self", models.PROTECT, null=True, related_name="merged")
     releases = models.ManyToManyField("rollout.Release", related_name="+")
+    # who was on call when it became critical and nobody commanded it
+    proposed = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    proposed_at = models.DateTimeField(null=True)
     # the first kill in it, and when which share of the devices obeyed that
     killed_entry = models.BigIntegerField(null=True)
     killed_at = models.DateTimeField(null=True)

@@ -33,6 +33,7 @@ AROUND = (
     "phase.",
     "release.",
     "decision.",
+    "kill_clock.",
     "run.finished",
     "security.",
 )
@@ -49,6 +50,7 @@ ICONS = {
     "decision": "check",
     "lockdown": "lock",
     "security": "shield",
+    "kill_clock": "clock",
 }
 OWN_ICONS = {
     "incident.opened": "critical",
@@ -95,7 +97,7 @@ def gravest(environment: str) -> Incident | None:
 
 def incident(environment: str, pk: int) -> Incident:
     """Return one incident. Raises NotFound."""
-    found = Incident.objects.select_related("merged_into").filter(environment=environment, pk=pk).first()
+    found = Incident.objects.select_related("merged_into", "proposed").filter(environment=environment, pk=pk).first()
     if found is None:
         raise NotFound(f"There is no incident {pk} in {environment}.")
     return found
@@ -201,6 +203,7 @@ def _own(entry: HistoryEntry) -> Row:
         "reviewed": "Reviewed",
         "severity_changed": f"Severity {before.get('severity')} to {state.get('severity')}",
         "role_set": f"{str(state.get('role')).capitalize()}: {person}",
+        "commander_proposed": f"Proposed as commander: {person}",
         "noted": "Public note" if state.get("public") else "Note",
         "task_added": f"Task: {task}",
         "task_done": f"Done: {task}",

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hawkops.history.models import HistoryEntry
+from incidents.domain.kill_clock import Step
 from incidents.domain.message import Action
 from incidents.domain.news import incident_thread
 from incidents.domain.retrying import State as Sent
 from incidents.domain.review import Moments, took
-from incidents.models import Delivery, Incident
+from incidents.models import Delivery, Incident, KillClock
 from incidents.selectors.incidents import timeline
+from incidents.selectors.receipts import wanted
 from monitoring.domain.criteria import Criterion, Purpose, shown
 from monitoring.selectors.criteria import criteria
 from monitoring.selectors.flowing import SLOT, traces
@@ -33,6 +35,7 @@ def facts(found: Incident, *, now: datetime) -> dict[str, Any]:
             {"at": one.at.isoformat(), "title": one.title, "text": one.text, "by": one.by, "seq": one.seq}
             for one in reversed(timeline(found))
         ],
+        "receipts": [one.document() for one in wanted(found)],
         "charts": _charts(found, now),
     }
 
@@ -48,6 +51,7 @@ def moments(found: Incident) -> Moments:
         paged_at=_paged_at(found),
         acknowledged_at=taken.values_list("at", flat=True).first(),
         killed_at=found.killed_at,
+        told_at=_told_at(found),
         obeyed_95_at=obeyed.get("95"),
         obeyed_99_at=obeyed.get("99"),
         mitigated_at=found.mitigated_at,
@@ -66,6 +70,12 @@ def _paged_at(found: Incident) -> datetime | None:
         happened_at__lte=found.resolved_at or found.opened_at + AFTER,
     )
     return sent.order_by("done_at").values_list("done_at", flat=True).first()
+
+
+def _told_at(found: Incident) -> datetime | None:
+    """Return when every channel had been told of its kill. One query."""
+    row = KillClock.objects.filter(entry=found.killed_entry).first() if found.killed_entry else None
+    return row.reached.get(Step.TOLD) if row is not None else None
 
 
 def _charts(found: Incident, now: datetime) -> list[dict[str, Any]]:

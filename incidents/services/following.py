@@ -16,9 +16,11 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import Change, change
 from incidents.domain.incidents import Cause, Move, Sign, State, cause_of, graver
+from incidents.domain.kill_clock import kill_revision
 from incidents.domain.news import DRILL, KILLED
 from incidents.models import Follow, Incident, IncidentCause
 from incidents.services import incidents as services
+from incidents.services.commanding import commanders_propose
 from incidents.services.lockdown import lockdowns_respond
 from monitoring.domain.criteria import Severity
 from rollout.selectors import census
@@ -32,7 +34,7 @@ SHARES = (50, 95, 99, 100)
 
 
 def incidents_follow() -> int:
-    """Read on until the end of the history, then ask for what lockdowns lead to, and look who obeys.
+    """Read on until the end of the history, ask for what lockdowns lead to, look who obeys, and propose commanders.
 
     Returns how many entries were read.
     """
@@ -44,6 +46,7 @@ def incidents_follow() -> int:
             break
     lockdowns_respond()
     census_follow()
+    commanders_propose()
     return total
 
 
@@ -207,7 +210,7 @@ def _ended(entry: HistoryEntry, cause: Cause) -> None:
 
 
 def _killed(entry: HistoryEntry) -> None:
-    revision = services.kill_revision(entry.after)
+    revision = kill_revision(entry.after)
     rows = Incident.objects.filter(environment=entry.environment, resolved_at=None, killed_entry=None)
     for found in rows.order_by("pk"):
         services.incident_kill_join(incident=found, at=entry.at, revision=revision, actor=RULE, entry=entry.seq)

@@ -2,7 +2,6 @@
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Any
 
 from hawkops.accounts.models import User
 from hawkops.accounts.services import secret_hash
@@ -16,6 +15,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import Change, change
 from incidents.domain.incidents import Move, RoleName, State, moved
+from incidents.domain.kill_clock import kill_revision
 from incidents.domain.news import DRILL, KILLED, LITERT
 from incidents.models import (
     Incident,
@@ -122,13 +122,6 @@ def kill_before(environment: str, now: datetime) -> HistoryEntry | None:
         return None
     rows = history.entries(environment=environment, verbs=[KILLED], since=now - KILL_BEFORE)
     return rows.exclude(reason__startswith=DRILL).order_by("-seq").first()
-
-
-def kill_revision(after: Any) -> int:
-    """Return the revision of the flags that a kill made, from what its entry keeps."""
-    state: dict[str, Any] = after or {}
-    states = [state] if "revision" in state else list(state.values())
-    return max((int(one["revision"]) for one in states if isinstance(one, dict)), default=0)
 
 
 def incident_move(

@@ -18,10 +18,12 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from incidents import reasons
 from incidents.selectors import incidents as incident_selectors
+from incidents.selectors.kill_clock import kill_clock
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
 from incidents.views import lockdown
 from incidents.views.rollback import revision_seen
+from incidents.views.phones import this_phone
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import rollbacks
@@ -89,6 +91,8 @@ def _context(request: HttpRequest, environment: str) -> dict[str, Any]:
         "lease_minutes": LEASE_MINUTES,
         "stampede": _stampede(environment),
         "recovery": recovery(environment),
+        "clock": kill_clock(environment),
+        **this_phone(request, environment),
         "walk": _walk(environment, reaches[LITERT]),
         "lockdown": lockdown.context(request, environment),
     }

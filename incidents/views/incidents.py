@@ -20,6 +20,7 @@ from incidents.domain.incidents import Move, RoleName, State, moves_from
 from incidents.models import Incident
 from incidents.selectors import incidents as selectors
 from incidents.selectors import oncall
+from incidents.selectors.receipts import wanted
 from incidents.selectors.security import responses_of
 from incidents.services import incidents as services
 from monitoring.domain.criteria import Severity
@@ -108,6 +109,8 @@ def incident(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         "causes": found.causes.all(),
         "tasks": found.tasks.select_related("owner"),
         "rows": selectors.timeline(found),
+        "receipts": wanted(found),
+        "links_shown": True,
         "linked": found.releases.all(),
         "linkable": [one for one in releases(environment)[:20] if one not in found.releases.all()],
         "lockdowns": responses_of(found),

@@ -55,7 +55,17 @@ def _drawn(made: IncidentReview) -> dict[str, Any]:
     facts = made.facts
     rows = [{**one, "at": datetime.fromisoformat(one["at"])} for one in facts["timeline"]]
     times = [{**one, "spoken": spoken(one["seconds"])} for one in facts["times"]]
-    return {"times": times, "rows": rows, "charts": _charts(made), "width": WIDTH, "height": HEIGHT}
+    receipts = [
+        {**one, "at": datetime.fromisoformat(one["at"]) if one["at"] else None} for one in facts.get("receipts", ())
+    ]
+    return {
+        "times": times,
+        "receipts": receipts,
+        "rows": rows,
+        "charts": _charts(made),
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
 
 
 def _charts(made: IncidentReview) -> list[dict[str, Any]]:

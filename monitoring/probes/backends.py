@@ -7,23 +7,16 @@ from datetime import timedelta
 
 from hawkops.core import clock
 from hawkops.scripts.probes.findings import Finding, not_judged
-from hawkops.scripts.probes.measuring import Exit
 from monitoring.domain.criteria import spoken
 from monitoring.domain.metrics import SWITCHES
 from monitoring.domain.windows import Window
-from monitoring.probes.lines import add_environment, head, lines, told
+from monitoring.probes.lines import add_environment, head, lines, told, written
 from monitoring.selectors import telemetry
+from monitoring.selectors.backends import FLAGS, backends
 from monitoring.selectors.criteria import criteria
-from monitoring.selectors.judging import on_backend, over
+from monitoring.selectors.judging import over
 from monitoring.selectors.telemetry import may_judge
 
-LOCAL = ("cpu", "gpu", "npu")
-THROUGHPUT = ("alert-cpu-throughput", "alert-gpu-throughput", "alert-npu-throughput")
-# read on each backend alone
-EACH = ("alert-latency", "alert-error-rate")
-WHOLE = ("alert-silent-fallback", "alert-wrong-results")
-# the flag that turns each off; the CPU has none of its own
-FLAGS = {"gpu": "litert_gpu_backend", "npu": "litert_npu_backend", "cpu": "litert_enabled"}
 SWITCHING = ("alert-switches", "gate-switch-time")
 HOUR, DAY = timedelta(hours=1), timedelta(hours=24)
 
@@ -32,22 +25,18 @@ def backend_performance(given: argparse.Namespace) -> Iterator[Finding]:
     """Judge throughput, latency and failures of each backend, and name the one that is affected."""
     now = clock.now()
     head(given.environment, "each backend by itself, in the windows of its alerts", now=now)
-    rules = {one.key: one for one in criteria(keys=(*THROUGHPUT, *EACH, *WHOLE))}
-    affected: dict[str, list[str]] = {}
+    found = backends(given.environment, now=now)
 
     def of_each() -> Iterator[Finding]:
-        for backend in LOCAL:
-            wanted = [rules[key] for key in THROUGHPUT if key in rules and rules[key].over.backends == (backend,)]
-            wanted += [on_backend(rules[key], backend) for key in EACH if key in rules]
-            for finding in lines(given.environment, wanted, now=now):
-                if finding.outcome is Exit.FAILED:
-                    affected.setdefault(backend, []).append(finding.title)
-                yield finding
-        yield from lines(given.environment, [rules[key] for key in WHOLE if key in rules], now=now)
+        for one in found.each:
+            yield from written(given.environment, one.judged)
+        yield from written(given.environment, found.whole)
 
     yield from told(of_each(), good="No backend is affected")
-    for backend, titles in affected.items():
-        print(f"Affected: {backend.upper()} ({', '.join(titles)}); {FLAGS[backend]} turns it off", flush=True)
+    for one in found.each:
+        if one.affected:
+            titles = ", ".join(line.criterion.title for line in one.failing)
+            print(f"Affected: {one.word} ({titles}); {FLAGS[one.name]} turns it off", flush=True)
 
 
 def switching_options(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from hawkops.scripts.probes.measuring import Exit
 from monitoring.domain.criteria import WINDOW_LEAST, WINDOW_MOST, Criterion, spoken
 from monitoring.domain.targets import Profiles
 from monitoring.selectors.criteria import Evaluated
-from monitoring.selectors.judging import judged
+from monitoring.selectors.judging import Judged, judged
 from monitoring.selectors.telemetry import last_data_at
 
 EXITS = {Verdict.PASS: Exit.PASSED, Verdict.FAIL: Exit.FAILED}
@@ -58,10 +58,14 @@ def lines(
     environment: str, wanted: Sequence[Criterion], *, now: datetime, floors: Profiles | None = None
 ) -> Iterator[Finding]:
     """Judge criteria and give their lines; say what was left out, and that nothing is known where no rule is stored."""
-    if not wanted:
+    yield from written(environment, judged(environment, wanted, now=now, floors=floors) if wanted else Judged([]))
+
+
+def written(environment: str, found: Judged) -> Iterator[Finding]:
+    """Write judged criteria as lines."""
+    if not found.lines:
         yield unmeasured("Criteria", "no such rule is stored: `manage.py seed` takes them from the threshold file")
         return
-    found = judged(environment, wanted, now=now, floors=floors)
     if found.left_out:
         words = f"{', '.join(found.left_out)} ran the generated model, which says nothing of {environment}"
         yield not_judged("Wrong subject", words)

@@ -119,3 +119,22 @@ def obeyed_share_at(environment: str, revision: int, share: float) -> tuple[date
         return None
     moments = active(environment).filter(obeys).order_by("obeyed_at").values_list("obeyed_at", flat=True)
     return moments[wanted - 1], wanted, counts["devices"]
+
+
+def settled_at(environment: str, revision: int, *, lease: timedelta = LEASE) -> datetime | None:
+    """Return when the last active device obeyed a revision or its lease ended; None while one is pending, or without any.
+
+    One query.
+    """
+    obeys = Q(obeyed_revision__gte=revision)
+    silent = Q(last_seen_at__lt=clock.now() - lease)
+    found = active(environment).aggregate(
+        devices=Count("pk"),
+        pending=Count("pk", filter=~obeys & ~silent),
+        obeyed_last=Max("obeyed_at", filter=obeys),
+        silent_last=Max("last_seen_at", filter=~obeys & silent),
+    )
+    if not found["devices"] or found["pending"]:
+        return None
+    ended = found["silent_last"] + lease if found["silent_last"] else None
+    return max((at for at in (found["obeyed_last"], ended) if at is not None), default=None)

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hawkops.accounts.models import User
+from hawkops.accounts.phones import phone_enrol
 from hawkops.accounts.services import person_create
 from hawkops.core import clock
 from hawkops.core.access import Role
@@ -55,6 +56,9 @@ PUBLIC = {
     "oncall_feed",
     "incident_status",
     "api_nothing",
+    # an enrolled phone gets the small page; every other stranger is sent to sign in
+    "emergency",
+    "emergency_phone_kill",
 } | API
 
 COMES_BACK = {
@@ -89,6 +93,9 @@ PRESSES = {
     "emergency/lockdown/lift/confirm": {Role.APPROVER},
     "emergency/rollback/press": {Role.OPERATOR},
     "emergency/rollback/1/undo": {Role.OPERATOR},
+    "emergency/phone/enrol": {Role.OPERATOR},
+    "emergency/degradation/disable": {Role.OPERATOR},
+    "emergency/degradation/watch": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
     "flags/create": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/values": {Role.RELEASER, Role.OPERATOR},
@@ -177,6 +184,7 @@ PRESSES = {
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
+    "phones/{phone}/revoke": set(),
     "history/verify": set(Role),
 }
 PAGES = (
@@ -189,6 +197,9 @@ PAGES = (
     "emergency/rollback?search=1",
     "emergency/rollback?part=search",
     "emergency/rollback?part=after",
+    "emergency/degradation",
+    "emergency/degradation?part=rows",
+    "emergency/degradation?part=recovery",
     "flags",
     "flags/litert_enabled",
     "flags/litert_enabled?device=abc",
@@ -373,6 +384,7 @@ def furnished() -> dict[str, Any]:
         "proposal": proposal.pk,
         "freeze": freeze.pk,
         "person": person_create(username="furnished", actor=SYSTEM).pk,
+        "phone": _phone(),
         "release": Release.objects.get().pk,
         "run": run.pk,
         "schedule": schedule.pk,
@@ -383,6 +395,12 @@ def furnished() -> dict[str, Any]:
         "delivery": delivery.pk,
         **shifts,
     }
+
+
+def _phone() -> int:
+    """Somebody's enrolled phone."""
+    owner = person_create(username="owner", actor=SYSTEM, roles=[Role.OPERATOR])
+    return phone_enrol(user=owner, environment="demo", name="Pixel", actor=SYSTEM)[0].pk
 
 
 def _on_call() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0005_incidents_scope'),
+        ('accounts', '0006_enrolled_phones'),
     ]
 
     operations = [
