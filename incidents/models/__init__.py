@@ -21,6 +21,7 @@ from incidents.models.incident import (
 )
 from incidents.models.notifications import Channel, Delivery, Dispatch, HeardEvent, Receipt, Route
 from incidents.models.oncall import BusinessHours, CalendarLink, Contact, OnCallOverride, Rotation, Swap
+from incidents.models.troubleshooting import OwnProblem, Remedy
 
 __all__ = [
     "BusinessHours",
@@ -43,7 +44,9 @@ __all__ = [
     "IncidentRole",
     "IncidentTask",
     "OnCallOverride",
+    "OwnProblem",
     "Receipt",
+    "Remedy",
     "Rotation",
     "Route",
     "SecondPage",

@@ -25,7 +25,7 @@ LEAD = timedelta(minutes=30)
 TAIL = timedelta(minutes=5)
 ROWS_MOST = 300
 OVER_SHOWN = 30
-AROUND = ("flag.", "lockdown.", "rollback.", "guardrail.", "phase.", "release.", "decision.", "run.finished")
+AROUND = ("flag.", "lockdown.", "rollback.", "guardrail.", "phase.", "release.", "decision.", "run.finished", "remedy.")
 ALERTS = ("alert.fired", "alert.acknowledged", "alert.resolved", "alert.closed")
 # their causes say the same in entries of their own
 SAID_BY_CAUSES = ("incident.cause_joined", "incident.cause_ended")
@@ -38,6 +38,7 @@ ICONS = {
     "run": "term",
     "decision": "check",
     "lockdown": "lock",
+    "remedy": "wrench",
 }
 OWN_ICONS = {
     "incident.opened": "critical",
