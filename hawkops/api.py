@@ -24,6 +24,7 @@ from hawkops.core.middleware import ENVIRONMENT_COOKIE
 from hawkops.history.api import router as history
 from hawkops.scripts.api.routes import router as scripts
 from incidents.api import router as incidents
+from incidents.troubleshooting_api import router as troubleshooting
 from monitoring.api import router as monitoring
 from rollout.api import ROUTERS as ROLLOUT
 from rollout.selectors import flags as flag_selectors
@@ -96,7 +97,7 @@ def openapi(request: HttpRequest) -> HttpResponse:
     return api.create_response(request, document(), status=200)
 
 
-for router in (*ROLLOUT, monitoring, incidents, scripts):
+for router in (*ROLLOUT, monitoring, incidents, troubleshooting, scripts):
     api.add_router("", router)
 api.add_router("", history, auth=asks(Scope.READ)["auth"])
 

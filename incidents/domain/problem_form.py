@@ -11,7 +11,9 @@ from rollout.domain.targeting import ATTRIBUTES, Operator
 from rollout.domain.values import typed, value_typed
 
 ROWS = 4
-WHERE = re.compile(rf"(\S+)\s+({'|'.join(sorted(map(re.escape, Operator), key=len, reverse=True))})\s+(\S.*)")
+WHERE = re.compile(
+    rf"(\S+)\s+({'|'.join(sorted((re.escape(one.value) for one in Operator), key=len, reverse=True))})\s+(\S.*)"
+)
 YES, NO = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
 
 

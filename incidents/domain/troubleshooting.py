@@ -415,7 +415,11 @@ def outcome(
 
     `obeying` is None for what devices don't obey, such as a script on this host.
     """
-    who = "" if obeying is None else f"{obeying} of {active} active device{'s' * (active != 1)} obey. "
+    who = (
+        ""
+        if obeying is None
+        else f"{obeying} of {active} active device{'s' * (active != 1)} obey{'s' * (active == 1)}. "
+    )
     if obeying is not None and not active:
         return Outcome(Helped.NO_DATA, f"After {minutes} min: no device is active, so nobody obeys.")
     if obeying is not None and obeying < OBEYING_LEAST * active:

@@ -446,7 +446,7 @@ def test_measured__symptom_gone__helped_with_numbers_of_devices_and_sample() -> 
     assert remedies_due() == 1
     remedy.refresh_from_db()
     assert remedy.helped == "helped"
-    assert "1 of 1 active device obey." in remedy.sentence
+    assert "1 of 1 active device obeys." in remedy.sentence
     assert "Peak memory: 2.40\u202fGB before (1 observation" in remedy.sentence
     assert "1\u202fGB after" in remedy.sentence.replace("1.00", "1") and remedy.sentence.endswith("gone.")
     assert remedy.looked == 1 and remedy.look_at is not None and len(remedy.looks) == 1
@@ -477,7 +477,7 @@ def test_measured__nobody_obeys_yet__too_early() -> None:
     _later(remedy, 10)
     remedies_due()
     remedy.refresh_from_db()
-    assert remedy.helped == "too early" and "0 of 1 active device obey" in remedy.sentence
+    assert remedy.helped == "too early" and "0 of 1 active device obeys" in remedy.sentence
 
 
 def test_measured__hours_late__says_nothing() -> None:
