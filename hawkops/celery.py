@@ -60,6 +60,7 @@ app.conf.beat_schedule = {
     "escalations_audit": periodic("incidents.escalations_audit", 30.0),
     "page_checks": periodic("incidents.page_checks_due", 300.0),
     "recoveries": periodic("incidents.recoveries_due", 60.0),
+    "remedies": periodic("incidents.remedies_due", 30.0),
     "on_call_gaps": periodic("incidents.on_call_gaps", 3600.0),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }

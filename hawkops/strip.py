@@ -55,6 +55,8 @@ NAV = (
     ("escalations", "incidents:escalation"),
     ("escalations", "incidents:business_hours"),
     ("incidents", "incidents:incident"),
+    ("troubleshooting", "incidents:troubleshooting"),
+    ("troubleshooting", "incidents:problem"),
     ("notifications", "incidents:"),
     ("history", "history:"),
     ("people", "accounts:"),

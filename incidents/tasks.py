@@ -2,7 +2,17 @@
 
 from celery import shared_task
 
-from incidents.services import auditing, dispatching, escalations, following, kill_clock, oncall, recovery, sending
+from incidents.services import (
+    auditing,
+    dispatching,
+    escalations,
+    following,
+    kill_clock,
+    oncall,
+    recovery,
+    remedies,
+    sending,
+)
 
 # beside the console's own courier this finds little; alone it must not hold up the other sweepers
 SECONDS = 5.0
@@ -56,3 +66,9 @@ def incidents_due() -> None:
 def recoveries_due() -> None:
     """Ask for the checks of rollbacks whose time has come."""
     recovery.recoveries_due()
+
+
+@shared_task(name="incidents.remedies_due", soft_time_limit=50, time_limit=60, ignore_result=True)
+def remedies_due() -> None:
+    """Look whether what was pressed against a problem helped."""
+    remedies.remedies_due()

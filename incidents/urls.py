@@ -13,6 +13,7 @@ from incidents.views import (
     phones,
     reviews,
     rollback,
+    troubleshooting,
 )
 
 app_name = "incidents"
@@ -86,5 +87,15 @@ urlpatterns = [
     path("incidents/<int:pk>/review.html", reviews.review_html, name="incident_review_html"),
     path("incidents/<int:pk>/review.md", reviews.review_markdown, name="incident_review_markdown"),
     path("incidents/tasks/<int:pk>", incidents.incident_task_set, name="incident_task_set"),
+    path("troubleshooting", troubleshooting.troubleshooting, name="troubleshooting"),
+    path("troubleshooting/new", troubleshooting.problem_new, name="problem_new"),
+    path("troubleshooting/create", troubleshooting.problem_create, name="problem_create"),
+    path("troubleshooting/remedies/<int:pk>/undo", troubleshooting.undo, name="remedy_undo"),
+    path("troubleshooting/<str:key>", troubleshooting.problem, name="problem"),
+    path("troubleshooting/<str:key>/diagnose", troubleshooting.diagnose, name="problem_diagnose"),
+    path("troubleshooting/<str:key>/press", troubleshooting.press, name="problem_press"),
+    path("troubleshooting/<str:key>/edit", troubleshooting.problem_edit, name="problem_edit"),
+    path("troubleshooting/<str:key>/save", troubleshooting.problem_save, name="problem_save"),
+    path("troubleshooting/<str:key>/archive", troubleshooting.problem_archive, name="problem_archive"),
     path("incidents/links/<int:pk>/revoke", incidents.incident_link_revoke, name="incident_link_revoke"),
 ]

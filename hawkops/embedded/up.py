@@ -204,7 +204,10 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     _healthy(installation, "console", f"http://127.0.0.1:{options.port}/healthz")
     fleet = {"HAWKOPS_GATEWAY": env["GATEWAY_URL"], "HAWKOPS_DEVICE_KEY": seeded["device_key"]}
     if not options.no_device:
-        _spawn(installation, "device", python, "-m", "hawkops.fleet.device", extra=fleet)
+        # the generated model comes from the stand-in, so that a device can be told to fetch its model anew
+        own = not env.get("MODEL_URL") and not env.get("LITERT_MODEL") and cloud_port
+        source = {"MODEL_URL": f"{env['CLOUD_AI_URL']}/v1/model"} if own else {}
+        _spawn(installation, "device", python, "-m", "hawkops.fleet.device", extra=fleet | source)
     if options.fleet:
         _spawn(
             installation, "fleet", python, "-m", "hawkops.fleet.simulate", "--devices", str(options.fleet), extra=fleet

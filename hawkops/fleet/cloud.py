@@ -1,4 +1,7 @@
-"""A small local stand-in for cloud AI: answers after a realistic delay, and marks every answer as simulated."""
+"""A small local stand-in for cloud AI: answers after a realistic delay, and marks every answer as simulated.
+
+It also hands out the generated model, so that a device can be told to fetch its model anew.
+"""
 
 import argparse
 import asyncio
@@ -10,6 +13,8 @@ from typing import Any
 
 import uvicorn
 
+from hawkops.fleet.model import PATH
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -18,7 +23,7 @@ MEDIAN_SECONDS, SPREAD, LONGEST_SECONDS = 0.35, 0.35, 1.5
 
 
 class CloudStandIn:
-    """The ASGI application. `POST /v1/generate` takes `{"prompt": …, "max_tokens": …}`."""
+    """The ASGI application. `POST /v1/generate` takes `{"prompt": …, "max_tokens": …}`; `GET /v1/model` is the model."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -30,8 +35,10 @@ class CloudStandIn:
         path, method = scope["path"], scope["method"]
         if path == "/healthz":
             await _answer(send, 200, {"status": "ok", "simulated": True})
+        elif path == "/v1/model" and method == "GET":
+            await _send(send, 200, PATH.read_bytes(), b"application/octet-stream")
         elif path != "/v1/generate":
-            await _answer(send, 404, {"error": "there are only POST /v1/generate and GET /healthz"})
+            await _answer(send, 404, {"error": "there are only POST /v1/generate, GET /v1/model and GET /healthz"})
         elif method != "POST":
             await _answer(send, 405, {"error": "use POST"})
         else:
@@ -69,8 +76,11 @@ def _prompt(body: bytes) -> str | None:
 
 
 async def _answer(send: Send, status: int, body: dict[str, object]) -> None:
-    content = json.dumps(body).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await _send(send, status, json.dumps(body).encode(), b"application/json")
+
+
+async def _send(send: Send, status: int, content: bytes, kind: bytes) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 

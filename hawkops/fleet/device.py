@@ -1,6 +1,7 @@
 """The local device: real LiteRT on this machine, obeying the flags of one gateway. Start it by `python -m`.
 
-Configured by HAWKOPS_GATEWAY, HAWKOPS_DEVICE_KEY, CLOUD_AI_URL, LITERT_MODEL and HAWKOPS_DATA (where its id is kept).
+Configured by HAWKOPS_GATEWAY, HAWKOPS_DEVICE_KEY, CLOUD_AI_URL, LITERT_MODEL, MODEL_URL (where the model comes from) and
+HAWKOPS_DATA (where its id is kept).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from hawkops.fleet import model
 from hawkops.fleet.http import Client
 from hawkops.fleet.identity import Identity, this_host
 from hawkops.fleet.keeper import FlagKeeper
+from hawkops.fleet.maintenance import Maintenance
 from hawkops.fleet.model.signature import artefact
 from hawkops.fleet.ofrep import FlagClient
 from hawkops.fleet.telemetry import Telemetry
@@ -37,6 +39,7 @@ class Settings:
     poll_seconds: float
     streaming: bool
     app_version: str
+    model_url: str
 
 
 def say(words: str) -> None:
@@ -69,6 +72,12 @@ async def run(settings: Settings, identity: Identity) -> None:
             http=http,
             interval_seconds=settings.interval_seconds,
             say=say,
+            maintenance=Maintenance(
+                settings.model,
+                state=settings.state.with_name("device-commands.json"),
+                http=http,
+                model_url=settings.model_url,
+            ),
         )
         client = FlagClient(settings.gateway, settings.key, identity.context(), http=http)
         keeper = FlagKeeper(
@@ -126,6 +135,7 @@ def settings_from(arguments: list[str] | None = None) -> Settings:
         poll_seconds=max(1.0, given.poll),
         streaming=not given.no_stream,
         app_version=given.app_version,
+        model_url=os.environ.get("MODEL_URL", ""),
     )
 
 

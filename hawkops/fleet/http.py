@@ -119,6 +119,14 @@ class Client:
         place, host, path = Place.of(address)
         lines = {"Host": host, "Content-Length": str(len(body)), **headers}
         head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+        return await self._answered(place, head, body)
+
+    async def get(self, address: str) -> Answer:
+        """Get a whole answer. Raises HttpError, also for one that is too large."""
+        place, host, path = Place.of(address)
+        return await self._answered(place, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n", b"")
+
+    async def _answered(self, place: Place, head: str, body: bytes) -> Answer:
         async with self._room:
             try:
                 async with asyncio.timeout(self._timeout_seconds):

@@ -22,6 +22,9 @@ class Orders:
     litert_switch_cooldown_ms: int = 60_000
     litert_aggressive_gc: bool = False
     litert_clear_unused_models: bool = False
+    # commands: each new number is carried out once (see `maintenance`)
+    litert_model_redownload: int = 0
+    litert_model_cache_clear: int = 0
 
     @property
     def backend_requested(self) -> str:
@@ -36,6 +39,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "litert_max_concurrent_inferences": (1, 8),
     "litert_switching_threshold": (0.01, 1.0),
     "litert_switch_cooldown_ms": (0, 86_400_000),
+    "litert_model_redownload": (0, 2**53 - 1),
+    "litert_model_cache_clear": (0, 2**53 - 1),
 }
 
 

@@ -129,6 +129,7 @@ class Telemetry:
         self._inferences = meter.create_counter("litert.inferences", "{inference}")
         self._parity = meter.create_counter("litert.parity.checks", "{check}")
         self._validations = meter.create_counter("litert.model.validations", "{validation}")
+        self._commands = meter.create_counter("litert.device.commands", "{command}")
         self._tasks_started = meter.create_counter("app.tasks.started", "{task}")
         self._tasks_completed = meter.create_counter("app.tasks.completed", "{task}")
         self._requests = meter.create_histogram("http.client.request.duration", "s")
@@ -205,6 +206,10 @@ class Telemetry:
         """Report whether the model file was what it should be before it was loaded."""
         outcome = "ok" if intact else "failed"
         self._validations.add(1, {"gen_ai.request.model": self._model, **self._arm(), "outcome": outcome})
+
+    def commanded(self, outcome: str) -> None:
+        """Report a command that was carried out once, and whether it worked: `cache_clear_done`."""
+        self._commands.add(1, {"gen_ai.request.model": self._model, **self._arm(), "outcome": outcome})
 
     def task(self, *, completed: bool) -> None:
         """Report a task of the app: once when it starts, once more when it got its answer."""

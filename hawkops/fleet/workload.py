@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hawkops.fleet.http import Client, HttpError
 from hawkops.fleet.inference import Inference, InferenceFailed, InferenceProcess
+from hawkops.fleet.maintenance import REDOWNLOAD, Maintenance
 from hawkops.fleet.model import digest
 from hawkops.fleet.model.signature import Standing, artefact, proof
 from hawkops.fleet.orders import SAFE, Orders
@@ -48,14 +49,18 @@ class Workload:
         http: Client,
         interval_seconds: float,
         say: Callable[[str], None],
+        maintenance: Maintenance | None = None,
     ) -> None:
         self.orders: Orders = SAFE
+        self._maintenance = maintenance
+        self._commands: set[asyncio.Task[None]] = set()
         self.telemetry: Telemetry | None = None
         self._model, self._expected_sha256 = model, expected_sha256
         self._cloud = cloud_endpoint(cloud) if cloud else None
         self._http, self._interval_seconds, self._say = http, interval_seconds, say
         self._process: InferenceProcess | None = None
         self._preparing = asyncio.Lock()
+        self._maintaining = asyncio.Lock()
         self._stale_configuration = True
         self._not_before = 0.0
         self._switching = Switching([], Configuration("cpu"))
@@ -72,6 +77,11 @@ class Workload:
     async def obey(self, orders: Orders) -> str:
         """Make the orders true and say so in a word. Off means: the process that infers is gone."""
         old, self.orders = self.orders, orders
+        if self._maintenance is not None and self._maintenance.due(orders):
+            # beside the orders: nothing that a device does once may hold up a stop
+            command = asyncio.create_task(self._maintain(self._maintenance, orders))
+            self._commands.add(command)
+            command.add_done_callback(self._commands.discard)
         if not orders.litert_enabled:
             process, self._process = self._process, None
             if process is not None:
@@ -96,6 +106,17 @@ class Workload:
             process, self._process = self._process, None
             if process is not None:
                 await process.kill()
+
+    async def _maintain(self, maintenance: Maintenance, orders: Orders) -> None:
+        """Carry out commands, say and report how they ended; a fetched model is loaded anew."""
+        async with self._maintaining:
+            for done in await maintenance.carry_out(orders):
+                self._say(f"{done.command.replace('_', ' ')} {'done' if done.worked else 'failed'}: {done.sentence}")
+                self._reporting.commanded(done.outcome)
+                process = self._process
+                if done.command == REDOWNLOAD and done.worked and process is not None:
+                    async with self._preparing:
+                        await process.kill()  # the next request starts it on what is there now
 
     async def _task(self, prompt: str) -> None:
         """Answer one request of the app, wherever the orders allow."""
@@ -203,6 +224,8 @@ class Workload:
             if failure.kind != "stopped":
                 await process.kill()
                 self._not_before = time.monotonic() + RESTART_SECONDS
+            if failure.kind == "litert_error":
+                raise InferenceFailed("model_load", str(failure)) from failure
             raise
         actual = ready.configuration
         if actual.backend != wanted.backend:

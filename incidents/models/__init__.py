@@ -22,6 +22,7 @@ from incidents.models.incident import (
 from incidents.models.kill_clock import KillClock
 from incidents.models.notifications import Channel, Delivery, Dispatch, HeardEvent, Receipt, Route
 from incidents.models.oncall import BusinessHours, CalendarLink, Contact, OnCallOverride, Rotation, Swap
+from incidents.models.troubleshooting import OwnProblem, Remedy
 
 __all__ = [
     "BusinessHours",
@@ -45,7 +46,9 @@ __all__ = [
     "IncidentTask",
     "KillClock",
     "OnCallOverride",
+    "OwnProblem",
     "Receipt",
+    "Remedy",
     "Rotation",
     "Route",
     "SecondPage",

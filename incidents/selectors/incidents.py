@@ -36,6 +36,7 @@ AROUND = (
     "kill_clock.",
     "run.finished",
     "security.",
+    "remedy.",
 )
 ALERTS = ("alert.fired", "alert.acknowledged", "alert.resolved", "alert.closed")
 # their causes say the same in entries of their own
@@ -51,6 +52,7 @@ ICONS = {
     "lockdown": "lock",
     "security": "shield",
     "kill_clock": "clock",
+    "remedy": "wrench",
 }
 OWN_ICONS = {
     "incident.opened": "critical",

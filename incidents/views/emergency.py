@@ -22,8 +22,8 @@ from incidents.selectors.kill_clock import kill_clock
 from incidents.selectors.recovery import recovery
 from incidents.selectors.stampede import cloud_requests_per_second
 from incidents.views import lockdown
-from incidents.views.rollback import revision_seen
 from incidents.views.phones import this_phone
+from incidents.views.rollback import revision_seen
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
 from rollout.selectors import rollbacks

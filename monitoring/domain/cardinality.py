@@ -6,7 +6,7 @@ last of all. Beyond SERIES_HARD_MOST everything is folded that can be, so that o
 """
 
 from monitoring.domain.arms import arm_of
-from monitoring.domain.metrics import BUSINESS_PREFIX, DECODE, INFERENCES, OPERATION, PREFILL
+from monitoring.domain.metrics import BUSINESS_PREFIX, COMMANDS, DECODE, INFERENCES, OPERATION, PREFILL
 
 SERIES_MOST = 5_000
 SERIES_HARD_MOST = 7_500
@@ -23,12 +23,16 @@ BUSINESS_MOST = 100
 CRASHES = "app.crashes"
 # what criteria and charts tell apart; every other outcome is the type of an error
 OUTCOMES: dict[str, frozenset[str]] = {
-    INFERENCES: frozenset(("ok",)),
+    # the model did not come up: the troubleshooting guide counts these
+    INFERENCES: frozenset(("ok", "model_missing", "model_invalid", "model_load", "unavailable")),
     OPERATION: frozenset(("ok",)),
     PREFILL: frozenset(("burst", "sustained")),
     DECODE: frozenset(("burst", "sustained")),
     "litert.parity.checks": frozenset(("match", "mismatch")),
     "litert.model.validations": frozenset(("ok", "failed")),
+    COMMANDS: frozenset(
+        f"{command}_{end}" for command in ("model_redownload", "cache_clear") for end in ("done", "failed")
+    ),
     CRASHES: frozenset(("event",)),
 }
 

@@ -66,6 +66,7 @@ SWITCHES = "litert.backend.switches"
 SWITCH_DURATION = "litert.backend.switch.duration"
 FALLBACK = "litert.fallback.duration"
 INFERENCES = "litert.inferences"
+COMMANDS = "litert.device.commands"
 REVISION = "hawkops.flags.revision"
 # measured here, not reported by devices
 HISTORY_GAP = "hawkops.history.gap"
@@ -91,6 +92,9 @@ CATALOGUE: dict[str, Metric] = {
         Metric(INFERENCES, "Inferences", "{inference}", C, ANY, "error rate"),
         Metric("litert.parity.checks", "Parity checks", "{check}", C, ANY, "wrong results"),
         Metric("litert.model.validations", "Model validations", "{validation}", C, ANY, "failed model validations"),
+        Metric(
+            COMMANDS, "Device commands", "{command}", C, ANY, "troubleshooting: models fetched anew, caches cleared"
+        ),
         Metric("security.encryption.failures", "Encryption failures", "{failure}", C, DOWN, "encryption failures"),
         Metric("security.suspicious_events", "Suspicious events", "{event}", C, DOWN, "suspicious processing patterns"),
         Metric("app.sessions", "Sessions", "{session}", C, ANY, "crash rate"),

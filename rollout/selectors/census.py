@@ -9,6 +9,7 @@ from django.db.models import Count, Max, Q, QuerySet
 
 from hawkops.core import clock
 from rollout.domain.census import Census
+from rollout.domain.targeting import Constraint
 from rollout.models import CensusDevice
 
 ACTIVE_WITHIN = timedelta(hours=1)
@@ -88,6 +89,21 @@ def profiles(environment: str) -> list[tuple[dict[str, Any], int]]:
     """Return what active devices say of themselves, and how many say just that: few rows, however many devices."""
     rows = active(environment).values_list("attributes").annotate(devices=Count("pk")).order_by()
     return list(rows)
+
+
+def said(environment: str, attribute: str) -> dict[str, str]:
+    """Return what each active device says of itself in one attribute, by device; those that don't say it are left out."""
+    rows = active(environment).filter(attributes__has_key=attribute).values_list("device_id", "attributes")
+    return {device: str(found[attribute]) for device, found in rows if found[attribute] not in ("", None)}
+
+
+def meeting(environment: str, constraints: Iterable[Constraint], *, served: str) -> tuple[int, int]:
+    """Count the active devices that meet every constraint, and those of them that were served a flag's `on` value."""
+    wanted = list(constraints)
+    on = Count("pk", filter=Q(served_on__contains=[served]))
+    rows = active(environment).values_list("attributes").annotate(devices=Count("pk"), on=on).order_by()
+    meets = [(devices, on) for attributes, devices, on in rows if all(one.matches(attributes) for one in wanted)]
+    return sum(devices for devices, _ in meets), sum(on for _, on in meets)
 
 
 def attributes(environment: str, device_id: str) -> dict[str, Any]:

@@ -5,8 +5,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from hawkops.core.errors import NotFound
 from rollout.domain import targeting
 from rollout.models import EnvironmentFlags, Flag
+
+# a stored flag, as the apps above name what they are given here
+Stored = Flag
 
 
 def revision(environment: str) -> int:
@@ -27,6 +31,14 @@ def flags(environment: str, *, archived: bool = False) -> list[Flag]:
 def flag(environment: str, key: str) -> Flag | None:
     """Return one flag, archived or not, or None."""
     return Flag.objects.filter(environment=environment, key=key).first()
+
+
+def found(environment: str, key: str) -> Flag:
+    """Return one flag, archived or not. Raises NotFound."""
+    one = flag(environment, key)
+    if one is None:
+        raise NotFound(f"There is no flag {key!r} in {environment}.")
+    return one
 
 
 def overridden(environment: str) -> list[Flag]:

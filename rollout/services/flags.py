@@ -42,8 +42,10 @@ class _Seed:
     requires: tuple[str, ...] = ()
     demo: int = 0
     elsewhere: int = 0
+    schema: dict[str, Any] | None = None
 
 
+_COMMAND = {"type": "integer", "minimum": 0}
 SEEDS = (
     _Seed(LITERT, "LiteRT", "On-device AI as a whole.", FlagType.BOOLEAN, True, False, demo=100_000),
     _Seed(
@@ -80,6 +82,8 @@ SEEDS = (
         FlagType.INTEGER,
         2,
         4,
+        safe=ON,
+        schema={"type": "integer", "minimum": 1, "maximum": 8},
     ),
     _Seed(
         "litert_switching_threshold",
@@ -88,7 +92,9 @@ SEEDS = (
         FlagType.FLOAT,
         0.3,
         0.1,
+        safe=ON,
         demo=100_000,
+        schema={"type": "number", "minimum": 0.01, "maximum": 1},
     ),
     _Seed(
         "litert_switch_cooldown_ms",
@@ -97,7 +103,9 @@ SEEDS = (
         FlagType.INTEGER,
         60_000,
         10_000,
+        safe=ON,
         demo=100_000,
+        schema={"type": "integer", "minimum": 0, "maximum": 86_400_000},
     ),
     _Seed(
         "litert_aggressive_gc",
@@ -114,6 +122,25 @@ SEEDS = (
         FlagType.BOOLEAN,
         True,
         False,
+    ),
+    # commands: a device carries out each number that it has not seen yet, once
+    _Seed(
+        "litert_model_redownload",
+        "Download models anew",
+        "Each new number: a device fetches its model again, proves it, and sets the old one aside. 0 is nothing.",
+        FlagType.INTEGER,
+        1,
+        0,
+        schema=_COMMAND,
+    ),
+    _Seed(
+        "litert_model_cache_clear",
+        "Clear the model cache",
+        "Each new number: a device sets aside what LiteRT cached beside its model. 0 is nothing.",
+        FlagType.INTEGER,
+        1,
+        0,
+        schema=_COMMAND,
     ),
 )
 
@@ -144,6 +171,7 @@ def flags_seed(*, actor: Actor) -> int:
                     type=seed.type.value,
                     on=seed.on,
                     off=seed.off,
+                    schema=seed.schema,
                     safe_variant=seed.safe,
                     thousandths=seed.demo if environment is Environment.DEMO else seed.elsewhere,
                     salt=f"{seed.key}-1",

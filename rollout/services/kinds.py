@@ -13,11 +13,22 @@ from hawkops.history.models import HistoryEntry
 from rollout.domain.experiments import Arm
 from rollout.domain.policy import Decision, Raise, approval_need, decide
 from rollout.domain.targeting import constraints, pinned_checked, rule, rules_checked, targeting_key_checked
-from rollout.domain.values import Shown, Values, schema_checked
+from rollout.domain.values import Shown, Values, said, schema_checked
 from rollout.models import Experiment, Proposal, Release
 from rollout.selectors import phases as phase_selectors
 from rollout.selectors import rollbacks as rollback_selectors
-from rollout.services import decisions, experiments, flags, groups, overrides, own_flags, phases, values, waivers
+from rollout.services import (
+    decisions,
+    experiments,
+    flags,
+    forcing,
+    groups,
+    overrides,
+    own_flags,
+    phases,
+    values,
+    waivers,
+)
 from rollout.services.raising import Authority, question
 from rollout.services.rollback import rollback_undo, undoable
 
@@ -140,6 +151,14 @@ def _override(act: Act, payload: Payload) -> HistoryEntry | None:
 
 def _override_cleared(act: Act, payload: Payload) -> HistoryEntry | None:
     return overrides.flag_override_clear(**act.common, key=payload["key"])
+
+
+def _forced(act: Act, payload: Payload) -> HistoryEntry | None:
+    return forcing.flag_value_force(**act.common, key=payload["key"], value=payload["value"])
+
+
+def _restored(act: Act, payload: Payload) -> HistoryEntry | None:
+    return forcing.flag_value_restore(**act.common, key=payload["key"], before=payload["before"])
 
 
 def _scoped(act: Act, payload: Payload) -> HistoryEntry | None:
@@ -330,6 +349,12 @@ def _fit_variant(payload: Payload) -> None:
     constraints(payload.get("constraints", []))
 
 
+def _fit_before(payload: Payload) -> None:
+    before = payload["before"]
+    if before["variant"] not in ("", "on", "off") or not {"on", "off", "reason"} <= before.keys():
+        raise InvalidInput("What stood before can't be read.")
+
+
 def _fit_keys(payload: Payload) -> None:
     if not payload["keys"] or not all(isinstance(key, str) for key in payload["keys"]):
         raise InvalidInput("Choose at least one override to lift.")
@@ -433,6 +458,22 @@ KINDS: dict[str, Kind] = {
         _override_cleared,
         _of_flags(restores=True),
         {"key": str},
+    ),
+    "flag.value_force": Kind(
+        lambda _environment, payload: f"Force {payload['key']} to {said(payload['value'])}",
+        _of_flag,
+        _forced,
+        _of_flags(),
+        {"key": str, "value": object},
+        changes=lambda environment, payload: forcing.changes(environment, payload["key"], payload["value"]),
+    ),
+    "flag.value_restore": Kind(
+        lambda _environment, payload: f"Put {payload['key']} back as it was",
+        _of_flag,
+        _restored,
+        _of_flags(restores=True),
+        {"key": str, "before": dict},
+        _fit_before,
     ),
     "flag.scoped_override": Kind(
         lambda _environment, payload: f"Force {payload['key']} {payload['variant']} for some devices",

@@ -84,7 +84,11 @@ def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
     """The operation's path on what is furnished."""
     path = operation["path"]
     own = {"key": "litert_enabled", "pk": furnished["release"]}
-    for part, key in (("/groups/", "internal_testers"), ("/criteria/", "alert-latency")):
+    for part, key in (
+        ("/groups/", "internal_testers"),
+        ("/criteria/", "alert-latency"),
+        ("/troubleshooting/", "high_memory"),
+    ):
         if part in path:
             own["key"] = key
     for part in ("run", "series", "incidents", "channels"):

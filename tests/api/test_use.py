@@ -16,7 +16,7 @@ from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.scripts.models import Run
 from monitoring.services.criteria import criteria_seed
-from rollout.models import CensusDevice, Release
+from rollout.models import CensusDevice, Flag, Release
 from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import runbook_import
@@ -42,6 +42,8 @@ class Pipeline:
 
     def __init__(self, environment: str = "demo") -> None:
         flags_seed(actor=SYSTEM)
+        # these tests give it a schema themselves
+        Flag.objects.filter(key=COUNT).update(schema=None, safe_variant="off")
         groups_seed(actor=SYSTEM)
         runbook_import(actor=SYSTEM)
         self.token, self.secret = api_token_create(

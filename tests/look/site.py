@@ -133,7 +133,7 @@ urlpatterns = [
     app("rollout", "releases", "runbooks", "proposals", "flags"),
     app("scripts", "catalogue"),
     app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
-    app("incidents", "emergency", "incidents", "escalations", "oncall", "notifications"),
+    app("incidents", "emergency", "incidents", "escalations", "oncall", "notifications", "troubleshooting"),
     app("history", "entries"),
     path(
         "", include(([path("p/<str:environment>", empty, name="people"), path("p", plain, name="profile")], "accounts"))

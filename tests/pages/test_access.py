@@ -23,10 +23,13 @@ from hawkops.scripts.schedules import schedule_create
 from incidents.domain.incidents import Move
 from incidents.domain.routing import Topic
 from incidents.models import Escalation
+from incidents.selectors.troubleshooting import problem
 from incidents.services import oncall
 from incidents.services.channels import Rules, channel_create, channel_test, routes_seed
 from incidents.services.escalations import escalate, policies_seed
 from incidents.services.incidents import incident_link_make, incident_move, incident_open, incident_task_add
+from incidents.services.problems import problem_save
+from incidents.services.remedies import remedy_press
 from incidents.services.reviews import review_draft
 from monitoring.domain.criteria import Severity
 from monitoring.models import Alert, DeviceNote
@@ -80,6 +83,8 @@ COMES_BACK = {
     "escalations/hours/save",
     "incidents/create",
     "incidents/{over}/review/save",
+    "troubleshooting/create",
+    "troubleshooting/furnished/save",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -181,6 +186,12 @@ PRESSES = {
     "incidents/{incident}/links": {Role.RELEASER, Role.OPERATOR},
     "incidents/tasks/{task}": {Role.RELEASER, Role.OPERATOR},
     "incidents/links/{outside}/revoke": {Role.RELEASER, Role.OPERATOR},
+    "troubleshooting/create": {Role.RELEASER, Role.OPERATOR},
+    "troubleshooting/high_memory/diagnose": {Role.RELEASER, Role.OPERATOR},
+    "troubleshooting/high_memory/press": {Role.RELEASER, Role.OPERATOR},
+    "troubleshooting/furnished/save": {Role.RELEASER, Role.OPERATOR},
+    "troubleshooting/furnished/archive": {Role.RELEASER, Role.OPERATOR},
+    "troubleshooting/remedies/{remedy}/undo": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
     "keys/add": set(),
     "tokens/add": set(),
@@ -299,6 +310,14 @@ PAGES = (
     "incidents/{over}/review",
     "incidents/{over}/review.html",
     "incidents/{over}/review.md",
+    "troubleshooting",
+    "troubleshooting?part=list",
+    "troubleshooting/new",
+    "troubleshooting/high_memory",
+    "troubleshooting/high_memory?part=symptoms",
+    "troubleshooting/models_not_loading?part=diagnosis",
+    "troubleshooting/furnished",
+    "troubleshooting/furnished/edit",
     "monitoring/connect",
     "monitoring/understood",
     "monitoring/understood/device?id=dev-1",
@@ -376,7 +395,13 @@ def furnished() -> dict[str, Any]:
     review_draft(environment="demo", incident_id=over.pk, actor=SYSTEM)
     task = incident_task_add(environment="demo", incident_id=incident.pk, title="Furnished", actor=SYSTEM)
     link, _ = incident_link_make(environment="demo", incident_id=incident.pk, actor=SYSTEM)
+    trouble = {"key": "furnished", "title": "Furnished", "symptoms": [{"key": "s", "criterion": "alert-memory"}]}
+    problem_save(environment="demo", document=trouble, actor=SYSTEM)
+    high = problem("demo", "high_memory")[0]
+    pressed = remedy_press(environment="demo", problem=high, solution=high.solutions[0], actor=SYSTEM).remedy
+    assert pressed is not None
     return {
+        "remedy": pressed.pk,
         "incident": incident.pk,
         "over": over.pk,
         "task": task.pk,

@@ -1,0 +1,1 @@
+"""The troubleshooting guide as data: `problems.yaml`, and how it is read."""
