@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from incidents.views import emergency, escalations, incidents, notifications, oncall, reviews
+from incidents.views import drills, emergency, escalations, incidents, notifications, oncall, reviews
 
 app_name = "incidents"
 urlpatterns = [
@@ -11,6 +11,9 @@ urlpatterns = [
     path("emergency/disable", emergency.disable, name="disable"),
     path("emergency/halve", emergency.halve, name="halve"),
     path("emergency/enable", emergency.enable, name="enable"),
+    path("emergency/drills", drills.drills, name="drills"),
+    path("emergency/drills/start", drills.drills_start, name="drills_start"),
+    path("emergency/drills/<int:pk>/stop", drills.drill_stop, name="drill_stop"),
     path("oncall", oncall.oncall, name="oncall"),
     path("oncall/rotation", oncall.rotation, name="rotation"),
     path("oncall/rotation/save", oncall.rotation_save, name="rotation_save"),

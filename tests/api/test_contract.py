@@ -23,6 +23,7 @@ from rollout.models import Release
 from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import release_seed, runbook_import
+from tests.rollout.walking import waiting_drill
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +70,7 @@ def furnished() -> dict[str, str]:
         "series": str(run.series_id),
         "release": str(Release.objects.get().pk),
         "incidents": str(incident.pk),
+        "drills": str(waiting_drill().pk),
     }
 
 
@@ -79,7 +81,7 @@ def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
     for part, key in (("/groups/", "internal_testers"), ("/criteria/", "alert-latency")):
         if part in path:
             own["key"] = key
-    for part in ("run", "series", "incidents"):
+    for part in ("run", "series", "incidents", "drills"):
         if f"/{part.rstrip('s')}" in path and "/releases/" not in path:
             own["pk"] = furnished[part]
     return re.sub(r"{(\w+)}", lambda found: {**KEYS, **own}[found[1]], path)
@@ -280,5 +282,5 @@ def test_docs__our_own_page__shows_every_operation_and_asks_no_other_host(
 
 def test_emergency_operations__have_the_emergency_pages_threads() -> None:
     for operation in operations():
-        path = address(operation, {"run": "1", "series": "1", "release": "1", "incidents": "1"})
+        path = address(operation, {"run": "1", "series": "1", "release": "1", "incidents": "1", "drills": "1"})
         assert (EMERGENCY.match(path) is not None) is (operation["scope"] == Scope.KILL), path
