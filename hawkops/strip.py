@@ -45,6 +45,7 @@ NAV = (
     ("connect", "monitoring:device"),
     ("monitoring", "monitoring:"),
     ("emergency", "incidents:emergency"),
+    ("emergency", "incidents:drill"),
     ("oncall", "incidents:oncall"),
     ("oncall", "incidents:rotation"),
     ("oncall", "incidents:override"),
