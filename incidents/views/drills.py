@@ -1,47 +1,29 @@
 """Drills of the kill switches: pressed on the internal group, followed live, stopped early. Plain forms on a phone."""
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
 from incidents import reasons
 from rollout.domain import drills as domain
-from rollout.domain.census import Census
 from rollout.domain.drills import State
-from rollout.models import Drill
 from rollout.selectors import drills as selectors
 from rollout.selectors import releases
 from rollout.selectors.releases import release_running
 from rollout.services import drills as services
 from rollout.services.flags import SWITCHES
+from rollout.services.overrides import DRILL
 
 MAY_DRILL = (Role.OPERATOR,)
 BOX = "kill_switches"
 HISTORY_MOST = 40
 MINUTES = (1, 2, 5, 10, 15)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A drill under way with its group's census, and how long it may still take."""
-
-    drill: Drill
-    census: Census
-    left: timedelta
-
-    @property
-    def back(self) -> bool:
-        """Whether its override is lifted and the devices come back."""
-        return self.drill.state == State.RESTORED
 
 
 @require_safe
@@ -62,7 +44,7 @@ def drills(request: HttpRequest, environment: str) -> HttpResponse:
         "proven": sum(one.good_until is not None for one in switches),
         "forced": [one.flag.key for one in switches if one.flag.override_variant],
         "good_for_days": good_for.days,
-        "running": [_running(one) for one in under_way if one.state != State.WAITING],
+        "running": [selectors.running(one) for one in under_way if one.state != State.WAITING],
         "waiting": [one for one in under_way if one.state == State.WAITING],
         "past": [one for one in selectors.drills(environment, limit=HISTORY_MOST) if one.state == State.OVER],
         "minutes": MINUTES,
@@ -73,19 +55,11 @@ def drills(request: HttpRequest, environment: str) -> HttpResponse:
     return render_page(request, "incidents/drills.html", context)
 
 
-def _running(drill: Drill) -> Running:
-    until = drill.restores_at
-    if drill.state == State.RESTORED and drill.ended_at is not None:
-        until = drill.ended_at + timedelta(minutes=drill.minutes)
-    now = clock.now()
-    return Running(drill, selectors.counts(drill), max(until - now, timedelta()) if until else timedelta())
-
-
 @require_POST
 @requires(*MAY_DRILL)
 def drills_start(request: HttpRequest, environment: str) -> HttpResponse:
     """Press a drill of the flags that were chosen; of all five when none was."""
-    reason = reasons.reason(services.DRILL, request.POST.get("words", ""), otherwise=services.DRILL)
+    reason = reasons.reason(DRILL, request.POST.get("words", ""), otherwise=DRILL)
     try:
         made = services.drills_start(
             environment=environment,
@@ -99,10 +73,9 @@ def drills_start(request: HttpRequest, environment: str) -> HttpResponse:
         messages.error(request, refusal.message)
         return see_other("incidents:drills", environment=environment)
     later = f"; {len(made) - 1} more follow by themselves" if len(made) > 1 else ""
-    messages.success(
-        request,
-        f"{made[0].flag} is {made[0].variant} on {made[0].devices} devices of {made[0].group}: entry {made[0].entry}{later}.",
-    )
+    first = made[0]
+    where = f"{first.devices} device{'' if first.devices == 1 else 's'} of {first.group}"
+    messages.success(request, f"{first.flag} is {first.variant} on {where}: entry {first.entry}{later}.")
     return see_other("incidents:drills", environment=environment)
 
 

@@ -63,6 +63,9 @@ class Drill(models.Model):
             models.Index(fields=["environment", "flag", "-ended_at"], name="rollout_drill_newest"),
         ]
 
+    def __str__(self) -> str:
+        return f"drill {self.pk} of {self.flag} in {self.environment}"
+
     @property
     def reached(self) -> list[tuple[int, float]]:
         """The shares of the group that obeyed, each with the seconds from the press to that."""
@@ -73,9 +76,6 @@ class Drill(models.Model):
     def back_seconds(self) -> float | None:
         """Seconds from the end to the last device that was back; None while one is missing."""
         return (self.back_at - self.ended_at).total_seconds() if self.back_at and self.ended_at else None
-
-    def __str__(self) -> str:
-        return f"drill {self.pk} of {self.flag} in {self.environment}"
 
 
 class DrillDevice(models.Model):

@@ -41,6 +41,20 @@ class Switch:
     good_until: datetime | None
 
 
+@dataclass(frozen=True)
+class Running:
+    """A drill under way with its group's census, and how long it may still take."""
+
+    drill: Drill
+    census: Census
+    left: timedelta
+
+    @property
+    def back(self) -> bool:
+        """Whether its override is lifted and the devices come back."""
+        return self.drill.state == domain.State.RESTORED
+
+
 def audience(environment: str, group: str) -> Audience:
     """Return who in a group counts in a drill now. One query.
 
@@ -125,3 +139,11 @@ def counts(found: Drill) -> Census:
         simulated=Count("pk", filter=Q(simulated=True)),
     )
     return Census(revision=revision, **said)
+
+
+def running(found: Drill) -> Running:
+    """Return how a drill that was pressed goes on. One query."""
+    until = found.restores_at
+    if found.state == domain.State.RESTORED and found.ended_at is not None:
+        until = found.ended_at + timedelta(minutes=found.minutes)
+    return Running(found, counts(found), max(until - clock.now(), timedelta()) if until else timedelta())
