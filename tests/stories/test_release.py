@@ -599,6 +599,8 @@ def test_release__from_creation_to_everybody(story: Story, settings: Any, tmp_pa
     story.rest(run)
     story.renew()
     story.conclude()
+    # and once more, two weeks later
+    story.drill()
 
     # everybody that can has it
     ends = {line["verdict"] for line in story.lines().values() if line["group"] == "The end of the walk"}
