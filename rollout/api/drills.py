@@ -73,15 +73,13 @@ def drills(request: HttpRequest, environment: str) -> list[DrillOut]:
 
 
 @router.post("/{environment}/drills", response={201: list[DrillOut]}, **asks(Scope.FLAGS_WRITE, *MAY_DRILL))
-def drills_start(
-    request: HttpRequest, environment: str, body: DrillStartBody | None = None
-) -> tuple[int, list[DrillOut]]:
+def drills_start(request: HttpRequest, environment: str, body: DrillStartBody | None = None) -> list[DrillOut]:
     """Press kill switches on the internal group; each is restored by itself before the next one is pressed."""
     said = body or DrillStartBody()
     made = services.drills_start(
         environment=environment, flags=said.flags, minutes=said.minutes, reason=said.reason, **who(request)
     )
-    return 201, [_out(one) for one in made]
+    return [_out(one) for one in made]
 
 
 @router.post("/{environment}/drills/{int:pk}/stop", response=DrillOut, **asks(Scope.FLAGS_WRITE, *MAY_DRILL))
