@@ -38,6 +38,8 @@ app.conf.beat_schedule = {
     "plan": periodic("rollout.plan_due", 10.0),
     "guardrails": periodic("rollout.guardrails_due", 60.0),
     "validations": periodic("rollout.validations_due", 60.0),
+    # what a drill took from its group comes back in time
+    "drills": periodic("rollout.drills_due", 5.0, queue="alerts"),
     "verify": periodic("history.verify", 3600.0),
     # often and briefly: one worker does all of these, one after another
     "digests": periodic("monitoring.digests_prune", 60.0),

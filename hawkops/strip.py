@@ -47,6 +47,7 @@ NAV = (
     ("monitoring", "monitoring:"),
     ("emergency", "incidents:emergency"),
     ("emergency", "incidents:rollback"),
+    ("emergency", "incidents:drill"),
     ("oncall", "incidents:oncall"),
     ("oncall", "incidents:rotation"),
     ("oncall", "incidents:override"),

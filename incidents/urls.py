@@ -4,6 +4,7 @@ from django.urls import path
 
 from incidents.views import (
     degradation,
+    drills,
     emergency,
     escalations,
     incidents,
@@ -36,6 +37,9 @@ urlpatterns = [
     path("emergency/rollback", rollback.page, name="rollback"),
     path("emergency/rollback/press", rollback.press, name="rollback_press"),
     path("emergency/rollback/<int:pk>/undo", rollback.undo, name="rollback_undo"),
+    path("emergency/drills", drills.drills, name="drills"),
+    path("emergency/drills/start", drills.drills_start, name="drills_start"),
+    path("emergency/drills/<int:pk>/stop", drills.drill_stop, name="drill_stop"),
     path("oncall", oncall.oncall, name="oncall"),
     path("oncall/rotation", oncall.rotation, name="rotation"),
     path("oncall/rotation/save", oncall.rotation_save, name="rotation_save"),

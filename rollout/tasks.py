@@ -4,6 +4,7 @@ from celery import shared_task
 
 from rollout.evidence.refreshing import release_refresh
 from rollout.selectors.releases import releases_running
+from rollout.services.drills import drills_due
 from rollout.services.guardrails import guardrails_due
 from rollout.services.phases import phases_due
 from rollout.services.proposals import proposals_due
@@ -37,3 +38,9 @@ def validation_due() -> None:
 def guardrails_look() -> None:
     """Look at the guardrails of every phase under way."""
     guardrails_due()
+
+
+@shared_task(name="rollout.drills_due", soft_time_limit=25, time_limit=30, ignore_result=True)
+def drills_look() -> None:
+    """Count, restore and press the drills that are due."""
+    drills_due()

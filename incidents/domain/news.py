@@ -166,11 +166,14 @@ def _alert(entry: Entry) -> News | None:
 
 LITERT = "litert_enabled"
 KILL_THREAD = "kill"
+DRILLED = ("flag.drilled", "flag.drill_ended")
 FLAGS_TOLD = ("flag.killed", "flag.override_set", "flag.override_cleared", "flag.reenabled")
 
 
 def _flag(entry: Entry) -> News:
     key = entry.subject.partition(":")[2]
+    if entry.verb in DRILLED:
+        return _drill(entry, key)
     if entry.verb not in FLAGS_TOLD:
         return _other(entry)
     about = "drill" if entry.reason.startswith(DRILL) else key
@@ -191,6 +194,18 @@ def _flag(entry: Entry) -> News:
     lifts = entry.verb != "flag.override_set" and forced.get(LITERT) == "" and emergency
     ends: dict[str, Any] = {"action": Action.RESOLVE, "thread": KILL_THREAD} if lifts else {}
     return _news(entry, _who(entry), title=title, severity=Severity.WARNING, **ends, **shared)
+
+
+def _drill(entry: Entry, key: str) -> News:
+    """Tell of a drill on a group: pressed on so many devices, and how it ended."""
+    state = _mapping(entry.after)
+    ended = entry.verb == "flag.drill_ended"
+    title = f"Drill of {key}: {state.get('outcome')}" if ended else f"Drill of {key} on {state.get('devices')} devices"
+    said = str(state.get("sentence") or "") if ended else "It is given back by itself."
+    return _news(
+        entry, said, _who(entry), title=title, about="drill", severity=Severity.INFO, path="emergency/drills",
+        path_text="Drills",
+    )  # fmt: skip
 
 
 def _forced(state: Any, key: str) -> dict[str, str]:

@@ -86,6 +86,7 @@ DEFAULT: tuple[Route, ...] = (
     Route("flag.killed", topic=Topic.INCIDENTS, severity=CRITICAL),
     Route("flag.override_*", "drill", topic=Topic.DEPLOYMENTS, severity=INFO),
     Route("flag.override_*", topic=Topic.INCIDENTS, severity=WARNING),
+    Route("flag.drill*", topic=Topic.DEPLOYMENTS, severity=INFO),
     Route("flag.reenabled", "drill", topic=Topic.DEPLOYMENTS, severity=INFO),
     Route("flag.reenabled", topic=Topic.INCIDENTS, severity=WARNING),
     Route("kill_clock.missed", topic=Topic.INCIDENTS, severity=WARNING),

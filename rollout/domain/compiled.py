@@ -202,15 +202,15 @@ class Compiled:
             return answers.say(flag.safe_variant, DISABLED, "lockdown")
         if flag.override is not None:
             reason = DISABLED if flag.override.variant == OFF else STATIC
-            return answers.say(flag.override.variant, reason, f"emergency override: {flag.override.reason}")
+            return answers.say(flag.override.variant, reason, flag.override.why)
         if any(self._at.get(one) not in (None, *self._done) for one in flag.requires):
             return self._as_evaluated(answers)
         scoped = []
         for one in flag.scoped:
-            where = " and ".join(map(str, one.constraints))
             reason = DISABLED if one.variant == OFF else STATIC
-            place = answers.say(one.variant, reason, f"emergency override where {where}: {one.reason}")
-            scoped.append((self._numbered(one.constraints), place))
+            members = self.snapshot.groups.get(one.group, frozenset()) if one.group else None
+            place = answers.say(one.variant, reason, one.why)
+            scoped.append((self._numbered(one.constraints), members, place))
         required, refused = self._required(answers)
         own = _divided(answers, self._own(answers)) if refused is None else refused
         return _behind(scoped, required, own)
@@ -278,7 +278,7 @@ class Compiled:
 
 
 def _behind(
-    scoped: list[tuple[tuple[int, ...], int]],
+    scoped: list[tuple[tuple[int, ...], frozenset[str] | None, int]],
     required: list[tuple[int, list[Evaluation], int]],
     rest: int | Settle,
 ) -> int | Settle:
@@ -287,9 +287,15 @@ def _behind(
         return rest
 
     def left(outcomes: Outcomes, places: Sequence[int]) -> int | Choose:
-        for numbers, place in scoped:
+        drilled: list[tuple[frozenset[str], int]] = []
+        for numbers, members, place in scoped:
             if all(outcomes[one] for one in numbers):
-                return place
+                if members is None:
+                    return _members_first(drilled, place)
+                drilled.append((members, place))
+        return _members_first(drilled, undrilled(outcomes, places))
+
+    def undrilled(outcomes: Outcomes, places: Sequence[int]) -> int | Choose:
         still = []
         for index, answers, refused in required:
             if places[index] == OPEN:
@@ -302,6 +308,20 @@ def _behind(
         return _required_first(still, after) if still else after
 
     return Settle(left)
+
+
+def _members_first(drilled: list[tuple[frozenset[str], int]], rest: int | Choose) -> int | Choose:
+    """Put the members of drilled groups ahead of the rest; a device without a key is in no group."""
+    if not drilled:
+        return rest
+
+    def choose(key: str, said: Mapping[str, Any], places: Sequence[int]) -> int:
+        for members, place in drilled:
+            if key in members:
+                return place
+        return rest if isinstance(rest, int) else rest(key, said, places)
+
+    return choose
 
 
 def _required_first(required: list[tuple[int, list[Evaluation], int]], rest: int | Choose) -> Choose:

@@ -1,7 +1,8 @@
 """Evaluate a flag for a device: a pure function of (snapshot, context). No clock, no database, no request.
 
-Order: lockdown → emergency override → prerequisite flags → pinned devices → targeting rules in order → percentage → off;
-whoever a rule or the percentage serves `on` is then divided among the arms of the A/B test that runs on the flag.
+Order: lockdown → emergency override → drill → prerequisite flags → pinned devices → targeting rules in order →
+percentage → off; whoever a rule or the percentage serves `on` is then divided among the arms of the A/B test that runs on
+the flag.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 from rollout.domain.bucketing import BUCKETS, bucket, included
 from rollout.domain.experiments import Arm, Experiment
-from rollout.domain.flags import OFF, ON, Flag, Snapshot, coerce
+from rollout.domain.flags import OFF, ON, Flag, Override, Snapshot, coerce
 from rollout.domain.targeting import Context, Rule
 
 # The protocol's closed list of reasons.
@@ -107,14 +108,13 @@ def _evaluate(snapshot: Snapshot, flag: Flag, context: Context, note: Note | Non
         return _said(flag, flag.safe_variant, DISABLED, "lockdown", note)
     if flag.override is not None:
         reason = DISABLED if flag.override.variant == OFF else STATIC
-        return _said(flag, flag.override.variant, reason, f"emergency override: {flag.override.reason}", note)
+        return _said(flag, flag.override.variant, reason, flag.override.why, note)
     for scoped in flag.scoped:
-        where = " and ".join(map(str, scoped.constraints))
-        if all(one.matches(context.attributes) for one in scoped.constraints):
+        if in_audience(snapshot, scoped, context):
             reason = DISABLED if scoped.variant == OFF else STATIC
-            return _said(flag, scoped.variant, reason, f"emergency override where {where}: {scoped.reason}", note)
+            return _said(flag, scoped.variant, reason, scoped.why, note)
         if note:
-            note(f"Emergency override where {where}: it does not meet that", False)
+            note(_passed_over(scoped), False)
     for required in flag.requires:
         other = snapshot.flags.get(required)
         if other is None or _evaluate(snapshot, other, context).variant != ON:
@@ -146,6 +146,13 @@ def _evaluate(snapshot: Snapshot, flag: Flag, context: Context, note: Note | Non
     return _said(flag, OFF, SPLIT, "bucket beyond the percentage", note)
 
 
+def _passed_over(scoped: Override) -> str:
+    """Say which override for some devices does not mean the device."""
+    if scoped.group:
+        return f"Drill on {scoped.group}: it is not in that group"
+    return f"Emergency override where {' and '.join(map(str, scoped.constraints))}: it does not meet that"
+
+
 def _said(flag: Flag, variant: str, reason: str, why: str, note: Note | None) -> Evaluation:
     if note:
         note(f"{why[0].upper()}{why[1:]}", True)
@@ -170,8 +177,8 @@ def in_arm(flag: Flag, running: Experiment, arm: Arm, said: Evaluation) -> Evalu
     return Evaluation(flag.key, variant, value, SPLIT, why, said.rule, arm.variant)
 
 
-def in_audience(snapshot: Snapshot, rule: Rule, context: Context) -> bool:
-    """Say whether a rule speaks of the device, whatever its bucket."""
+def in_audience(snapshot: Snapshot, rule: Rule | Override, context: Context) -> bool:
+    """Say whether a rule, or an override for some devices, speaks of the device, whatever its bucket."""
     for constraint in rule.constraints:
         if not constraint.matches(context.attributes):
             return False

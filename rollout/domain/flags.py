@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,16 +36,31 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True)
 class Override:
-    """An emergency override: wins over everything but a lockdown. With constraints only for devices that meet them."""
+    """An emergency override: wins over everything but a lockdown. With constraints only for devices that meet them.
+
+    With a group it is a drill: for the group's members only, and after every override in earnest.
+    """
 
     variant: str
     reason: str
     constraints: tuple[Constraint, ...] = ()
+    group: str = ""
+
+    @property
+    def why(self) -> str:
+        """What an answer by it says of itself."""
+        if self.group:
+            return f"drill on {self.group}: {self.reason}"
+        if self.constraints:
+            return f"emergency override where {' and '.join(map(str, self.constraints))}: {self.reason}"
+        return f"emergency override: {self.reason}"
 
 
 def scoped_override(document: Mapping[str, Any]) -> Override:
     """Read a stored override for some devices."""
-    return Override(document["variant"], document["reason"], constraints(document["constraints"]))
+    return Override(
+        document["variant"], document["reason"], constraints(document["constraints"]), document.get("group", "")
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class Flag:
     salt: str
     requires: tuple[str, ...] = ()
     override: Override | None = None
-    # those for some devices only, in the order in which they are looked at; after the one for all
+    # those for some devices only, in the order in which they are looked at, drills last; after the one for all
     scoped: tuple[Override, ...] = ()
     lease_seconds: int = 900
     pinned: Mapping[str, str] = field(default_factory=dict)
@@ -118,9 +133,12 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
     Lowering is proven clause by clause: each one of `after` that serves an unsafe value lies within one of `before`, and
     everything that kept devices safe ahead of that one keeps them safe ahead of it still.
 
+    A drill's beginning and end are neither: it forces the safe value, and its end gives back what was decided.
+
     Another safe value always raises: it is what a kill, a lockdown and a lost gateway serve. Another unsafe value raises
     where some device may get it.
     """
+    before, after = _undrilled(before), _undrilled(after)
     unsafe_variant = OFF if after.safe_variant == ON else ON
     if not same(before.value(after.safe_variant), after.value(after.safe_variant)):
         return True
@@ -156,6 +174,12 @@ def raises_exposure(before: Flag, after: Flag) -> bool:
 def lifts_safety(before: Flag, after: Flag) -> bool:
     """Say whether a flag that was forced to its safe variant on every device no longer is."""
     return before.override is not None and before.override.variant == before.safe_variant and after.override is None
+
+
+def _undrilled(flag: Flag) -> Flag:
+    """Return a flag as it is without its drill."""
+    kept = tuple(one for one in flag.scoped if not (one.group and one.variant == flag.safe_variant))
+    return flag if kept == flag.scoped else replace(flag, scoped=kept)
 
 
 def _tests_raise(before: Flag, after: Flag) -> bool:
@@ -196,7 +220,7 @@ class _Clause:
 
 
 def _clauses(flag: Flag) -> list[_Clause]:
-    scoped = [_Clause(Rule(one.variant, constraints=one.constraints)) for one in flag.scoped]
+    scoped = [_Clause(Rule(one.variant, group=one.group, constraints=one.constraints)) for one in flag.scoped]
     pinned = [_Clause(Rule(variant), device) for device, variant in sorted(flag.pinned.items())]
     everybody, reached = Rule(OFF), []
     for one in (*flag.rules, Rule(ON, flag.thousandths), everybody):

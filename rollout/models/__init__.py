@@ -2,6 +2,7 @@
 
 from rollout.models.census import CensusDevice
 from rollout.models.decision import PhaseDecision
+from rollout.models.drill import Drill, DrillDevice
 from rollout.models.experiment import Experiment, Exposure
 from rollout.models.flag import EnvironmentFlags, Flag
 from rollout.models.group import GroupMember, TargetGroup
@@ -19,6 +20,8 @@ __all__ = [
     "Approval",
     "Attestation",
     "CensusDevice",
+    "Drill",
+    "DrillDevice",
     "EnvironmentFlags",
     "Evidence",
     "Experiment",

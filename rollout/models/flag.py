@@ -47,7 +47,7 @@ class Flag(models.Model):
     override_by = models.CharField(max_length=150, blank=True)
     override_at = models.DateTimeField(null=True)
     override_revision = models.BigIntegerField(null=True)
-    # overrides for some devices only: number, variant, reason, by, at and constraints
+    # overrides for some devices only: number, variant, reason, by, at and constraints; a drill has its group
     scoped_overrides = models.JSONField(default=list)
     # the A/B test that runs on it, as `experiments.Experiment.document`; null without one
     experiment = models.JSONField(null=True)

@@ -278,7 +278,7 @@ def _members(run: PhaseRun, phase: Phase) -> Iterator[Member]:
         if not may_judge(run.release.environment, simulated=simulated) or device_id in flag.pinned:
             continue
         context = Context(device_id, said)
-        if any(all(one.matches(said) for one in scoped.constraints) for scoped in flag.scoped):
+        if any(in_audience(snapshot, scoped, context) for scoped in flag.scoped):
             continue
         if not any(in_audience(snapshot, rule, context) for rule in own):
             continue

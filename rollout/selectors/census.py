@@ -1,6 +1,7 @@
 """Reading the census. Active devices are those heard of within the last hour."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -154,3 +155,30 @@ def settled_at(environment: str, revision: int, *, lease: timedelta = LEASE) -> 
         return None
     ended = found["silent_last"] + lease if found["silent_last"] else None
     return max((at for at in (found["obeyed_last"], ended) if at is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Obeyed:
+    """Of the devices that could obey a press, how many did; `simulated` of those."""
+
+    devices: int
+    obeyed: int
+    simulated: int
+
+
+def obeyed_since(environment: str, revision: int, at: datetime, *, simulated: bool) -> Obeyed:
+    """Count, of the devices known before a moment and heard of since, those that obey a revision or a later one.
+
+    Who asks for no flags (told nothing ever) can't obey and isn't counted; simulated ones only where they may judge.
+    """
+    asking = Q(told_revision__gt=0) | Q(obeyed_revision__gt=0)
+    found = CensusDevice.objects.filter(asking, environment=environment, first_seen_at__lte=at, last_seen_at__gte=at)
+    if not simulated:
+        found = found.filter(simulated=False)
+    obeys = Q(obeyed_revision__gte=revision)
+    counts = found.aggregate(
+        devices=Count("pk"),
+        obeyed=Count("pk", filter=obeys),
+        simulated=Count("pk", filter=obeys & Q(simulated=True)),
+    )
+    return Obeyed(**counts)

@@ -57,7 +57,11 @@ def overrides_shown(flag: Flag) -> list[dict[str, Any]]:
         {
             **one,
             "at": datetime.fromisoformat(one["at"]),
-            "where": [str(constraint) for constraint in targeting.constraints(one["constraints"])],
+            "where": [
+                *([f"in {one['group']}"] if one.get("group") else []),
+                *(str(constraint) for constraint in targeting.constraints(one["constraints"])),
+            ],
+            "drill": bool(one.get("group")),
         }
         for one in flag.scoped_overrides
     ]

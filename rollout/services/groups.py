@@ -5,12 +5,13 @@ from hashlib import sha256
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
-from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
+from rollout.domain.drills import STANDING
 from rollout.domain.targeting import targeting_key_checked
-from rollout.models import Flag, GroupMember, Proposal, TargetGroup
+from rollout.models import Drill, Flag, GroupMember, Proposal, TargetGroup
 from rollout.selectors import flags as selectors
 from rollout.services.locking import as_read, environment_locked, next_revision, reason_given
 from rollout.services.raising import Authority, admit
@@ -123,6 +124,8 @@ def group_delete(*, environment: str, key: str, actor: Actor, reason: str, reque
         using = [flag for flag, documents in rules if any(one["group"] == key for one in documents)]
         if using:
             raise InvalidInput(f"{key} is named by rules of {', '.join(using)}; change those first.")
+        if Drill.objects.filter(environment=environment, group=key, state__in=STANDING).exists():
+            raise Conflict(f"A drill is under way on {key}. It ends by itself within minutes.")
         present = set(group.members.values_list("targeting_key", flat=True))
         this.record("group.deleted", subject=f"group:{key}", before=_state(group, len(present), digest(present)))
         group.delete()

@@ -1,6 +1,7 @@
 """The locks of every change to flags, in their order, and the one way to save them."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from hawkops.core import clock
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
@@ -52,8 +53,19 @@ def flags_locked(environment: str, keys: Iterable[str]) -> tuple[EnvironmentFlag
     return state, flags
 
 
+def undrilled(flag: Flag) -> list[dict[str, Any]]:
+    """Return a flag's overrides for some devices without its drill, which a press in earnest ends."""
+    return [one for one in flag.scoped_overrides if not one.get("group")]
+
+
 def flags_save(state: EnvironmentFlags, flags: list[Flag], *, authority: Authority) -> None:
-    """Save flags at a new revision. Raises Refused when that raises exposure and something is missing."""
+    """Save flags at a new revision; a new override for all ends a drill.
+
+    Raises Refused when that raises exposure and something is missing.
+    """
+    for flag in flags:
+        if flag.override_variant and flag.override_revision is None:
+            flag.scoped_overrides = undrilled(flag)
     admit_flags(state.environment, flags, authority)
     revision = next_revision(state)
     for flag in flags:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hawkops.core import clock
-from hawkops.core.errors import InvalidInput
+from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
@@ -13,7 +13,7 @@ from rollout.domain.flags import OFF, ON
 from rollout.domain.targeting import Constraint, Rule
 from rollout.models import Flag
 from rollout.services.flags import BACKENDS, FALLBACK, LITERT
-from rollout.services.locking import flags_locked, flags_save, reason_given
+from rollout.services.locking import flags_locked, flags_save, reason_given, undrilled
 from rollout.services.raising import Authority
 
 SCOPED_MOST = 10
@@ -82,7 +82,7 @@ def flag_scoped_override_set(
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
         document = targeting.constraints_document(where)
-        kept = [one for one in flag.scoped_overrides if one["constraints"] != document]
+        kept = [one for one in undrilled(flag) if one["constraints"] != document]
         if len(kept) >= SCOPED_MOST:
             raise InvalidInput(f"A flag has at most {SCOPED_MOST} overrides for some devices; lift one first.")
         before = flag.state()
@@ -159,6 +159,8 @@ def flag_scoped_override_clear(
     with change(actor=actor, environment=environment, reason=reason_given(reason), request_id=request_id) as this:
         state, flags = flags_locked(environment, [key])
         flag = flags[key]
+        if any(one["number"] == number and one.get("group") for one in flag.scoped_overrides):
+            raise Conflict(f"Override {number} of {key} is a drill, which ends by itself. Stop it as a drill.")
         kept = [one for one in flag.scoped_overrides if one["number"] != number]
         if len(kept) == len(flag.scoped_overrides):
             return None

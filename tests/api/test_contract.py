@@ -26,6 +26,7 @@ from rollout.models import Release
 from rollout.services.flags import flags_seed
 from rollout.services.groups import groups_seed
 from rollout.services.releases import release_seed, runbook_import
+from tests.rollout.walking import waiting_drill
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +78,7 @@ def furnished() -> dict[str, str]:
         "release": str(Release.objects.get().pk),
         "incidents": str(incident.pk),
         "channels": str(channel.pk),
+        "drills": str(waiting_drill().pk),
     }
 
 
@@ -91,7 +93,7 @@ def address(operation: dict[str, Any], furnished: dict[str, str]) -> str:
     ):
         if part in path:
             own["key"] = key
-    for part in ("run", "series", "incidents", "channels"):
+    for part in ("run", "series", "incidents", "channels", "drills"):
         if f"/{part.rstrip('s')}" in path and "/releases/" not in path:
             own["pk"] = furnished[part]
     return re.sub(r"{(\w+)}", lambda found: {**KEYS, **own}[found[1]], path)
@@ -295,6 +297,6 @@ def test_docs__our_own_page__shows_every_operation_and_asks_no_other_host(
 def test_emergency_operations__have_the_emergency_pages_threads() -> None:
     stops = {operation["path"] for operation in operations() if operation["scope"] == Scope.KILL}
     for operation in operations():
-        path = address(operation, dict.fromkeys(("run", "series", "release", "incidents", "channels"), "1"))
+        path = address(operation, dict.fromkeys(("run", "series", "release", "incidents", "channels", "drills"), "1"))
         # what a stop would do is read at its own address
         assert (EMERGENCY.match(path) is not None) is (operation["path"] in stops), path

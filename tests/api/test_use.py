@@ -269,6 +269,31 @@ def test_kill__without_a_body__is_one_change_and_re_enabled_deliberately(api: Pi
     assert not any(flag["override"] for flag in api("GET", "demo/flags")["flags"])
 
 
+def test_drill__of_two_switches__started_listed_and_stopped(api: Pipeline) -> None:
+    refused = api("POST", "demo/drills", status=409)["error"]
+    assert refused == "No device of internal_testers is active, so a press would prove nothing."
+    members = {"members": ["d1"], "reason": "Ours"}
+    read = api("GET", "demo/groups/internal_testers/members")
+    api("PUT", "demo/groups/internal_testers/members", {**members, "revision": read["revision"]})
+    CensusDevice.objects.create(
+        environment="demo", device_id="d1", first_seen_at=clock.now(), last_seen_at=clock.now(), simulated=True
+    )
+    assert "1 to 15 minutes" in api("POST", "demo/drills", {"minutes": 20}, status=400)["error"]
+    flags = ["litert_npu_backend", "litert_enabled"]
+    first, second = api("POST", "demo/drills", {"flags": flags, "minutes": 2}, status=201)
+    assert (first["flag"], first["state"], first["devices"], first["simulated"]) == ("litert_enabled", "pressed", 1, 1)
+    assert (second["flag"], second["state"], second["outcome"]) == ("litert_npu_backend", "waiting", None)
+    assert api("GET", "demo/flags/litert_enabled")["scoped_overrides"][0]["where"] == ["in internal_testers"]
+    assert HistoryEntry.objects.get(seq=first["entry"]).verb == "flag.drilled"
+    stopped = api("POST", f"demo/drills/{first['drill']}/stop")
+    assert (stopped["outcome"], stopped["state"], stopped["ended_by"]) == ("stopped", "restored", "pipeline")
+    assert [(one["flag"], one["outcome"]) for one in api("GET", "demo/drills")] == [
+        ("litert_npu_backend", "stopped"),
+        ("litert_enabled", "stopped"),
+    ]
+    assert api("GET", "demo/flags/litert_enabled")["scoped_overrides"] == []
+
+
 def test_procedure__steps_in_order__a_token_runs_and_asks_and_people_confirm(
     api: Pipeline, client_as: Callable[..., Client], releaser: Any
 ) -> None:

@@ -324,6 +324,14 @@ def test_routes__as_the_runbook_says() -> None:
             entry("flag.override_set", "flag:litert_gpu_backend", after=flag, reason="Stability issues"),
             ("incidents", "warning", "Override set: litert_gpu_backend forced off"),
         ),
+        (
+            entry("flag.drilled", "flag:litert_enabled", after={"devices": 12}, reason="Pre-deployment test"),
+            ("deployments", "info", "Drill of litert_enabled on 12 devices"),
+        ),
+        (
+            entry("flag.drill_ended", "flag:litert_enabled", after={"outcome": "time over", "sentence": "2 of 3"}),
+            ("deployments", "info", "Drill of litert_enabled: time over"),
+        ),
         (entry("flag.percentage_set", "flag:litert_enabled"), None),
         (failed, ("incidents", "critical", "Guardrail fails: crashes")),
         (

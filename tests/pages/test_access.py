@@ -45,6 +45,7 @@ from rollout.services.freezes import freeze_make
 from rollout.services.groups import groups_seed
 from rollout.services.proposals import proposal_make
 from rollout.services.releases import release_seed, runbook_import
+from tests.rollout.walking import waiting_drill
 
 SYSTEM = Actor.system("test")
 # these answer programs with 401 themselves, instead of sending them to the sign-in page
@@ -101,6 +102,8 @@ PRESSES = {
     "emergency/phone/enrol": {Role.OPERATOR},
     "emergency/degradation/disable": {Role.OPERATOR},
     "emergency/degradation/watch": {Role.OPERATOR},
+    "emergency/drills/start": {Role.OPERATOR},
+    "emergency/drills/{drill}/stop": {Role.OPERATOR},
     "flags/litert_enabled/percentage": {Role.RELEASER, Role.OPERATOR},
     "flags/create": {Role.RELEASER, Role.OPERATOR},
     "flags/litert_enabled/values": {Role.RELEASER, Role.OPERATOR},
@@ -211,6 +214,8 @@ PAGES = (
     "emergency/degradation",
     "emergency/degradation?part=rows",
     "emergency/degradation?part=recovery",
+    "emergency/drills",
+    "emergency/drills?part=running",
     "flags",
     "flags/litert_enabled",
     "flags/litert_enabled?device=abc",
@@ -406,6 +411,7 @@ def furnished() -> dict[str, Any]:
         "over": over.pk,
         "task": task.pk,
         "outside": link.pk,
+        "drill": waiting_drill().pk,
         "proposal": proposal.pk,
         "freeze": freeze.pk,
         "person": person_create(username="furnished", actor=SYSTEM).pk,

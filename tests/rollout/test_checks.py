@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import time_machine
+from django.db.models import Max
 
 from hawkops.accounts.models import DeviceKey
 from hawkops.accounts.services import probe_key_ensure
@@ -104,11 +105,20 @@ def test_flags_at_zero__changed_after_the_check__is_stale_at_once(begin: Callabl
 
 
 def drill(environment: str, *, reason: str = DRILL, without: str = "") -> None:
-    """Press all five switches as the emergency page does, and lift them again."""
+    """Press all five switches as the emergency page does, let a device obey, and lift them again."""
+    CensusDevice.objects.get_or_create(
+        environment=environment,
+        device_id="obedient",
+        defaults={"told_revision": 1, "first_seen_at": clock.now(), "last_seen_at": clock.now()},
+    )
     overrides.kill(environment=environment, actor=SYSTEM, reason=reason)
     for backend in flags.BACKENDS:
         if backend != without:
             overrides.backend_disable(environment=environment, backend=backend, actor=SYSTEM, reason=reason)
+    CensusDevice.objects.filter(environment=environment, device_id="obedient").update(
+        obeyed_revision=Flag.objects.filter(environment=environment).aggregate(newest=Max("revision"))["newest"],
+        last_seen_at=clock.now(),
+    )
     overrides.reenable(environment=environment, keys=flags.SWITCHES, actor=SYSTEM, reason="drill over")
 
 

@@ -38,7 +38,7 @@ def constraints(draw: st.DrawFn) -> Constraint:
 some_constraints = st.lists(constraints(), max_size=2).map(tuple)
 rules = st.builds(Rule, variants, shares, st.sampled_from(["", *GROUPS]), some_constraints)
 overrides = st.builds(Override, variants, st.sampled_from(["incident", "drill"]))
-scoped = st.builds(Override, variants, st.just("driver"), some_constraints)
+scoped = st.builds(Override, variants, st.just("driver"), some_constraints, st.sampled_from(["", "", *GROUPS]))
 arms = st.lists(
     st.builds(Arm, st.sampled_from("abc"), st.integers(1, 3), st.integers(0, 3)),
     min_size=2,
@@ -58,7 +58,7 @@ flags = st.builds(
     # forwards and backwards; a circle has no answer, see below
     requires=st.lists(st.sampled_from([*KEYS, "unknown"]), max_size=2).map(tuple),
     override=st.one_of(st.none(), st.none(), overrides),
-    scoped=st.lists(scoped, max_size=2).map(tuple),
+    scoped=st.lists(scoped, max_size=3).map(tuple),
     pinned=st.dictionaries(st.sampled_from(DEVICES), variants, max_size=2),
     rules=st.lists(rules, max_size=4).map(tuple),
     experiment=st.one_of(st.none(), running),

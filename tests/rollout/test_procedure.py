@@ -16,7 +16,7 @@ from hawkops.scripts.models import Run, State
 from rollout.domain.procedure import Mark, StepKind, StepState, state
 from rollout.evidence.registry import CHECKS
 from rollout.evidence.shape import Question
-from rollout.models import Flag, Release, ReleaseStep
+from rollout.models import CensusDevice, EnvironmentFlags, Flag, Release, ReleaseStep
 from rollout.runbook.loading import CURRENT, load, loads
 from rollout.selectors import procedure as selectors
 from rollout.selectors import releases as releases_read
@@ -312,6 +312,9 @@ def test_step_drill__pressed_and_lifted__is_counted_by_the_checklist(begin: Call
     key = "controls_tested"
     skipped_before(release, key)
     seq = Head.objects.get().seq
+    known = CensusDevice.objects.create(
+        environment="production", device_id="d", told_revision=1, first_seen_at=clock.now(), last_seen_at=clock.now()
+    )
     services.step_drill(release=release, step=key, actor=ASKER)
     pressed = row(release, key)
     assert (pressed.state, pressed.act) == (StepState.RUNNING, selectors.Act.LIFT)
@@ -344,6 +347,8 @@ def test_step_drill__pressed_and_lifted__is_counted_by_the_checklist(begin: Call
         "litert_gpu_backend": "Stability issues",
     }, "what another forced stays in force"
     assert row(release, key).state is StepState.DONE
+    known.obeyed_revision, known.last_seen_at = EnvironmentFlags.objects.get(pk="production").revision, clock.now()
+    known.save()
     box = releases_read.runbook(release).box("kill_switches")
     assert box is not None
     found = CHECKS["kill_switches"].ask(Question(release, box[1], "production", clock.now(), False))

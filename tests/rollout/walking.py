@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from hawkops.accounts.models import User
 from hawkops.accounts.services import person_create, teams_set
@@ -17,6 +18,7 @@ from monitoring.services.criteria import criteria_seed
 from rollout.domain.gates import Finding
 from rollout.models import (
     CensusDevice,
+    Drill,
     GroupMember,
     PhaseRun,
     Release,
@@ -52,6 +54,21 @@ def furnish() -> None:
     groups_seed(actor=SYSTEM)
     criteria_seed(actor=SYSTEM)
     runbook_import(actor=SYSTEM)
+
+
+def waiting_drill() -> Drill:
+    """A drill in demo whose turn has not come."""
+    return Drill.objects.create(
+        environment="demo",
+        flag="litert_npu_backend",
+        variant="off",
+        group="internal_testers",
+        series=uuid4(),
+        minutes=5,
+        reason="Furnished",
+        by="somebody",
+        asked_at=clock.now(),
+    )
 
 
 def by_hand(key: str) -> None:

@@ -80,15 +80,22 @@ class Fleet:
     version: str
     phones: list[Phone]
 
-    def ask(self) -> None:
-        """Let every phone ask for its flags, as it does several times an hour."""
+    def ask(self, phones: Sequence[Phone] = (), *, confirm: bool = False) -> None:
+        """Let every phone ask for its flags, as it does several times an hour, or some phones.
+
+        Whoever confirms asks again with what it holds, as the reference client does, which proves that it obeys.
+        """
 
         async def story() -> None:
             async with gateway() as door:
-                for phone in self.phones:
-                    said = await call(door, FLAGS_PATH, self.key, orjson.dumps({"context": phone.context}))
+                for phone in phones or self.phones:
+                    body = orjson.dumps({"context": phone.context})
+                    _, said, etag = await call(door, FLAGS_PATH, self.key, body)
                     flags = {flag["key"]: flag for flag in orjson.loads(said)["flags"]}
                     phone.variant = str(flags[FLAG]["variant"])
+                    if confirm:
+                        status, _, _ = await call(door, FLAGS_PATH, self.key, body, holds=etag)
+                        assert status == HTTPStatus.NOT_MODIFIED
 
         apart.run(story())
         assert census.active_count(ENVIRONMENT) >= len(self.phones)
@@ -212,27 +219,32 @@ async def gateway() -> AsyncIterator[Gateway]:
             await part.stop()
 
 
-async def call(door: Callable[..., Awaitable[None]], path: str, key: str, body: bytes) -> bytes:
-    """POST to a door as its server does, and give the answer's body; the answer must be 200.
+async def call(
+    door: Callable[..., Awaitable[None]], path: str, key: str, body: bytes, *, holds: bytes = b""
+) -> tuple[int, bytes, bytes]:
+    """POST to a door as its server does, and give the answer's status, body and ETag; it must be 200, or 304.
 
-    A door that lags on a busy machine says so, and is asked again, as devices do.
+    A door that lags on a busy machine says so, and is asked again, as devices do. `holds` is the ETag of what is held.
     """
     for _ in range(TRIES):
-        status, answer = await _call(door, path, key, body)
+        status, answer, etag = await _call(door, path, key, body, holds)
         if status != HTTPStatus.TOO_MANY_REQUESTS:
             break
         await asyncio.sleep(1)
-    assert status == HTTPStatus.OK, answer
-    return answer
+    assert status in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED), answer
+    return status, answer, etag
 
 
-async def _call(door: Callable[..., Awaitable[None]], path: str, key: str, body: bytes) -> tuple[int, bytes]:
+async def _call(
+    door: Callable[..., Awaitable[None]], path: str, key: str, body: bytes, holds: bytes
+) -> tuple[int, bytes, bytes]:
     packed = body[:2] == gzip.compress(b"")[:2]
     headers = [
         (b"authorization", f"Bearer {key}".encode()),
         (b"content-type", b"application/x-protobuf" if packed else b"application/json"),
         (b"content-length", str(len(body)).encode()),
         *([(b"content-encoding", b"gzip")] if packed else []),
+        *([(b"if-none-match", holds)] if holds else []),
     ]
     sent: list[dict[str, Any]] = []
 
@@ -244,4 +256,5 @@ async def _call(door: Callable[..., Awaitable[None]], path: str, key: str, body:
 
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
     await door(scope, receive, send)
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+    etag = next((value for name, value in sent[0]["headers"] if name.lower() == b"etag"), b"")
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent), etag

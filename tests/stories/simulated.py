@@ -116,7 +116,7 @@ class Stage:
     async def _ask(self, door: Gateway, devices: Iterable[SimulatedDevice]) -> None:
         for device in devices:
             body = orjson.dumps({"context": device.identity.context()})
-            flags = orjson.loads(await call(door, FLAGS_PATH, self.key, body))["flags"]
+            flags = orjson.loads((await call(door, FLAGS_PATH, self.key, body))[1])["flags"]
             device.variants = variants_from(flags)
             device.obey(self.heeds(orders_from(flags)))
 
