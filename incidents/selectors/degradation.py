@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hawkops.core import clock
+from hawkops.core.verdicts import Verdict
 from hawkops.history import selectors as history
 from hawkops.history.models import HistoryEntry
 from hawkops.scripts import selectors as scripts
@@ -86,6 +87,11 @@ class Degradation:
     def affected(self) -> list[Row]:
         """The rows of affected backends."""
         return [one for one in self.rows if one.backend.affected]
+
+    @property
+    def unsure(self) -> list[Row]:
+        """The rows of backends in use of which too little is known to say."""
+        return [one for one in self.rows if one.backend.verdict is Verdict.INSUFFICIENT]
 
 
 def degradation(environment: str) -> Degradation:

@@ -92,6 +92,17 @@ def test_rows__nobody_affected__nothing_is_loud(console: Client) -> None:
     assert "btn danger" not in text and "panel loud" not in text
 
 
+def test_rows__too_little_known__is_no_all_clear(console: Client) -> None:
+    now = clock.now()
+    where = {"environment": PRODUCTION, "device_class": PHONE, "variant": "on", "requested": "gpu", "actual": "gpu"}
+    stored("litert.prefill.throughput", [900.0] * 3, now, **where)  # type: ignore[arg-type]
+    stored("litert.inferences", [3.0], now, outcome="ok", **where)  # type: ignore[arg-type]
+    text = console.get(PAGE).content.decode()
+    assert "<h1>No backend is known to be affected</h1>" in text
+    assert "Of GPU too little is known yet to say." in text and "Nothing needs pressing" not in text
+    assert "btn danger" not in text and "panel loud" not in text
+
+
 def test_rows__no_data__says_so_and_nothing_is_loud(console: Client) -> None:
     text = console.get(PAGE).content.decode()
     assert "<h1>No backend reports anything</h1>" in text
