@@ -1,4 +1,4 @@
-"""Every press of the rollback page on a phone without JavaScript, on the console's own pages."""
+"""Every press of the emergency and the rollback page on a phone without JavaScript, on the console's own pages."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,14 @@ from django.contrib.sessions.backends.db import SessionStore
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from hawkops.core import clock
 from hawkops.core.access import Role
-from rollout.models import Flag, Rollback
+from rollout.domain import phases
+from rollout.models import Flag, PhaseRun, Rollback
+from rollout.selectors.phases import phase_of
 from rollout.services.flags import BACKENDS, LITERT
 from tests import apart
-from tests.rollout.walking import devices, furnish, somebody
+from tests.rollout.walking import begin, devices, furnish, somebody
 
 pytestmark = pytest.mark.fresh_database
 PAGE = "/demo/emergency/rollback"
@@ -86,3 +89,65 @@ def test_phone__undo__is_deliberate_and_restores(phone: Page) -> None:
     expect(phone.get_by_text("is undone: entry")).to_be_visible()
     _fits(phone)
     assert apart.call(lambda: Flag.objects.get(environment="demo", key=LITERT).override_variant) == ""
+
+
+def _under_way() -> None:
+    """Let phase 1 be under way, which serves all of its audience."""
+    release = begin("demo", backends=["cpu"])
+    phase = phase_of(release, 1)
+    assert phase is not None
+    flag = Flag.objects.get(environment="demo", key=LITERT)
+    flag.thousandths, flag.rules = 0, [rule.document() for rule in phases.rules(phase, 100_000)]
+    flag.save()
+    now = clock.now()
+    PhaseRun.objects.create(
+        release=release,
+        number=1,
+        percents=[100.0],
+        step=1,
+        started_at=now,
+        reached_at=now,
+        started_by="test",
+        served=[{"at": now.isoformat(), "thousandths": 100_000}],
+        flag_revision=flag.revision,
+    )
+
+
+@pytest.mark.parametrize(
+    ("button", "said", "flag"),
+    [
+        ("Kill LiteRT on", "LiteRT is off and cloud fallback is on", LITERT),
+        ("#off-gpu", "GPU is off", BACKENDS["gpu"]),
+        ("#off-npu", "NPU is off", BACKENDS["npu"]),
+        ("#off-adaptive", "Adaptive switching is off", BACKENDS["adaptive"]),
+        ("#halve", "Rolled back by level 1", ""),
+    ],
+)
+def test_phone__emergency_page__one_press_is_done_and_lifted_deliberately(
+    phone: Page, button: str, said: str, flag: str
+) -> None:
+    apart.call(_under_way)
+    phone.goto("/demo/emergency")
+    _fits(phone)
+    # a row's press stands beside its form, and names it
+    found = (
+        phone.locator(f"button[form={button.removeprefix('#')}]")
+        if button.startswith("#")
+        else phone.locator("#kill").filter(has_text=button)
+    )
+    box = found.bounding_box()
+    assert box is not None
+    assert box["height"] >= 44
+    found.click()
+    expect(phone.get_by_text(said).first).to_be_visible()
+    _fits(phone)
+    if not flag:
+        assert apart.call(lambda: PhaseRun.objects.get().state) == "paused"
+        return
+    assert apart.call(lambda: Flag.objects.get(environment="demo", key=flag).override_variant) == "off"
+    form = phone.locator("#reenable")
+    form.get_by_label("Reason").fill("A false alarm")
+    form.get_by_label("Type demo to confirm").fill("demo")
+    form.get_by_role("button", name="Re-enable").click()
+    expect(phone.get_by_text("The overrides are lifted")).to_be_visible()
+    assert apart.call(lambda: Flag.objects.get(environment="demo", key=flag).override_variant) == ""
