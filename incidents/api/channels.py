@@ -74,7 +74,7 @@ class ChannelsOut(Schema):
     channels: list[ChannelOut]
 
 
-class ReceiptOut(Schema):
+class DeliveryReceiptOut(Schema):
     """What one attempt came to: accepted, again or refused, with the other side's status and words."""
 
     number: int
@@ -100,7 +100,7 @@ class DeliveryOut(Schema):
     made_at: datetime
     next_at: datetime | None
     delay_seconds: float | None
-    receipts: list[ReceiptOut]
+    receipts: list[DeliveryReceiptOut]
 
 
 class DeliveriesOut(Schema):
@@ -207,7 +207,7 @@ def _delivery(one: Delivery) -> dict[str, Any]:
         "next_at": None if one.done_at else one.next_at,
         "delay_seconds": one.delay.total_seconds() if one.delay is not None else None,
         "receipts": [
-            ReceiptOut(
+            DeliveryReceiptOut(
                 number=receipt.number,
                 at=receipt.at,
                 seconds=receipt.seconds,

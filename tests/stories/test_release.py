@@ -142,6 +142,7 @@ AFTER_PHASE_1 = {
         "recommendation FAIL",
         "audience PASS",
         "flag PASS",
+        "lockdown PASS",
         "freeze PASS",
         "approval INSUFFICIENT",
     ],
