@@ -105,12 +105,15 @@ def _drop(name: str) -> None:
 
     WITH (FORCE) would fail while autovacuum looks at it, whose worker no role of ours may end.
     """
+    # a role sees and ends its own sessions only
+    for url in (os.environ["DATABASE_URL"], os.environ["HAWKOPS_TEST_OWNER_URL"]):
+        with psycopg.connect(url, autocommit=True) as role:
+            role.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+                " AND usename = current_user AND pid <> pg_backend_pid()",
+                [name],
+            )
     with psycopg.connect(os.environ["HAWKOPS_TEST_OWNER_URL"], autocommit=True) as owner:
-        owner.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = %s AND backend_type = 'client backend'",
-            [name],
-        )
         try:
             owner.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
         except psycopg.errors.ObjectInUse:

@@ -35,7 +35,15 @@ from rollout.services.proposals import change_or_propose
 from rollout.services.rollback import rollback
 
 MAY_STOP = (Role.OPERATOR,)
-EMERGENCY_VERBS = ("flag.killed", "flag.override_set", "flag.override_cleared", "flag.reenabled")
+EMERGENCY_VERBS = (
+    "flag.killed",
+    "flag.override_set",
+    "flag.override_cleared",
+    "flag.reenabled",
+    "lockdown.started",
+    "lockdown.lifted",
+    "rollback.undone",
+)
 BACKEND_TITLES = {"gpu": "GPU", "npu": "NPU", "adaptive": "Adaptive switching"}
 # How long after a press the whole screen belongs to its census.
 LEASE_MINUTES = 15

@@ -24,7 +24,7 @@ def test_measures__small__say_their_figures_and_leave_no_override(
     groups_seed(actor=SYSTEM)
     before = {flag.key: (flag.thousandths, flag.rules, flag.pinned) for flag in Flag.objects.all()}
     apart.call(lambda: evaluations.flags_measure(target, said.append))
-    assert "bulk evaluations of 10 flags as they stand, 0 of them divide this device: " in said[0]
+    assert "bulk evaluations of 12 flags as they stand, 0 of them divide this device: " in said[0]
     assert "with 5 at 50 %, rules and a pin, 5 of them divide this device: " in said[3]
     assert "other answers" not in "".join(said)
     assert "ratio" in said[1]

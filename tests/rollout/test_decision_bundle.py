@@ -28,9 +28,23 @@ ROOT = Path(__file__).parents[2]
 Alter = Callable[[dict[str, Any]], None]
 
 
+# what is altered is the file, not the database that it came from: one serves every test of a worker
+_kept: list[str] = []
+
+
 @pytest.fixture
-def proven(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The bundle of a go in production, signed by each team, as it is handed out."""
+def proven(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The bundle of a go in production, a copy for each test."""
+    if not _kept:
+        request.getfixturevalue("handed_out")
+    found = json.loads(_kept[0])
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def handed_out(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The bundle of a go in production, signed by each team, as it is handed out, with its database behind it."""
     release, run = walked("production", monkeypatch)
     healthy("production", clock.now(), before=run.started_at, times={"litert.memory.usage": 1.75}, crashes=(1, 2))
     broken = StoredCriterion.objects.get(key="decision-api")
@@ -46,7 +60,8 @@ def proven(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     people = User.objects.filter(username__in=["engineering", "security", "devops"]).order_by("pk")
     assert approve(made, *people).state == "applied"
     assert PhaseRun.objects.count() == 2
-    found = json.loads(bundle_text(decisions.bundle_proven(PhaseDecision.objects.get())))
+    _kept[:] = [bundle_text(decisions.bundle_proven(PhaseDecision.objects.get()))]
+    found = json.loads(_kept[0])
     assert isinstance(found, dict)
     return found
 
@@ -62,27 +77,27 @@ def named(found: dict[str, Any]) -> list[str]:
     return [one.where for one in bundle.verify(found)]
 
 
-def test_bundle__as_handed_out__holds_and_is_complete(proven: dict[str, Any]) -> None:
-    assert bundle.verify(proven) == []
-    assert set(proven) == {"schema", "digests", "proof", *bundle.SECTIONS}
-    assert proven["recommended"]["recommendation"] == "HOLD"
-    assert proven["decision"]["disagrees"] == "Memory is known"
-    assert len(proven["signatures"]) == 3
-    assert proven["code"]["judging"]
-    assert proven["flags"]["revision"] > 0
-    assert proven["evidence"]["boxes"]
-    latency = proven["numbers"]["decision-latency"]["all"]["own"]["observed"]
+def test_bundle__as_handed_out__holds_and_is_complete(handed_out: dict[str, Any]) -> None:
+    assert bundle.verify(handed_out) == []
+    assert set(handed_out) == {"schema", "digests", "proof", *bundle.SECTIONS}
+    assert handed_out["recommended"]["recommendation"] == "HOLD"
+    assert handed_out["decision"]["disagrees"] == "Memory is known"
+    assert len(handed_out["signatures"]) == 3
+    assert handed_out["code"]["judging"]
+    assert handed_out["flags"]["revision"] > 0
+    assert handed_out["evidence"]["boxes"]
+    latency = handed_out["numbers"]["decision-latency"]["all"]["own"]["observed"]
     assert sum(count for _column, count in latency["buckets"]) == latency["count"] == 400
-    assert {part["label"] for part in proven["numbers"]["decision-throughput"]["parts"]} == {
+    assert {part["label"] for part in handed_out["numbers"]["decision-throughput"]["parts"]} == {
         "snapdragon-8-elite cpu",
         "snapdragon-8-elite gpu",
     }
-    judged = {one["key"]: one["verdict"] for one in proven["lines"]}
+    judged = {one["key"]: one["verdict"] for one in handed_out["lines"]}
     assert judged["decision-api"] == "ERROR", "a criterion that can't be read is kept as such"
     entry = HistoryEntry.objects.get(verb="decision.made")
-    assert entry.after["digest"] == bundle.whole(proven)
+    assert entry.after["digest"] == bundle.whole(handed_out)
     exported = [{"seq": one.seq, "hash": one.hash} for one in HistoryEntry.objects.all()]
-    assert bundle.verify(proven, entries=exported) == []
+    assert bundle.verify(handed_out, entries=exported) == []
 
 
 def _numbers(found: dict[str, Any]) -> None:
@@ -217,25 +232,27 @@ def test_altered__each_section__is_named_by_its_digest(proven: dict[str, Any], s
     assert named(altered) == [section]
 
 
-def test_proof__an_entry_or_the_head_altered__is_named(proven: dict[str, Any]) -> None:
+def test_proof__an_entry_or_the_head_altered__is_named(handed_out: dict[str, Any]) -> None:
     for name, value in (("reason", "Other"), ("actor", "user:9"), ("after", "{}")):
-        altered = deepcopy(proven)
+        altered = deepcopy(handed_out)
         altered["proof"]["entries"][-1][name] = value
         assert any(where.startswith("proof") for where in named(altered)), name
-    altered = deepcopy(proven)
+    altered = deepcopy(handed_out)
     altered["proof"]["head"]["seq"] = 1
     assert "proof" in named(altered)
-    altered = deepcopy(proven)
+    altered = deepcopy(handed_out)
     altered["proof"]["entries"].pop()
     assert "proof" in named(altered)
-    altered = deepcopy(proven)
+    altered = deepcopy(handed_out)
     del altered["proof"]
     assert named(altered) == ["proof"]
     others = [{"seq": one.seq, "hash": "0" * 64} for one in HistoryEntry.objects.all()]
-    assert {one.why for one in bundle.verify(proven, entries=others)} == {
+    assert {one.why for one in bundle.verify(handed_out, entries=others)} == {
         "the export of the history has another one in its place"
     }
-    assert {one.why for one in bundle.verify(proven, entries=others[-1:])} >= {"it is not in the export of the history"}
+    assert {one.why for one in bundle.verify(handed_out, entries=others[-1:])} >= {
+        "it is not in the export of the history"
+    }
 
 
 def test_other_version__its_words_may_differ_and_nothing_else(proven: dict[str, Any]) -> None:
@@ -293,17 +310,17 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_command__without_a_database__says_that_it_holds_or_names_what_does_not(
-    proven: dict[str, Any], tmp_path: Path
+    handed_out: dict[str, Any], tmp_path: Path
 ) -> None:
     file, history = tmp_path / "decision.json", tmp_path / "history.jsonl"
-    file.write_text(bundle_text(proven))
+    file.write_text(bundle_text(handed_out))
     history.write_text(
         "".join(json.dumps({"seq": one.seq, "hash": one.hash}) + "\n" for one in HistoryEntry.objects.all())
     )
     good = run(str(file), "--history", str(history))
     assert (good.returncode, "The bundle holds" in good.stdout) == (0, True), good.stderr
     assert "HOLD recommended, go decided by" in good.stdout
-    altered = deepcopy(proven)
+    altered = deepcopy(handed_out)
     _verdict(altered)
     file.write_text(bundle_text(resealed(altered)))
     bad = run(str(file))

@@ -272,7 +272,9 @@ def test_start__bad_input__changes_nothing(given: dict[str, Any], said: str) -> 
 @pytest.mark.django_db
 def test_start__a_new_value_in_production__waits_for_a_second_person_and_ending_does_too() -> None:
     furnish()
-    StoredFlag.objects.filter(environment="production", key="litert_switch_cooldown_ms").update(thousandths=50_000)
+    StoredFlag.objects.filter(environment="production", key="litert_switch_cooldown_ms").update(
+        thousandths=50_000, safe_variant="off", schema=None
+    )
     arms = (Arm("a", 1, None), Arm("b", 1, 90_000))
     with pytest.raises(NeedsApproval):
         begun("litert_switch_cooldown_ms", "cooldown", "production", *arms)
@@ -534,6 +536,8 @@ def test_page__a_form_with_a_mistake__comes_back_as_typed_and_a_good_one_starts(
     person: Callable[..., Any], client_as: As
 ) -> None:
     flags_seed(actor=SYSTEM)
+    # arms leave a value that is safe for everybody
+    StoredFlag.objects.filter(key="litert_switching_threshold").update(safe_variant="off", schema=None)
     client = client_as(person("rel", Role.RELEASER))
     typed = {
         "flag": "litert_switching_threshold",

@@ -165,6 +165,7 @@ def heartbeats() -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.story
 @pytest.mark.fresh_database
 def test_every_line_of_the_runbook__ends_as_it_must_on_a_bare_host(tmp_path: Path) -> None:
     """One test, because the lines follow one another: what is deployed first is validated later."""
