@@ -245,8 +245,9 @@ class _QuickWalk(Walk):
                 return False
             count, zeros = point.count, point.zero_count
             total, low, high = point.sum, point.min, point.max
-            # what is absent reads as zero: only a point that says all three, and they agree, is usual
-            if not (0 < low <= high <= LARGEST and count * low * 0.999 <= total <= count * high * 1.001):
+            # what is absent reads as zero: only a point that says all three, and they agree, is usual; of nothing they say
+            # nothing, whatever stands there
+            if not (count and 0 < low <= high <= LARGEST and count * low * 0.999 <= total <= count * high * 1.001):
                 return False
             offset, counts = _positive(point.positive)
             if zeros + sum(counts) != count or not counts.isascii() or len(counts) > BUCKET_COUNTS_MOST:

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from hawkops.bench.measures import payload as bench_payload
 from hawkops.core.bounded import Malformed
@@ -152,8 +153,21 @@ def said(found: Decoded) -> dict[str, object]:
     }
 
 
+def nothing_with_a_range() -> ExportMetricsServiceRequest:
+    """A point that counts nothing and yet names the least and the most."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="device.id").value.string_value = "dev-0"
+    metric = resource.scope_metrics.add().metrics.add(name="litert.prefill.throughput")
+    metric.exponential_histogram.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+    point = metric.exponential_histogram.data_points.add(scale=5)
+    point.min, point.max, point.sum = 1.0, 4.0, 0.0
+    return request
+
+
 @settings(max_examples=300, deadline=None)
 @given(payloads())
+@example(nothing_with_a_range())
 def test_quick_and_stock_agree(request: ExportMetricsServiceRequest) -> None:
     body = request.SerializeToString()
     stock = decode(parse(body, as_json=False), environment="demo", now=NOW)
@@ -163,6 +177,7 @@ def test_quick_and_stock_agree(request: ExportMetricsServiceRequest) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(payloads())
+@example(nothing_with_a_range())
 def test_json_and_protobuf_agree(request: ExportMetricsServiceRequest) -> None:
     document = MessageToDict(request, use_integers_for_enums=True)
     from_json = decode(parse(orjson.dumps(document), as_json=True), environment="demo", now=NOW)

@@ -165,7 +165,6 @@ def heartbeats() -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.story
 @pytest.mark.fresh_database
 def test_every_line_of_the_runbook__ends_as_it_must_on_a_bare_host(tmp_path: Path) -> None:
     """One test, because the lines follow one another: what is deployed first is validated later."""
@@ -181,6 +180,8 @@ def test_every_line_of_the_runbook__ends_as_it_must_on_a_bare_host(tmp_path: Pat
                 if line.typed.startswith(("./run_litert", "./scripts/monitor-memory")):
                     command = command.replace(long, short)
             status, said = typed(command, env)
+            if status == FAILS and line.status == PASSES:  # measured once more: other tests had the machine
+                status, said = typed(command, env)
             if status != line.status or line.says not in said:
                 found.append((line.typed, status, line.status, line.says, said[-1500:]))
     assert not found, "\n\n".join(map(str, found))
