@@ -1,5 +1,6 @@
 """Security lockdown on the emergency page: one press stops and freezes, two people lift the freeze. All plain forms."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from incidents import reasons
 from incidents.selectors.security import response
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
-from rollout.selectors.lockdown import standing
+from rollout.selectors.lockdown import Lockdown, standing
 from rollout.services import lockdown as services
 from rollout.services.flags import LITERT
 
@@ -87,51 +88,32 @@ def lockdown(request: HttpRequest, environment: str) -> HttpResponse:
 @requires(*MAY_STOP)
 def lift_ask(request: HttpRequest, environment: str) -> HttpResponse:
     """Ask that somebody else lifts it."""
-    try:
-        services.lockdown_lift_ask(
-            environment=environment,
-            actor=Actor.person(request.user),
-            reason=request.POST.get("reason", ""),
-            request_id=request_id(request),
-        )
-    except HawkOpsError as refusal:
-        messages.error(request, refusal.message)
-    else:
-        messages.success(request, "Asked. It stands until an approver who is somebody else confirms.")
-    return _back(environment)
+    said = "Asked. It stands until an approver who is somebody else confirms."
+    return _step(request, environment, services.lockdown_lift_ask, said, "reason")
 
 
 @require_POST
 @requires(*MAY_STOP, *MAY_CONFIRM)
 def lift_withdraw(request: HttpRequest, environment: str) -> HttpResponse:
     """Take back that it is to be lifted, or turn it down."""
-    try:
-        services.lockdown_lift_withdraw(
-            environment=environment,
-            actor=Actor.person(request.user),
-            reason=request.POST.get("reason", ""),
-            request_id=request_id(request),
-        )
-    except HawkOpsError as refusal:
-        messages.error(request, refusal.message)
-    else:
-        messages.success(request, "Taken back. The lockdown stands.")
-    return _back(environment)
+    return _step(request, environment, services.lockdown_lift_withdraw, "Taken back. The lockdown stands.", "reason")
 
 
 @require_POST
 @requires(*MAY_CONFIRM)
 def lift(request: HttpRequest, environment: str) -> HttpResponse:
     """Confirm what somebody else asked: the freeze ends, LiteRT stays off."""
+    said = "The lockdown is lifted. LiteRT stays off until somebody re-enables it below."
+    return _step(request, environment, services.lockdown_lift, said, "asked_at")
+
+
+def _step(request: HttpRequest, environment: str, step: Callable[..., Lockdown], said: str, field: str) -> HttpResponse:
+    """Take one step of lifting with the form's one field, and say what came of it."""
+    given = {field: request.POST.get(field, "")}
     try:
-        services.lockdown_lift(
-            environment=environment,
-            actor=Actor.person(request.user),
-            asked_at=request.POST.get("asked_at", ""),
-            request_id=request_id(request),
-        )
+        step(environment=environment, actor=Actor.person(request.user), request_id=request_id(request), **given)
     except HawkOpsError as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, "The lockdown is lifted. LiteRT stays off until somebody re-enables it below.")
+        messages.success(request, said)
     return _back(environment)
