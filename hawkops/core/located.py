@@ -61,7 +61,8 @@ def _shallow(text: bytes, name: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST + 1:
-                raise InvalidInput(f"{name}, line {event.start_mark.line + 1}: nested or repeated too much.")
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise InvalidInput(f"{name}, line {line}: nested or repeated too much.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
