@@ -40,6 +40,7 @@ app.conf.beat_schedule = {
     "validations": periodic("rollout.validations_due", 60.0),
     # what a drill took from its group comes back in time
     "drills": periodic("rollout.drills_due", 5.0, queue="alerts"),
+    "checkpoint": periodic("history.checkpoint", 60.0),
     "verify": periodic("history.verify", 3600.0),
     # often and briefly: one worker does all of these, one after another
     "digests": periodic("monitoring.digests_prune", 60.0),

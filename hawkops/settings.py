@@ -41,6 +41,11 @@ SECOND_PATH_EMAIL = env.words("SECOND_PATH_EMAIL")
 SECOND_PATH_WEBHOOK = env.text("SECOND_PATH_WEBHOOK", "")
 # asked once a minute while all is well: whoever keeps it tells when it is asked no more
 HEARTBEAT_URL = env.text("HEARTBEAT_URL", "")
+# outside the database: who signs the history, who signed it earlier, and where its witness writes
+HISTORY_SIGNING_KEY = env.text("HISTORY_SIGNING_KEY", "")
+HISTORY_VERIFIERS = env.words("HISTORY_VERIFIERS")
+WITNESS_DIR = Path(env.text("WITNESS_DIR", str(DATA / "witness")))
+WITNESS_URL = env.text("WITNESS_URL", "")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 

@@ -200,6 +200,8 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     _spawn(installation, "beat", *celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "warning")
     # by itself: it pages when whatever stands above did not
     _spawn(installation, "second-path", python, "-m", "hawkops.second_path")
+    # by itself too: it writes down what the history was, whatever becomes of the rest
+    _spawn(installation, "witness", python, "-m", "hawkops.witness")
     _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/healthz")
     _healthy(installation, "console", f"http://127.0.0.1:{options.port}/healthz")
     fleet = {"HAWKOPS_GATEWAY": env["GATEWAY_URL"], "HAWKOPS_DEVICE_KEY": seeded["device_key"]}

@@ -1,6 +1,6 @@
 """Reading the history."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import pairwise
@@ -8,9 +8,16 @@ from operator import or_
 
 from django.db.models import Q, QuerySet
 
-from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Verification
+from hawkops.history.domain.chain import Row
+from hawkops.history.domain.proof import Link
+from hawkops.history.models import HEARTBEAT, Checkpoint, Head, HistoryEntry, Verification
 
 CHUNK_ROWS = 5_000
+# in the order of `Row`, then what `Link` adds
+LINK_FIELDS = (
+    "seq", "at", "environment", "actor", "verb", "subject", "before_text", "after_text", "reason", "request_id",
+    "cause_id", "hidden", "commitment", "previous_hash", "hash", "personal__salt", "personal__label",
+)  # fmt: skip
 
 
 def entries(
@@ -55,12 +62,47 @@ def entries(
     return found
 
 
-def whole_chain(*, until_seq: int) -> Iterator[HistoryEntry]:
-    """Give every entry up to one, oldest first. Reads in chunks, so that no statement runs for long."""
+def links(*, until_seq: int) -> Iterator[Link]:
+    """Give the chain's rows up to one with their hashes and personal values, oldest first, read in chunks."""
     last = 0
-    while chunk := list(HistoryEntry.objects.filter(seq__gt=last, seq__lte=until_seq).order_by("seq")[:CHUNK_ROWS]):
-        yield from chunk
-        last = chunk[-1].seq
+    rows = HistoryEntry.objects.order_by("seq").values_list(*LINK_FIELDS)
+    while chunk := list(rows.filter(seq__gt=last, seq__lte=until_seq)[:CHUNK_ROWS]):
+        for *hashed, previous, digest, salt, label in chunk:
+            yield Link(Row(*hashed), previous, digest, None if salt is None else bytes(salt), label)
+        last = chunk[-1][0]
+
+
+def hashes(*, after_seq: int) -> Iterator[str]:
+    """Give the hashes of the entries after one, oldest first, read in chunks."""
+    rows = HistoryEntry.objects.order_by("seq").values_list("seq", "hash")
+    while chunk := list(rows.filter(seq__gt=after_seq)[: 10 * CHUNK_ROWS]):
+        for _seq, digest in chunk:
+            yield digest
+        after_seq = chunk[-1][0]
+
+
+def notes(copies: Mapping[int, str], *, until_seq: int) -> list[tuple[int, str]]:
+    """Return the signed checkpoints by size, smallest first: those of the database, and the witness's copies of others.
+
+    A copy that speaks of more than the chain has is given too: then the chain was cut. Read the copies before the head.
+    """
+    return sorted({**copies, **dict(signed_notes(until_seq=until_seq))}.items())
+
+
+def signed_notes(*, until_seq: int | None = None) -> list[tuple[int, str]]:
+    """Return the checkpoints that the database holds, by size, smallest first."""
+    found = Checkpoint.objects.order_by("size").values_list("size", "note")
+    return list(found if until_seq is None else found.filter(size__lte=until_seq))
+
+
+def hash_at(seq: int) -> str | None:
+    """Return an entry's hash, or None when there is no such entry."""
+    return HistoryEntry.objects.filter(pk=seq).values_list("hash", flat=True).first()
+
+
+def checkpoint_latest() -> Checkpoint | None:
+    """Return the newest signed checkpoint, or None before the first."""
+    return Checkpoint.objects.order_by("-size").first()
 
 
 def longest_silence(*, since: datetime, now: datetime) -> timedelta:
