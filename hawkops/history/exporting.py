@@ -28,7 +28,7 @@ PACKAGES = ("", "history/", "history/domain/")
 def export_lines() -> Iterator[str]:
     """Give the whole history line by line: what it is, the signed checkpoints, every entry. Reads in chunks."""
     folder = Folder(settings.WITNESS_DIR)
-    copies = dict(folder.checkpoints())
+    notes = selectors.notes(folder)
     head = selectors.head()
     about: dict[str, object] = {
         "kind": "history",
@@ -39,7 +39,7 @@ def export_lines() -> Iterator[str]:
         "verifiers": [str(one) for one in verifiers(folder)],
     }
     yield _line(about)
-    for size, note in selectors.notes(copies, until_seq=head.seq):
+    for size, note in notes:
         yield _line({"kind": "checkpoint", "size": size, "note": note})
     for link in selectors.links(until_seq=head.seq):
         yield _line(exported.written(link))

@@ -1,6 +1,6 @@
 """Reading the history."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import pairwise
@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from hawkops.history.domain.chain import Row
 from hawkops.history.domain.proof import Link
 from hawkops.history.models import HEARTBEAT, Checkpoint, Head, HistoryEntry, Verification
+from hawkops.history.witnessed import Folder
 
 CHUNK_ROWS = 5_000
 # in the order of `Row`, then what `Link` adds
@@ -81,18 +82,17 @@ def hashes(*, after_seq: int) -> Iterator[str]:
         after_seq = chunk[-1][0]
 
 
-def notes(copies: Mapping[int, str], *, until_seq: int) -> list[tuple[int, str]]:
+def notes(folder: Folder) -> list[tuple[int, str]]:
     """Return the signed checkpoints by size, smallest first: those of the database, and the witness's copies of others.
 
-    A copy that speaks of more than the chain has is given too: then the chain was cut. Read the copies before the head.
+    Read them before the head: then one that speaks of more than the chain has means that it was cut.
     """
-    return sorted({**copies, **dict(signed_notes(until_seq=until_seq))}.items())
+    return sorted({**dict(folder.checkpoints()), **dict(signed_notes())}.items())
 
 
-def signed_notes(*, until_seq: int | None = None) -> list[tuple[int, str]]:
+def signed_notes() -> list[tuple[int, str]]:
     """Return the checkpoints that the database holds, by size, smallest first."""
-    found = Checkpoint.objects.order_by("size").values_list("size", "note")
-    return list(found if until_seq is None else found.filter(size__lte=until_seq))
+    return list(Checkpoint.objects.order_by("size").values_list("size", "note"))
 
 
 def hash_at(seq: int) -> str | None:

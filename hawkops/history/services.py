@@ -191,7 +191,7 @@ def history_verify(*, requested_by: str, witness: Folder | None = None) -> Verif
     started = time.monotonic()
     folder = witness or Folder(settings.WITNESS_DIR)
     # read before the head: what the witness saw has been committed, so that the head can't be older
-    seen, copies = _Seen(folder, folder.last()), dict(folder.checkpoints())
+    seen, notes = _Seen(folder, folder.last()), selectors.notes(folder)
     head = selectors.head()
     silence = 0.0
     before: datetime | None = None
@@ -207,7 +207,7 @@ def history_verify(*, requested_by: str, witness: Folder | None = None) -> Verif
     found = proof.verify(
         links(),
         head=(head.seq, head.hash),
-        notes=selectors.notes(copies, until_seq=head.seq),
+        notes=notes,
         verifiers=verifiers(folder),
         witness=seen,
     )

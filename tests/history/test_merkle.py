@@ -67,9 +67,8 @@ def test_note__published_verifier_and_note__opens() -> None:
     verifier = Verifier.parse("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
     assert verifier.key_id.hex() == "c74f20a3"
     text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-    note = (
-        f"{text}\n\N{EM DASH} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
-    )
+    signature = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+    note = f"{text}\n\N{EM DASH} PeterNeumann {signature}\n"
     with pytest.raises(Unproven, match="origin and size"):  # its signature holds, but it is no checkpoint
         opened(note, [verifier])
     with pytest.raises(Unproven, match="PeterNeumann is false"):
