@@ -1,15 +1,18 @@
 """Reading the history."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import pairwise
 from operator import or_
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from hawkops.history.domain.chain import Row
 from hawkops.history.domain.proof import Link
+from hawkops.history.keys import verifiers
 from hawkops.history.models import HEARTBEAT, Checkpoint, Head, HistoryEntry, Verification
 from hawkops.history.witnessed import Folder
 
@@ -149,3 +152,25 @@ def last_heartbeat_at() -> datetime | None:
 def verification_latest() -> Verification | None:
     """Return the newest result of the verifier, or None if it never ran."""
     return Verification.objects.order_by("-at").first()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What outside the database vouches for the history now; `amiss` is what the witness found, empty when nothing."""
+
+    witnessed_seq: int | None
+    witnessed_at: datetime | None
+    checkpoint: Checkpoint | None
+    signer: str
+    amiss: str
+
+
+def proof() -> Proof:
+    """Return what the witness and the newest checkpoint say. A witness whose folder can't be read here says nothing."""
+    folder, checkpoint = Folder(settings.WITNESS_DIR), checkpoint_latest()
+    signer = str(verifiers()[0]) if checkpoint else ""
+    try:
+        last, at, alarms = folder.last(), folder.last_head_at(), folder.alarms()
+    except OSError:
+        return Proof(None, None, checkpoint, signer, "")
+    return Proof(last[0] if last else None, at, checkpoint, signer, str(alarms[-1]["why"]) if alarms else "")

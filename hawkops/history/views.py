@@ -49,6 +49,7 @@ def entries(request: HttpRequest, environment: str) -> HttpResponse:
         "asked": asked,
         "head": selectors.head(),
         "verification": selectors.verification_latest(),
+        "proof": selectors.proof(),
         "last_entry_at": selectors.last_entry_at(),
         "verbs": VERB_GROUPS,
         "filtered": any(asked.get(name) for name in ("q", "actor", "verb", "subject", "from", "to")),
@@ -102,7 +103,7 @@ def verify(request: HttpRequest, environment: str) -> HttpResponse:
     """Walk the whole chain now."""
     result = history_verify(requested_by=request.user.get_username())
     if result.good:
-        messages.success(request, f"All {result.head_seq} entries verify, in {result.seconds:.2f} s.")
+        messages.success(request, f"All {result.head_seq} entries verify, in {result.seconds:.2f} s. {result.limit}")
     else:
         messages.error(request, f"The chain breaks at entry {result.bad_seq}: {result.why}.")
     return redirect(reverse("history:entries", kwargs={"environment": environment}) + "#chain")
