@@ -12,6 +12,8 @@ DATA = env.data_dir()
 
 DEBUG = env.flag("HAWKOPS_DEBUG")
 SECRET_KEY = env.text("SECRET_KEY")
+# earlier ones: what they signed and sealed still counts
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CONSOLE_URL = env.text("CONSOLE_URL", "http://localhost:8000")
 GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:4318")
@@ -48,6 +50,8 @@ WITNESS_DIR = Path(env.text("WITNESS_DIR", str(DATA / "witness")))
 WITNESS_URL = env.text("WITNESS_URL", "")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
+# whose X-Forwarded-For and X-Forwarded-Proto are believed
+TRUSTED_PROXIES = env.words("TRUSTED_PROXIES", "127.0.0.1")
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -73,6 +77,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "hawkops.core.middleware.HeadersMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -137,7 +142,13 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 SESSION_COOKIE_AGE = 12 * 3600
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = CONSOLE_URL.startswith("https://")
+# who looks after the process asks it directly
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE_SSL_REDIRECT else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL_REDIRECT
+# preloading binds a whole domain for years: its owner's decision, not a console's
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SESSION_COOKIE_NAME = "hawkops_session"
 CSRF_COOKIE_NAME = "hawkops_csrf"
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -10,6 +10,19 @@ from django.shortcuts import render
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 
+PERMISSIONS = ", ".join(
+    f"{name}=()"
+    for name in (
+        "accelerometer",
+        "camera",
+        "display-capture",
+        "geolocation",
+        "gyroscope",
+        "microphone",
+        "payment",
+        "usb",
+    )
+)
 ENVIRONMENT_COOKIE = "hawkops_environment"
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -24,6 +37,21 @@ class RequestIdMiddleware:
         request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
         response = self.get_response(request)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+
+class HeadersMiddleware:
+    """Close what no page of ours uses, keep answers from being embedded elsewhere, and personal ones from being kept."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.setdefault("Permissions-Policy", PERMISSIONS)
+        response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        # static files come from in front of this
+        response.setdefault("Cache-Control", "no-store")
         return response
 
 
