@@ -88,6 +88,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "hawkops.core.middleware.EnvironmentMiddleware",
     "hawkops.core.middleware.RefusalMiddleware",
+    "hawkops.accounts.confirming.RecentLoginMiddleware",
 ]
 
 ROOT_URLCONF = "hawkops.urls"
@@ -141,6 +142,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
+# who signed in longer ago says again who they are before exposure rises in production; 0 asks nobody
+RECENT_LOGIN_MINUTES = env.number("RECENT_LOGIN_MINUTES", 60)
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = CONSOLE_URL.startswith("https://")
 # who looks after the process asks it directly

@@ -8,3 +8,9 @@ class AccountsConfig(AppConfig):
 
     name = "hawkops.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Follow sign-ins."""
+        from hawkops.accounts import confirming  # needs the models
+
+        confirming.connect()
