@@ -8,3 +8,10 @@ class AccountsConfig(AppConfig):
 
     name = "hawkops.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Say how the history speaks of a person's roles: an entry tells those of one environment."""
+        from hawkops.accounts.past import PEOPLE
+        from hawkops.history.domain import travel
+
+        travel.register("person", PEOPLE)
