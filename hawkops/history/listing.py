@@ -186,35 +186,45 @@ def _literal(lexeme: str, ending: str) -> str:
 
 def _seqs(wanted: Asked, *, before: int | None, limit: int) -> list[int]:
     with transaction.atomic(), connection.cursor() as cursor:
-        low, high = _span(wanted, before)
-        near = max(low, high - NEAR_ROWS)
-        found = _scan(wanted, near, high)[:limit]
-        if len(found) < limit and low < near:
-            # the index is the way, whatever is guessed of how common a word is
-            cursor.execute("SET LOCAL enable_seqscan = off")
-            cursor.execute("SET LOCAL enable_indexscan = off")
-            found += _older(wanted, low, near, limit - len(found))
-            cursor.execute("SET LOCAL enable_seqscan TO DEFAULT")
-            cursor.execute("SET LOCAL enable_indexscan TO DEFAULT")
+        high = _head() + 1 if before is None else min(before, _head() + 1)
+        late = _later_than(wanted, high)
+        near = max(1, late - NEAR_ROWS)
+        found = _scan(wanted, near, late)[:limit]
+        if late < high or (len(found) < limit and near > 1):
+            # the index is the way to what is not near, whatever is guessed of how common a word is
+            for setting in ("enable_seqscan = off", "enable_indexscan = off", "work_mem = '32MB'"):
+                cursor.execute(f"SET LOCAL {setting}")
+            # what was written later, by a clock that had been put back
+            later = _older(wanted, late, high, limit) if late < high else []
+            found = [*later, *found][:limit]
+            if len(found) < limit and near > 1:
+                found += _older(wanted, 1, near, limit - len(found))
+            for setting in ("enable_seqscan", "enable_indexscan", "work_mem"):
+                cursor.execute(f"SET LOCAL {setting} TO DEFAULT")
     return found
 
 
-def _span(wanted: Asked, before: int | None) -> tuple[int, int]:
-    """Return the numbers between which everything lies that was written in the times asked for, whatever the clock did."""
+def _head() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT seq FROM history_head WHERE id = 1")
-        low, high = 1, int(cursor.fetchone()[0]) + 1
-        if wanted.since is not None:
-            cursor.execute("SELECT min(seq) FROM history_historyentry WHERE at >= %s", [wanted.since])
-            low = cursor.fetchone()[0] or high
-        if wanted.until is not None:
-            cursor.execute("SELECT max(seq) FROM history_historyentry WHERE at < %s", [wanted.until])
-            high = (cursor.fetchone()[0] or 0) + 1
-    return low, max(low, min(high, high if before is None else before))
+        return int(cursor.fetchone()[0])
+
+
+def _later_than(wanted: Asked, high: int) -> int:
+    """Return the number after the entry that is the last before `until` by its time.
+
+    What is asked for lies below it, all but what a clock wrote that had been put back.
+    """
+    if wanted.until is None:
+        return high
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT seq FROM history_historyentry WHERE at < %s ORDER BY at DESC LIMIT 1", [wanted.until])
+        found = cursor.fetchone()
+    return min(high, int(found[0]) + 1) if found else 1
 
 
 def _scan(wanted: Asked, low: int, high: int) -> list[int]:
-    """Look at every entry between two numbers, newest first."""
+    """Look at every entry between two numbers that lie near each other, newest first."""
     return sorted(_read(_SCAN + " AND search @@ %s::tsquery", wanted, low, high), reverse=True)
 
 

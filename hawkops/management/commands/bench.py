@@ -40,8 +40,10 @@ ALONE: dict[str, Callable[[Callable[[str], None]], object]] = {
 class Command(BaseCommand):
     """Print one line a figure."""
 
-    help = "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries."
+    help = (
+        "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries."
         " Alone: statistics, history_pages."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which measures; by default all of the installation."""
