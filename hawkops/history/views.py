@@ -15,7 +15,7 @@ from hawkops.core.errors import InvalidInput
 from hawkops.core.htmx import render_page
 from hawkops.history import causes, listing, selectors
 from hawkops.history.domain import diff
-from hawkops.history.domain.query import QUALIFIERS, parse, written
+from hawkops.history.domain.query import QUALIFIERS, parse, written, written_value
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import history_verify
 
@@ -84,7 +84,7 @@ def asked_line(given: QueryDict) -> str:
         if value := given.get(name, "").strip():
             parts.append(written(qualifier, value))
     if verbs := given.get("verb", "").replace(",", " ").split():
-        parts.append("verb:" + ",".join(verbs))
+        parts.append("verb:" + ",".join(written_value(one) for one in verbs))
     if scope := given.get("scope", "").strip():
         parts.append(written("env", scope))
     if given.get("hidden") == "1":

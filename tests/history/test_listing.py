@@ -34,7 +34,12 @@ def found(line: str, *, environment: str = "demo", readable: tuple[str, ...] = R
 
 
 def test_words__identifiers__are_found_whole_in_part_and_by_their_beginning() -> None:
-    seq = wrote("flag.killed", "flag:litert_enabled", after={"note": "Übertemperatur on gpu.driver < 512"}, reason="INC-42: harm")
+    seq = wrote(
+        "flag.killed",
+        "flag:litert_enabled",
+        after={"note": "Übertemperatur on gpu.driver < 512"},
+        reason="INC-42: harm",
+    )
     for line in (
         "litert_enabled",
         "litert",
@@ -128,7 +133,9 @@ def test_hostile_lines__are_words_and_nothing_else(line: str) -> None:
 
 
 def test_long_texts__do_not_stop_a_change() -> None:
-    seq = wrote("note.kept", "note:1", after={"text": "x" * 300_000, "words": [f"w{number}" for number in range(60_000)]})
+    seq = wrote(
+        "note.kept", "note:1", after={"text": "x" * 300_000, "words": [f"w{number}" for number in range(60_000)]}
+    )
     assert found("subject:note:1") == [seq]
 
 

@@ -70,7 +70,9 @@ def test_deleted__leaves_nothing__until_it_is_made_again() -> None:
 def test_a_smaller_thing_that_ended__does_not_end_its_subject() -> None:
     assert not ends(told(1, {"owner": "mia"}, None, "check.waiver_ended", "check:1:scan"))
     assert ends(told(1, {"owner": "mia"}, None, "oncall.override_cancelled", "override:1"))
-    found = rebuilt([told(1, None, {"owner": "mia", "by": "ben"}), told(2, {"owner": "mia"}, None, "check.waiver_ended", "check:1")])
+    found = rebuilt(
+        [told(1, None, {"owner": "mia", "by": "ben"}), told(2, {"owner": "mia"}, None, "check.waiver_ended", "check:1")]
+    )
     assert found.values == {"by": "ben"}
 
 

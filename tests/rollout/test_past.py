@@ -51,7 +51,12 @@ def _acts(chance: random.Random) -> list[Callable[[], object]]:
             **GIVEN,
         ),
         lambda: flag_override_set(key=key, variant=chance.choice(["on", "off", ""]), **GIVEN),
-        lambda: flag_requires_set(key="litert_gpu_backend", requires=chance.sample(["litert_enabled", "litert_npu_backend"], 1), expected_revision=Flag.objects.get(environment="demo", key="litert_gpu_backend").revision, **GIVEN),
+        lambda: flag_requires_set(
+            key="litert_gpu_backend",
+            requires=chance.sample(["litert_enabled", "litert_npu_backend"], 1),
+            expected_revision=Flag.objects.get(environment="demo", key="litert_gpu_backend").revision,
+            **GIVEN,
+        ),
         lambda: flag_salt_set(key=key, salt=f"salt-{chance.randrange(9)}", expected_revision=revision, **GIVEN),
         lambda: kill(**GIVEN),
         lambda: reenable(keys=KEYS, **GIVEN),
@@ -68,7 +73,12 @@ def _acts(chance: random.Random) -> list[Callable[[], object]]:
             **GIVEN,
         ),
         lambda: experiment_start(
-            flag=key, key=f"test-{chance.randrange(10**9)}", title="Test", hypothesis="", arms=[Arm("a", 1, None), Arm("b", 1, None)], **GIVEN
+            flag=key,
+            key=f"test-{chance.randrange(10**9)}",
+            title="Test",
+            hypothesis="",
+            arms=[Arm("a", 1, None), Arm("b", 1, None)],
+            **GIVEN,
         ),
         lambda: [experiment_end(key=one.key, **GIVEN) for one in Experiment.objects.filter(ended_at=None)],
     ]
@@ -109,7 +119,18 @@ def test_flags__after_any_acts__at_every_moment__are_as_they_stood(seed: int) ->
 
 def test_siblings__are_all_flags_of_the_moment__archived_and_later_ones_too() -> None:
     flags_seed(actor=SYSTEM)
-    made = flag_create(key="own_flag", title="Own", explanation="What on does", kind="boolean", on=True, off=False, schema=None, safe_variant="off", actor=SYSTEM, reason="New")
+    made = flag_create(
+        key="own_flag",
+        title="Own",
+        explanation="What on does",
+        kind="boolean",
+        on=True,
+        off=False,
+        schema=None,
+        safe_variant="off",
+        actor=SYSTEM,
+        reason="New",
+    )
     before = made[0].at
     flag = Flag.objects.get(environment="demo", key="own_flag")
     gone = flag_archive(key="own_flag", expected_revision=flag.revision, **GIVEN)

@@ -50,7 +50,7 @@ class Term:
         sign = "-" if self.negated else ""
         if not self.name:
             return f"{sign}{_quoted(self.values[0]) if self.exact else self.values[0]}"
-        return f"{sign}{self.name}:{','.join(_written(value) for value in self.values)}"
+        return f"{sign}{self.name}:{','.join(written_value(value) for value in self.values)}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Query:
     written: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        times = [f"{name}:{_written(self.written[name])}" for name in MOMENTS if name in self.written]
+        times = [f"{name}:{written_value(self.written[name])}" for name in MOMENTS if name in self.written]
         return " ".join([*(str(term) for term in self.terms), *times])
 
     def values(self, name: str) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Query:
         ]
         for name in self.written:
             left = {key: value for key, value in self.written.items() if key != name}
-            found.append((f"{name}:{_written(self.written[name])}", str(replace(self, written=left))))
+            found.append((f"{name}:{written_value(self.written[name])}", str(replace(self, written=left))))
         return found
 
 
@@ -135,7 +135,7 @@ def moment(text: str, *, now: datetime, end: bool = False) -> datetime:
 
 def written(name: str, value: str) -> str:
     """Return a condition as it is typed, whatever its value holds."""
-    return f"{name}:{_written(value)}"
+    return f"{name}:{written_value(value)}"
 
 
 def _day(day: date, *, end: bool) -> datetime:
@@ -195,5 +195,6 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _written(value: str) -> str:
+def written_value(value: str) -> str:
+    """Return a value as it is typed: in quotation marks where it needs them."""
     return _quoted(value) if not value or re.search(r'[\s",]', value) else value
