@@ -52,8 +52,12 @@ def diff(before: Any, after: Any) -> tuple[list[Line], list[Line]]:
 
 
 def said(value: Any) -> str:
-    """Return a value as people read it: a text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    """Return a value as people read it: a text as it is unless it is empty, anything else as JSON."""
+    return value if isinstance(value, str) and value else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
 
 
 def is_long(value: Any) -> bool:
@@ -73,7 +77,7 @@ def changes(before: Any, after: Any) -> list[Row]:
 
 
 def _rows(path: str, before: Any, after: Any, had: bool, has: bool) -> Iterator[Row]:
-    if had and has and before == after and type(before) is type(after):
+    if had and has and _json(before) == _json(after):
         yield Row(path, "same", (("", said(before)),), (("", said(after)),))
     elif isinstance(before, dict | None) and isinstance(after, dict | None) and (before or after):
         left, right = before or {}, after or {}
@@ -89,7 +93,8 @@ def _rows(path: str, before: Any, after: Any, had: bool, has: bool) -> Iterator[
     elif not had:
         yield Row(path, "add", (), (("add", said(after)),))
     else:
-        yield Row(path, "change", *_words(said(before), said(after)))
+        as_read = said if said(before) != said(after) else _json  # "1" and 1
+        yield Row(path, "change", *_words(as_read(before), as_read(after)))
 
 
 def _items(path: str, before: list[Any], after: list[Any]) -> Iterator[Row]:
