@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from hawkops.history import listing
-from hawkops.history.domain.travel import KINDS, State, Told, rebuilt
+from hawkops.history.domain.travel import KINDS, Kind, State, Told, rebuilt
 from hawkops.history.models import HistoryEntry
 
 # entries read of one subject, before a moment and after it
@@ -33,7 +33,7 @@ def visit(environment: str, subject: str, *, at: datetime, until_seq: int | None
     how = KINDS.get(kind)
 
     def read(rows: Sequence[HistoryEntry]) -> list[Told]:
-        told = [Told(row.seq, row.at, row.verb, row.subject, row.before, row.after) for row in rows]
+        told = [_told(row) for row in rows]
         return [said for one in told if (said := how.read(name, one) if how else one) is not None]
 
     earlier = read(found[:EARLIER_MOST][::-1])
@@ -60,7 +60,24 @@ def siblings(environment: str, subject: str, *, at: datetime, limit: int = 100) 
     how = KINDS.get(kind)
     if how is None or how.names is None:
         return []
-    return [visit(environment, f"{kind}:{name}", at=at) for name in how.names(environment)[:limit]]
+    names = list(how.names(environment))[:limit]
+    # the newest entries of all of them are read once; only whom none of these names is looked for by itself
+    rows = listing.page(
+        listing.Asked(_all_of(environment, how), until=at + timedelta(microseconds=1)), limit=EARLIER_MOST
+    )
+    told = [_told(row) for row in reversed(rows.rows)]
+    found: list[Visit] = []
+    for name in names:
+        own = [said for one in told if (said := how.read(name, one)) is not None]
+        if rows.older_than is None or any(one.subject.startswith(f"{kind}:") for one in own):
+            found.append(Visit(f"{kind}:{name}", at, rebuilt(own), rows.older_than is not None, None))
+        else:
+            found.append(visit(environment, f"{kind}:{name}", at=at))
+    return found
+
+
+def _told(row: HistoryEntry) -> Told:
+    return Told(row.seq, row.at, row.verb, row.subject, row.before, row.after)
 
 
 def _earlier(environment: str, subject: str, at: datetime, until_seq: int | None) -> list[HistoryEntry]:
@@ -95,6 +112,17 @@ def _search(environment: str, subject: str) -> str:
         verbs = " || ".join(listing.beginning("v", verb) for verb in how.within)
         own += f" || (({verbs}) && history_asked(%s, false))"
         given.append(name)
+    return _expression(environment, own, given)
+
+
+def _all_of(environment: str, how: Kind) -> str:
+    """Return what the index is asked for entries that speak of any of a kind."""
+    parts = [listing.beginning("v", verb) for verb in how.within]
+    parts += [listing.exact("s", one) for one in how.beside(environment, "")]
+    return _expression(environment, " || ".join(parts), [])
+
+
+def _expression(environment: str, own: str, given: list[str]) -> str:
     places = f"({listing.exact('e', '')} || {listing.exact('e', environment)})"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT ({places} && ({own}))::text", given)

@@ -1,6 +1,7 @@
 """What a search finds: exactly what a plain reading of every entry finds, in pages that neither repeat nor skip."""
 
 import random
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -158,11 +159,12 @@ def test_pages__joined__are_what_a_plain_reading_finds(seed: int, limit: int) ->
                     after={"said": chance.sample(WORDS, chance.randrange(3))},
                 )
         start = this.entries[0].seq
-        for line, holds in (
+        cases: tuple[tuple[str, Callable[[HistoryEntry], bool]], ...] = (
             ("verb:a.", lambda row: row.verb.startswith("a.")),
             ("alpha -verb:a.c", lambda row: "alpha" in (row.after_text or "") and row.verb != "a.c"),
-            ("subject:thing:2 beta", lambda row: row.subject == "thing:2" and "beta" in row.after_text),
-        ):
+            ("subject:thing:2 beta", lambda row: row.subject == "thing:2" and "beta" in (row.after_text or "")),
+        )
+        for line, holds in cases:
             asked = listing.asked(
                 parse(f"{line} since:{this.entries[0].at.isoformat()}", now=clock.now() + timedelta(hours=1)),
                 environment="demo",

@@ -64,7 +64,8 @@ class Kind:
     """How entries speak of one kind of subject, where that is more than `subject` and members.
 
     `beside` gives other subjects that say something of it too; `within` begins verbs of entries that may speak of it by its
-    name inside; `read` returns what an entry says of it; `names` gives all of the kind that an environment ever had.
+    name inside; `read` returns what an entry says of it. `names` gives all of the kind that an environment ever had, and
+    is given only where each entry within says all that matters of whom it names.
     """
 
     read: Callable[[str, Told], Told | None]
