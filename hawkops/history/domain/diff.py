@@ -1,4 +1,4 @@
-"""Before and after: what went, what came and what stayed, as lines, and member by member with the words that differ."""
+"""Before and after: what went, what came and what stayed, member by member, with the words that differ."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-Line = tuple[str, str]  # (kind: "", "del" or "add"; text)
+Part = tuple[str, str]  # (kind: "", "del" or "add"; text)
 # a text beyond this is folded; and a longer one is not compared word by word
 LONG, COMPARED_MOST = 240, 1_500
 ROWS_MOST = 2_000
@@ -19,8 +19,8 @@ class Row:
 
     path: str
     kind: str  # "add", "del", "change" or "same"
-    before: tuple[Line, ...] = ()
-    after: tuple[Line, ...] = ()
+    before: tuple[Part, ...] = ()
+    after: tuple[Part, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -31,24 +31,6 @@ class Row:
     def long(self) -> bool:
         """Whether a side is better folded."""
         return any(sum(len(text) for _, text in side) > LONG for side in (self.before, self.after))
-
-
-def lines(value: Any) -> list[str]:
-    """Return a state as readable lines; None as no line at all."""
-    if value is None:
-        return []
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
-
-
-def diff(before: Any, after: Any) -> tuple[list[Line], list[Line]]:
-    """Return the two sides, each line marked when the other side lacks it."""
-    left, right = lines(before), lines(after)
-    sides: tuple[list[Line], list[Line]] = ([], [])
-    for tag, a, b, c, d in SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes():
-        same = tag == "equal"
-        sides[0].extend(("" if same else "del", text) for text in left[a:b])
-        sides[1].extend(("" if same else "add", text) for text in right[c:d])
-    return sides
 
 
 def said(value: Any) -> str:
@@ -111,11 +93,11 @@ def _items(path: str, before: list[Any], after: list[Any]) -> Iterator[Row]:
                 yield from _rows(place, before[old] if had else None, after[new] if has else None, had, has)
 
 
-def _words(before: str, after: str) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
+def _words(before: str, after: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
     if len(before) + len(after) > COMPARED_MOST:
         return (("del", before),), (("add", after),)
     left, right = re.findall(r"\w+|\W", before), re.findall(r"\w+|\W", after)
-    sides: tuple[list[Line], list[Line]] = ([], [])
+    sides: tuple[list[Part], list[Part]] = ([], [])
     for tag, a, b, c, d in SequenceMatcher(a=left, b=right, autojunk=False).get_opcodes():
         same = tag == "equal"
         for side, kind, text in ((0, "del", "".join(left[a:b])), (1, "add", "".join(right[c:d]))):
