@@ -24,7 +24,7 @@ class HistoryEntry(models.Model):
     after_text = models.TextField(null=True)
     reason = models.TextField(blank=True)
     request_id = models.CharField(max_length=40, blank=True)
-    cause = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="effects")
+    cause = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="effects", db_index=False)
     hidden = models.BooleanField(default=False)
     commitment = models.CharField(max_length=64, blank=True)
     previous_hash = models.CharField(max_length=64)
@@ -44,6 +44,8 @@ class HistoryEntry(models.Model):
             models.Index(fields=["subject", "-seq"], name="history_subject_seq"),
             models.Index(fields=["actor", "-seq"], name="history_actor_seq"),
             models.Index(fields=["-at"], name="history_at"),
+            # what an entry led to
+            models.Index(fields=["cause", "seq"], name="history_cause_seq", condition=models.Q(cause__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -91,8 +93,23 @@ class Personal(models.Model):
     salt = models.BinaryField(max_length=16)
     label = models.CharField(max_length=150)
 
+    class Meta:
+        # whether a name still stands anywhere
+        indexes = [models.Index(fields=["label"], name="history_personal_label")]
+
     def __str__(self) -> str:
         return f"{self.entry_id} {self.label}"
+
+
+class ActorName(models.Model):
+    """A name that an actor went by, kept by the database beside `Personal`: gone with the last entry that has it."""
+
+    pk = models.CompositePrimaryKey("label", "actor")
+    label = models.CharField(max_length=150)
+    actor = models.CharField(max_length=80)
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.actor}"
 
 
 class Head(models.Model):

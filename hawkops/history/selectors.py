@@ -30,13 +30,14 @@ def entries(
     verb_prefixes: Sequence[str] = (),
     verbs: Iterable[str] = (),
     subject: str = "",
-    actor: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
-    words: str = "",
     hidden: bool = False,
 ) -> QuerySet[HistoryEntry]:
-    """Return entries newest first; `environment` also brings those that belong to none. One query when iterated."""
+    """Return entries newest first; `environment` also brings those that belong to none. One query when iterated.
+
+    What people ask is found by `listing`.
+    """
     found = HistoryEntry.objects.select_related("personal")
     if not hidden:
         found = found.filter(hidden=False)
@@ -47,22 +48,11 @@ def entries(
     if verbs:
         found = found.filter(verb__in=list(verbs))
     if subject:
-        found = found.filter(subject__icontains=subject)
-    if actor:
-        found = found.filter(Q(actor=actor) | Q(personal__label__iexact=actor))
+        found = found.filter(subject=subject)
     if since is not None:
         found = found.filter(at__gte=since)
     if until is not None:
         found = found.filter(at__lt=until)
-    for word in words.split():
-        found = found.filter(
-            Q(reason__icontains=word)
-            | Q(subject__icontains=word)
-            | Q(verb__icontains=word)
-            | Q(after_text__icontains=word)
-            | Q(before_text__icontains=word)
-            | Q(personal__label__icontains=word)
-        )
     return found
 
 
@@ -117,20 +107,6 @@ def longest_silence(*, since: datetime, now: datetime) -> timedelta:
     moments = list(HistoryEntry.objects.filter(at__gte=since, at__lte=now).order_by("seq").values_list("at", flat=True))
     start = [max(before, since)] if before else []
     return max((later - earlier for earlier, later in pairwise([*start, *moments, now])), default=timedelta())
-
-
-def causes(entry: HistoryEntry, *, limit: int = 20) -> list[HistoryEntry]:
-    """Return what led to the entry, nearest first. One query a step."""
-    found: list[HistoryEntry] = []
-    while entry.cause_id is not None and len(found) < limit:
-        entry = HistoryEntry.objects.select_related("personal").get(pk=entry.cause_id)
-        found.append(entry)
-    return found
-
-
-def effects(entry: HistoryEntry, *, limit: int = 50) -> QuerySet[HistoryEntry]:
-    """Return what the entry led to, oldest first."""
-    return HistoryEntry.objects.select_related("personal").filter(cause=entry).order_by("seq")[:limit]
 
 
 def head() -> Head:

@@ -17,6 +17,7 @@ from hawkops.bench.appends import appends_measure
 from hawkops.bench.changes import changes_measure, streams_measure
 from hawkops.bench.error_rates import error_rates_measure
 from hawkops.bench.evaluations import flags_measure
+from hawkops.bench.history_pages import history_pages_measure
 from hawkops.bench.queries import queries_measure
 from hawkops.bench.tampering import tampering_measure
 from hawkops.core.access import Role
@@ -36,6 +37,7 @@ ALONE: dict[str, Callable[[Callable[[str], None]], object]] = {
     "statistics": error_rates_measure,
     "appends": appends_measure,
     "tampering": tampering_measure,
+    "history_pages": history_pages_measure,
 }
 
 
