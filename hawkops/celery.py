@@ -64,6 +64,8 @@ app.conf.beat_schedule = {
     "recoveries": periodic("incidents.recoveries_due", 60.0),
     "remedies": periodic("incidents.remedies_due", 30.0),
     "on_call_gaps": periodic("incidents.on_call_gaps", 3600.0),
+    # among the scripts: a backup takes long, and nothing waits behind one there
+    "backup": periodic("hawkops.backup_due", 600.0, queue="scripts"),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }
 app.autodiscover_tasks()

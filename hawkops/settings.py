@@ -41,6 +41,10 @@ SECOND_PATH_EMAIL = env.words("SECOND_PATH_EMAIL")
 SECOND_PATH_WEBHOOK = env.text("SECOND_PATH_WEBHOOK", "")
 # asked once a minute while all is well: whoever keeps it tells when it is asked no more
 HEARTBEAT_URL = env.text("HEARTBEAT_URL", "")
+# a backup a day, by a worker; without a passphrase the folder must be closed to others
+BACKUP_DIR = env.text("BACKUP_DIR", "")
+BACKUP_KEEP = int(env.number("BACKUP_KEEP", 14))
+BACKUP_PASSPHRASE = env.text("BACKUP_PASSPHRASE", "")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 
