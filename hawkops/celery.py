@@ -68,6 +68,12 @@ app.conf.beat_schedule = {
     "backup": periodic("hawkops.backup_due", 600.0, queue="scripts"),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }
+# A message of each queue that says how long it waited; it may wait as long as its queue may be busy.
+PULSES = {"critical": 30.0, "alerts": 30.0, "health": 30.0, "scripts": 30.0}
+app.conf.beat_schedule |= {
+    f"pulse_{queue}": periodic("hawkops.queue_pulse", seconds, queue, seconds, queue=queue)
+    for queue, seconds in PULSES.items()
+}
 app.autodiscover_tasks()
 # for every thread: the console sends tasks from its pool
 app.set_default()

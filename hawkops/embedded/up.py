@@ -200,8 +200,8 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     _spawn(installation, "beat", *celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "warning")
     # by itself: it pages when whatever stands above did not
     _spawn(installation, "second-path", python, "-m", "hawkops.second_path")
-    _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/healthz")
-    _healthy(installation, "console", f"http://127.0.0.1:{options.port}/healthz")
+    _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/readyz")
+    _healthy(installation, "console", f"http://127.0.0.1:{options.port}/readyz")
     fleet = {"HAWKOPS_GATEWAY": env["GATEWAY_URL"], "HAWKOPS_DEVICE_KEY": seeded["device_key"]}
     if not options.no_device:
         # the generated model comes from the stand-in, so that a device can be told to fetch its model anew
