@@ -60,12 +60,10 @@ class Console:
 
     async def _ready(self, send: Any) -> None:
         """Say of each part whether it can do what it is for."""
-        broker, found = await asyncio.gather(
-            asyncio.to_thread(readiness.broker), asyncio.to_thread(readiness.database_and_migrations)
-        )
+        found = await readiness.asked()
         line = self.live.listener
         listener = readiness.listener(line.silent_seconds, connected=line.connected)
-        status, says = readiness.whole([*found, listener, broker])
+        status, says = readiness.whole([*found, listener])
         await answer_json(send, status, says, [(b"cache-control", b"no-store")])
 
     def _pulse(self) -> None:

@@ -116,19 +116,16 @@ class Gateway:
             if lease
             else readiness.Part("flags", readiness.DOWN, "no database for too long: serving safe values")
         )
-        broker, found = await asyncio.gather(
-            asyncio.to_thread(readiness.broker), asyncio.to_thread(readiness.database_and_migrations)
-        )
         # while the lease runs, a database that is away is no reason to send devices elsewhere
         found = [
             readiness.Part(
                 one.name, readiness.DEGRADED if lease and one.state == readiness.DOWN else one.state, one.says
             )
-            for one in found
+            for one in await readiness.asked()
         ]
         line = self.store.listener
         listener = readiness.listener(line.silent_seconds, connected=line.connected)
-        status, says = readiness.whole([flags, *found, listener, broker])
+        status, says = readiness.whole([flags, *found, listener])
         await answer_json(send, status, says, [(b"cache-control", b"no-store")])
 
     async def _lifespan(self, receive: Any, send: Any) -> None:

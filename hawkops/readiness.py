@@ -1,5 +1,6 @@
 """Whether a process can do what it is for, part by part. Liveness asks nobody; this asks everybody it needs."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 BROKER_SECONDS = 1.0
+# a database behind a cut line does not even refuse: who asks must still be answered in time
+DATABASE_SECONDS = 1.0
 _migrated = False
 
 
@@ -41,6 +44,19 @@ def database_and_migrations() -> list[Part]:
         return [_timed("database", _database), _timed("migrations", _migrations)]
     finally:
         connections.close_all()
+
+
+async def asked() -> list[Part]:
+    """Ask database, migrations and broker at once, and wait for none of them for long."""
+    database = asyncio.wait_for(asyncio.to_thread(database_and_migrations), DATABASE_SECONDS)
+    found, its = await asyncio.gather(database, asyncio.to_thread(broker), return_exceptions=True)
+    if isinstance(its, BaseException):
+        raise its
+    if isinstance(found, TimeoutError):
+        found = [Part("database", DOWN, f"does not answer within {DATABASE_SECONDS:g} s", 1000 * DATABASE_SECONDS)]
+    if isinstance(found, BaseException):
+        raise found
+    return [*found, its]
 
 
 def _database() -> tuple[str, str]:

@@ -52,7 +52,12 @@ def test_vitals__a_part_that_fell_silent_fails_and_one_that_lives_passes() -> No
 
 def test_alert__told_once_after_a_minute_and_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(vital_alerts, "send", lambda message, _to: sent.append(message) or [])
+
+    def send(message: Any, _addresses: Any) -> list[Any]:
+        sent.append(message)
+        return []
+
+    monkeypatch.setattr(vital_alerts, "send", send)
     now = clock.now()
 
     def look(seconds: int, *, failing: bool) -> None:
