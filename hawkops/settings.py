@@ -48,6 +48,10 @@ HISTORY_SIGNING_KEY = env.text("HISTORY_SIGNING_KEY", "")
 HISTORY_VERIFIERS = env.words("HISTORY_VERIFIERS")
 WITNESS_DIR = Path(env.text("WITNESS_DIR", str(DATA / "witness")))
 WITNESS_URL = env.text("WITNESS_URL", "")
+# a backup a day, by a worker; without a passphrase the folder must be closed to others
+BACKUP_DIR = env.text("BACKUP_DIR", "")
+BACKUP_KEEP = int(env.number("BACKUP_KEEP", 14))
+BACKUP_PASSPHRASE = env.text("BACKUP_PASSPHRASE", "")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
 # whose X-Forwarded-For and X-Forwarded-Proto are believed

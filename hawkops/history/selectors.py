@@ -146,7 +146,7 @@ def proof() -> Proof:
     folder, checkpoint = Folder(settings.WITNESS_DIR), checkpoint_latest()
     signer = str(verifiers()[0]) if checkpoint else ""
     try:
-        last, at, alarms = folder.last(), folder.last_head_at(), folder.alarms()
+        last, at, amiss = folder.last(), folder.last_head_at(), folder.standing_alarm()
     except OSError:
         return Proof(None, None, checkpoint, signer, "")
-    return Proof(last[0] if last else None, at, checkpoint, signer, str(alarms[-1]["why"]) if alarms else "")
+    return Proof(last[0] if last else None, at, checkpoint, signer, amiss)

@@ -1,12 +1,13 @@
 """The witness's folder: the hash of every entry, and each head with its moment. Standard library only.
 
 `hashes` holds 32 bytes an entry, in order; `heads-YYYY-MM-DD.jsonl` a line for each head seen; `checkpoints/` the signed
-ones by size; `keys` who may sign them. All of it only grows. A file whose end was torn by a crash or a full disk is cut
-back to its last whole record before anything is added.
+ones by size; `keys` who may sign them; `forks/` what a restore left behind. All of it only grows. A file whose end was torn
+by a crash or a full disk is cut back to its last whole record before anything is added.
 """
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,38 @@ class Folder:
     def note_alarm(self, seq: int, why: str, at: datetime) -> None:
         """Write down what no longer stands, and since when. Raises OSError."""
         self._line("alarms.jsonl", {"at": _moment(at), "seq": seq, "why": why})
+
+    def go_back(self, seq: int, why: str, at: datetime) -> int:
+        """Accept that the history goes on from an earlier entry, as after a restore; return how many it lost.
+
+        What was witnessed of the lost ones is kept under `forks/`, never deleted. Raises OSError.
+        """
+        lost = self.count() - seq
+        if lost <= 0:
+            return 0
+        kept = self.path / "forks" / f"{at.astimezone(UTC):%Y%m%dT%H%M%S%f}-after-{seq}"
+        (kept / "checkpoints").mkdir(mode=0o700, parents=True)
+        with self._hashes.open("rb") as file, (kept / "hashes").open("wb") as copy:
+            file.seek(seq * HASH_BYTES)
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        for path in (self.path / "checkpoints").glob("*.txt"):
+            if int(path.stem) > seq:
+                path.rename(kept / "checkpoints" / path.name)
+        self._line("forks.jsonl", {"at": _moment(at), "seq": seq, "lost": lost, "why": why})
+        with self._hashes.open("r+b") as file:
+            file.truncate(seq * HASH_BYTES)
+            os.fsync(file.fileno())
+        self._kept = (0, b"")
+        return lost
+
+    def standing_alarm(self) -> str:
+        """Return what is amiss and was not accepted since; empty when nothing is."""
+        alarms, forks = self.alarms(), list(self._lines("forks.jsonl"))
+        if not alarms or (forks and str(forks[-1]["at"]) >= str(alarms[-1]["at"])):
+            return ""
+        return str(alarms[-1]["why"])
 
     def alarms(self) -> list[dict[str, object]]:
         """Return what was found amiss, oldest first."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from hawkops.core import clock, outbound
-from hawkops.core.errors import HawkOpsError
+from hawkops.core.errors import Conflict, HawkOpsError
 from hawkops.history import selectors
+from hawkops.history.actors import Actor
 from hawkops.history.keys import verifiers
-from hawkops.history.services import checkpoint_write
+from hawkops.history.services import change, checkpoint_write
 from hawkops.history.witnessed import Folder
 
 # so many hashes are written down at once while catching up
@@ -32,8 +33,7 @@ def witness_look(folder: Folder) -> Look:
     """
     last = folder.last()
     if last is not None and (amiss := _amiss(*last)):
-        noted = folder.alarms()
-        if not noted or noted[-1]["why"] != amiss:
+        if folder.standing_alarm() != amiss:
             folder.note_alarm(last[0], amiss, clock.now())
         return Look(*last, is_new=False, amiss=amiss)
     seq, batch = (last[0] if last else 0), list[str]()
@@ -49,6 +49,24 @@ def witness_look(folder: Folder) -> Look:
         return Look(*(newest or (0, "")), is_new=False)
     folder.note_head(*newest, clock.now())
     return Look(*newest, is_new=True)
+
+
+def fork_accept(folder: Folder, *, actor: Actor, reason: str) -> tuple[int, int]:
+    """Accept that the history goes on from an earlier entry than the witness saw: a restore, say; write that down.
+
+    Returns the entry up to which both agree and how many witnessed ones are lost. Raises Conflict where nothing is amiss.
+    """
+    count, agreed = folder.count(), 0
+    for digest in selectors.hashes(after_seq=0):
+        if agreed == count or folder.hash_at(agreed + 1) != digest:
+            break
+        agreed += 1
+    if agreed == count:
+        raise Conflict("The witness and the history agree: there is nothing to accept.")
+    with change(actor=actor, reason=reason) as this:
+        after = {"agreed": agreed, "witnessed": count, "lost": count - agreed}
+        this.record("history.fork_accepted", subject="history:chain", after=after)
+    return agreed, folder.go_back(agreed, reason, clock.now())
 
 
 def _amiss(seq: int, digest: str) -> str:

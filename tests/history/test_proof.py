@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import settings as present
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from hawkops.bench.tampering import furnished, put, tamper
@@ -132,6 +132,29 @@ def test_witness__history_rewritten__says_so_once_and_overwrites_nothing(folder:
         f"entry {len(original)} is not the one that was witnessed: the history was rewritten",
     ]
     assert history_verify(requested_by="test", witness=folder).bad_seq == 6
+
+
+@pytest.mark.fresh_database
+def test_witness__history_restored_to_an_earlier_point__goes_on_once_somebody_accepts_it(
+    folder: Folder, settings: Any
+) -> None:
+    settings.WITNESS_DIR = folder.path
+    original = furnished(folder, 8)
+    checkpoint_look(folder)
+    seen = len(original)
+    with pytest.raises(CommandError, match="nothing to accept"):
+        call_command("witness_accept", reason="nothing")
+    with superuser() as line:
+        put(line, original[:5])
+        line.execute("ALTER TABLE history_checkpoint DISABLE TRIGGER ALL; DELETE FROM history_checkpoint")
+    assert witness_look(folder).amiss and selectors.proof().amiss
+    call_command("witness_accept", reason="Restored after a broken disk")
+    look = witness_look(folder)
+    assert not look.amiss and look.seq == 6 and not selectors.proof().amiss
+    assert HistoryEntry.objects.get(pk=6).verb == "history.fork_accepted"
+    assert history_verify(requested_by="test", witness=folder).witnessed_seq == 6
+    (kept,) = (folder.path / "forks").iterdir()
+    assert (kept / "hashes").stat().st_size == (seen - 5) * HASH_BYTES and list((kept / "checkpoints").iterdir())
 
 
 @pytest.mark.django_db

@@ -204,6 +204,8 @@ PRESSES = {
 PAGES = (
     "",
     "api",
+    "platform",
+    "platform?part=vitals",
     "strip",
     "emergency",
     "emergency/lockdown/panel",
