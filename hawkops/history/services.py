@@ -26,7 +26,8 @@ from hawkops.history.keys import origin, signing_key, verifiers
 from hawkops.history.models import HEARTBEAT, Checkpoint, HistoryEntry, Verification
 from hawkops.history.witnessed import Folder
 
-CHECKPOINT_EVERY = timedelta(hours=1)
+# so that the last one is younger than an hour at any moment
+CHECKPOINT_EVERY = timedelta(minutes=55)
 # any number that nobody else takes for another purpose
 CHECKPOINT_LOCK = 0x6861_776B_0001
 

@@ -27,8 +27,8 @@ QUEUES = {"critical": 120.0, "alerts": 90.0, "health": 300.0, "scripts": 900.0}
 LISTENERS = {"console listener": "Console's listener", "gateway listener": "Gateway's listener"}
 LISTENER_SECONDS, COURIER_SECONDS = 60.0, 60.0
 HEARTBEAT_SECONDS, INGEST_SECONDS = 90.0, 300.0
-# signed hourly, looked for each minute; heartbeats give the witness something new every 30 s
-CHECKPOINT_SECONDS, WITNESS_SECONDS = 3_900.0, 90.0
+# signed a little more often; heartbeats give the witness something new every 30 s
+CHECKPOINT_SECONDS, WITNESS_SECONDS = 3_600.0, 90.0
 SKEW_SECONDS = 2.0
 DELIVERY_SECONDS = 300.0
 WAITING_MOST = 1_000

@@ -10,7 +10,7 @@ from rollout.domain.gates import Finding
 from rollout.evidence.shape import Question
 
 VERIFY_AGAIN = timedelta(hours=1)
-CHECKPOINT_AGE_MOST = timedelta(hours=1, minutes=5)  # signed hourly, looked for each minute
+CHECKPOINT_AGE_MOST = timedelta(hours=1)
 LONGEST_SILENCE_SECONDS = 60.0
 TEST_VERB = "history.tested"
 CHECKER = Actor.rule("evidence")

@@ -13,8 +13,8 @@ from hawkops.history.models import HistoryEntry, Verification
 from hawkops.history.services import change, history_verify
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
 
-# signed hourly, looked for each minute
-CHECKPOINT_AGE_MOST = timedelta(hours=1, minutes=5)
+# signed a little more often
+CHECKPOINT_AGE_MOST = timedelta(hours=1)
 SILENCE_SECONDS = 60.0
 DAY = timedelta(hours=24)
 TABLE = HistoryEntry._meta.db_table
