@@ -37,7 +37,8 @@ class Command(BaseCommand):
     """Print one line a figure."""
 
     help = (
-        "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries. Alone: statistics."
+        "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries. Alone: statistics. "
+        "`bench faults` hurts an installation of its own."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
