@@ -12,3 +12,9 @@ class RoofConfig(AppConfig):
 
     name = "hawkops"
     label = "hawkops"
+
+    def ready(self) -> None:
+        """Register the readings of HawkOps' own life."""
+        from hawkops.vitals.readings import register_all
+
+        register_all()

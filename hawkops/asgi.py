@@ -10,14 +10,21 @@ from django.conf import settings
 from hawkops.wsgi import application as django_pages  # configures Django before anything below needs it
 
 # isort: split
+from hawkops import exposition, readiness
+from hawkops.core import metering
+from hawkops.core.asgi import answer, answer_json
 from hawkops.courier import Courier
 from hawkops.live import LiveStream
 from hawkops.watch import Watch
 from monitoring.services.alerts import evaluation_watch
+from monitoring.services.pulses import pulse_note
 
 EMERGENCY = re.compile(
     r"^/[a-z]+/emergency(/|$)|^/api/v1/[a-z]+/(kill|rollback|emergency/lockdown|backends/[a-z]+/disable)$"
 )
+
+
+PULSE_SECONDS = 15.0
 
 
 class Console:
@@ -29,6 +36,7 @@ class Console:
         self.live = LiveStream(settings.DATABASE_URL)
         # here, because nothing that evaluates alerts can tell that it has stopped
         self.watch = Watch(evaluation_watch)
+        self.pulse = Watch(self._pulse, first_seconds=3.0, every_seconds=PULSE_SECONDS)
         # likewise: whoever is killed at night must be told of, broker or not
         self.courier = Courier(settings.DATABASE_URL)
 
@@ -39,10 +47,28 @@ class Console:
             raise RuntimeError(f"The console speaks HTTP only, not {scope['type']}.")
         elif scope["path"] == "/live":
             await self.live(scope, receive, send)
+        elif scope["path"] == "/healthz":  # it lives: nobody is asked
+            await answer(send, 200, b"ok\n", [(b"content-type", b"text/plain; charset=utf-8")])
+        elif scope["path"] == "/readyz":
+            await self._ready(send)
+        elif scope["path"] == "/metrics":
+            await exposition.served(scope, send, metering.console, asyncio.to_thread)
         elif EMERGENCY.match(scope["path"]):
             await self.emergency(scope, receive, send)
         else:
             await self.pages(scope, receive, send)
+
+    async def _ready(self, send: Any) -> None:
+        """Say of each part whether it can do what it is for."""
+        found = await readiness.asked()
+        line = self.live.listener
+        listener = readiness.listener(line.silent_seconds, connected=line.connected)
+        status, says = readiness.whole([*found, listener])
+        await answer_json(send, status, says, [(b"cache-control", b"no-store")])
+
+    def _pulse(self) -> None:
+        pulse_note("console listener", silent_seconds=self.live.listener.silent_seconds)
+        pulse_note("courier", silent_seconds=self.courier.silent_seconds)
 
     def close_streams(self) -> None:
         """End every open stream; browsers come back by themselves."""
@@ -54,9 +80,11 @@ class Console:
             if message["type"] == "lifespan.startup":
                 self.live.start()
                 self.watch.start()
+                self.pulse.start()
                 self.courier.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self.pulse.stop()
                 await self.watch.stop()
                 await asyncio.wait_for(self.courier.stop(), timeout=3)
                 await asyncio.wait_for(self.live.stop(), timeout=3)

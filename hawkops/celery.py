@@ -40,6 +40,7 @@ app.conf.beat_schedule = {
     "validations": periodic("rollout.validations_due", 60.0),
     # what a drill took from its group comes back in time
     "drills": periodic("rollout.drills_due", 5.0, queue="alerts"),
+    "checkpoint": periodic("history.checkpoint", 60.0),
     "verify": periodic("history.verify", 3600.0),
     # often and briefly: one worker does all of these, one after another
     "digests": periodic("monitoring.digests_prune", 60.0),
@@ -64,7 +65,15 @@ app.conf.beat_schedule = {
     "recoveries": periodic("incidents.recoveries_due", 60.0),
     "remedies": periodic("incidents.remedies_due", 30.0),
     "on_call_gaps": periodic("incidents.on_call_gaps", 3600.0),
+    # among the scripts: a backup takes long, and nothing waits behind one there
+    "backup": periodic("hawkops.backup_due", 600.0, queue="scripts"),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
+}
+# A message of each queue that says how long it waited; it may wait as long as its queue may be busy.
+PULSES = {"critical": 30.0, "alerts": 30.0, "health": 30.0, "scripts": 30.0}
+app.conf.beat_schedule |= {
+    f"pulse_{queue}": periodic("hawkops.queue_pulse", seconds, queue, seconds, queue=queue)
+    for queue, seconds in PULSES.items()
 }
 app.autodiscover_tasks()
 # for every thread: the console sends tasks from its pool

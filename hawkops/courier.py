@@ -7,6 +7,7 @@ one sender at a time.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +29,8 @@ SENDERS = 4
 # a burst of entries is read at once
 GATHER_SECONDS = 0.05
 TOPICS = ("history", "notifications")
+# in this order: what an incident brings is dispatched in the same round
+ROUND: tuple[Callable[[], object], ...] = (incidents_follow, dispatch_all, escalate, clocks_follow)
 
 
 class Courier:
@@ -38,9 +41,15 @@ class Courier:
         self._every_seconds = every_seconds
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[bool]] = set()
+        self._ended: float | None = None
         # its own: senders that hang must not take the threads of anything else
         self._pool = ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="courier")
+
+    @property
+    def silent_seconds(self) -> float | None:
+        """How long ago a round ended in which nothing failed; None before the first."""
+        return None if self._ended is None else time.monotonic() - self._ended
 
     def start(self) -> None:
         """Begin."""
@@ -70,20 +79,21 @@ class Courier:
                 await asyncio.wait_for(self._wake.wait(), self._every_seconds)
             await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
-            await self._threaded(incidents_follow)
-            await self._threaded(dispatch_all)
-            await self._threaded(escalate)
-            await self._threaded(clocks_follow)
+            if all([await self._threaded(work) for work in ROUND]):
+                self._ended = time.monotonic()
             for _ in range(SENDERS - len(self._sending)):
                 task = asyncio.create_task(self._threaded(send_due))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
 
-    async def _threaded(self, work: Callable[[], object]) -> None:
+    async def _threaded(self, work: Callable[[], object]) -> bool:
+        """Do it and say whether it was done."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, _once, work)
         except Exception:
             log.exception("courier.failed", extra={"work": work.__name__})
+            return False
+        return True
 
 
 def _once(work: Callable[[], object]) -> None:

@@ -62,16 +62,16 @@ class LiveStream:
 
     def __init__(self, dsn: str) -> None:
         self._viewers: set[_Viewer] = set()
-        self._listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
+        self.listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
 
     def start(self) -> None:
         """Begin to listen."""
-        self._listener.start()
+        self.listener.start()
 
     async def stop(self) -> None:
         """Stop listening and end every stream."""
         self.close()
-        await self._listener.stop()
+        await self.listener.stop()
 
     def close(self) -> None:
         """End every stream."""

@@ -16,6 +16,7 @@ django.setup()
 from django.conf import settings
 from django.db import Error, connections
 
+from hawkops.vitals.look import look as vitals_look
 from incidents.domain.retrying import Outcome
 from incidents.notify.shape import posted
 from incidents.services import second_path
@@ -25,6 +26,7 @@ EVERY_SECONDS = 15.0
 # so long without the database, and that is told once
 BLIND_SECONDS = 120.0
 BEAT_SECONDS = 60.0
+VITALS_AFTER_SECONDS = 120.0
 
 
 class Loop:
@@ -36,6 +38,7 @@ class Loop:
         self._blind_seconds = blind_seconds
         self._blind_since: float | None = None
         self._told = False
+        self._began = time.monotonic()
         self._beat_at: float | None = None
 
     def run(self) -> None:
@@ -58,12 +61,28 @@ class Loop:
             self._beat()
             if paged:
                 log.error("second_path.paged", extra={"steps": paged})
+            self._vitals()
         finally:
             # a connection that broke must not be used again, and none is held while waiting
             connections.close_all()
 
+    def _vitals(self) -> None:
+        """Look at HawkOps' own signs of life; whatever fails there must not stop the pages."""
+        now = time.monotonic()
+        # whoever has just started gives the others time to start as well
+        if now - self._began < VITALS_AFTER_SECONDS:
+            return
+        try:
+            if told := vitals_look():
+                log.error("second_path.vitals_told", extra={"vitals": told})
+        except Exception:
+            log.exception("second_path.vitals_failed")
+
     def _beat(self) -> None:
-        """Tell the address elsewhere that this host lives and reads its database; its silence is the news."""
+        """Tell the address elsewhere that this host lives and reads its database; its silence is the news.
+
+        A vital sign that fails does not stop it: that is told by name, and this is for when nothing can be told.
+        """
         now = time.monotonic()
         if not settings.HEARTBEAT_URL or (self._beat_at is not None and now - self._beat_at < BEAT_SECONDS):
             return

@@ -8,6 +8,8 @@ from typing import Any
 
 import uvicorn
 
+from hawkops.core import env
+
 APPLICATIONS = {"console": "hawkops.asgi:application", "gateway": "hawkops.gateway:application"}
 
 
@@ -38,6 +40,7 @@ def main() -> None:
         server_header=False,
         # devices' addresses are nobody's business, and the middleware costs every request
         proxy_headers=options.door == "console",
+        forwarded_allow_ips=env.words("TRUSTED_PROXIES", "127.0.0.1"),
         backlog=2048,
     )
     _Server(config, application).run()

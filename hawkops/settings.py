@@ -12,6 +12,8 @@ DATA = env.data_dir()
 
 DEBUG = env.flag("HAWKOPS_DEBUG")
 SECRET_KEY = env.text("SECRET_KEY")
+# earlier ones: what they signed and sealed still counts
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CONSOLE_URL = env.text("CONSOLE_URL", "http://localhost:8000")
 GATEWAY_URL = env.text("GATEWAY_URL", "http://127.0.0.1:4318")
@@ -41,8 +43,19 @@ SECOND_PATH_EMAIL = env.words("SECOND_PATH_EMAIL")
 SECOND_PATH_WEBHOOK = env.text("SECOND_PATH_WEBHOOK", "")
 # asked once a minute while all is well: whoever keeps it tells when it is asked no more
 HEARTBEAT_URL = env.text("HEARTBEAT_URL", "")
+# outside the database: who signs the history, who signed it earlier, and where its witness writes
+HISTORY_SIGNING_KEY = env.text("HISTORY_SIGNING_KEY", "")
+HISTORY_VERIFIERS = env.words("HISTORY_VERIFIERS")
+WITNESS_DIR = Path(env.text("WITNESS_DIR", str(DATA / "witness")))
+WITNESS_URL = env.text("WITNESS_URL", "")
+# a backup a day, by a worker; without a passphrase the folder must be closed to others
+BACKUP_DIR = env.text("BACKUP_DIR", "")
+BACKUP_KEEP = int(env.number("BACKUP_KEEP", 14))
+BACKUP_PASSPHRASE = env.text("BACKUP_PASSPHRASE", "")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("MAIL_FROM", "hawkops@localhost")
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]
+# whose X-Forwarded-For and X-Forwarded-Proto are believed
+TRUSTED_PROXIES = env.words("TRUSTED_PROXIES", "127.0.0.1")
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -68,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "hawkops.core.middleware.HeadersMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -78,6 +92,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "hawkops.core.middleware.EnvironmentMiddleware",
     "hawkops.core.middleware.RefusalMiddleware",
+    "hawkops.accounts.confirming.RecentLoginMiddleware",
 ]
 
 ROOT_URLCONF = "hawkops.urls"
@@ -131,8 +146,16 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
+# who signed in longer ago says again who they are before exposure rises in production; 0 asks nobody
+RECENT_LOGIN_MINUTES = env.number("RECENT_LOGIN_MINUTES", 60)
 SESSION_COOKIE_AGE = 12 * 3600
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONSOLE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = CONSOLE_URL.startswith("https://")
+# who looks after the process asks it directly
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE_SSL_REDIRECT else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_SSL_REDIRECT
+# preloading binds a whole domain for years: its owner's decision, not a console's
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SESSION_COOKIE_NAME = "hawkops_session"
 CSRF_COOKIE_NAME = "hawkops_csrf"
 SECURE_CONTENT_TYPE_NOSNIFF = True

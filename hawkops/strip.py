@@ -61,6 +61,7 @@ NAV = (
     ("notifications", "incidents:"),
     ("history", "history:"),
     ("people", "accounts:"),
+    ("platform", "platform"),
     ("overview", "overview"),
 )
 

@@ -13,7 +13,11 @@ from hawkops.core.access import requires
 from hawkops.core.environments import Environment
 from hawkops.core.htmx import render_page
 from hawkops.core.middleware import ENVIRONMENT_COOKIE
+from hawkops.core.verdicts import WORST_FIRST, Verdict
 from hawkops.history import selectors as history
+from hawkops.versions import versions
+from hawkops.vitals.registry import vitals
+from incidents.selectors import escalations
 from monitoring.selectors import telemetry as monitoring
 from rollout.selectors import census as census_selectors
 from rollout.selectors import flags as flag_selectors
@@ -32,10 +36,35 @@ def root(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Say that the console answers and reaches its database."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    """Say that the console lives. Whether it can do its work, `/readyz` says; both stand in `asgi.py` where it is served."""
     return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_safe
+@requires()
+def platform(request: HttpRequest, environment: str) -> HttpResponse:
+    """Signs of HawkOps' own life, with what to do, and what runs here."""
+    found = vitals()
+    context = {
+        "vitals": sorted(found, key=lambda one: WORST_FIRST.index(one.verdict)),
+        "failing": [one for one in found if one.failing],
+        "unknown": [one for one in found if one.verdict is Verdict.NO_DATA],
+        "second": escalations.second(),
+        "versions": _versions(),
+    }
+    return render_page(request, "platform.html", context)
+
+
+def _versions() -> list[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version'), count(*), max(applied) FROM django_migrations")
+        postgresql, many, applied = cursor.fetchone()
+    named = {"hawkops": "HawkOps", "python": "Python", "django": "Django"}
+    return [
+        *((named[name], number) for name, number in versions().items()),
+        ("PostgreSQL", str(postgresql)),
+        ("Migrations", f"{many} applied, the last on {applied:%d %b %Y at %H:%M} UTC"),
+    ]
 
 
 @require_safe

@@ -12,13 +12,15 @@ class RolloutConfig(AppConfig):
     def ready(self) -> None:
         """Look at the evidence, and at the app's rollbacks, again when a run has ended; say what is kept of a device.
 
-        Which boxes a script decides and the report's check are made known too.
+        Which boxes a script decides, the report's check and how the history speaks of flags are made known too.
         """
         # models must be loaded before this import
         from hawkops.core.erasure import register
+        from hawkops.history.domain import travel
         from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
         from rollout.probes.catalogue import register_all
+        from rollout.selectors import past
         from rollout.selectors.releases import script_uses
         from rollout.services import groups, guardrails
         from rollout.services.census import device_erase
@@ -29,6 +31,7 @@ class RolloutConfig(AppConfig):
         register("groups and pins", groups.device_erase)
         register("bands of guardrails", guardrails.device_erase)
         uses.register(script_uses)
+        travel.register("flag", past.FLAGS)
         register_all()
         run_finished.subscribe(lambda _run_id: EVIDENCE_REFRESH.enqueue())
         run_finished.subscribe(app_followed)

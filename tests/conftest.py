@@ -51,6 +51,7 @@ def _start_servers() -> None:
         owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     os.environ.update(
         HAWKOPS_TEST_OWNER_URL=owner_url,
+        HAWKOPS_TEST_SUPERUSER_URL=running.superuser_url,
         DATABASE_OWNER_URL=_with_database(owner_url, TEMPLATE),
         DATABASE_URL=_with_database(running.database_url, TEMPLATE),
         REDIS_URL=running.redis_url,
@@ -58,6 +59,7 @@ def _start_servers() -> None:
         HAWKOPS_DATA=str(data),
         HAWKOPS_DEBUG="0",
         CLOUD_AI_URL="",
+        WITNESS_DIR=str(data / "witness"),
     )
     for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE", "HAWKOPS_SCRIPTS_DIR"):
         os.environ.pop(name, None)

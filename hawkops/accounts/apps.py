@@ -8,3 +8,12 @@ class AccountsConfig(AppConfig):
 
     name = "hawkops.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Follow sign-ins, and say how the history speaks of a person's roles: an entry tells those of one environment."""
+        from hawkops.accounts import confirming  # needs the models
+        from hawkops.accounts.past import PEOPLE
+        from hawkops.history.domain import travel
+
+        confirming.connect()
+        travel.register("person", PEOPLE)

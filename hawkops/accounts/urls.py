@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from hawkops.accounts import views
+from hawkops.accounts import confirming, views
 
 app_name = "accounts"
 urlpatterns = [
     path("login", views.sign_in, name="login"),
     path("logout", views.sign_out, name="logout"),
     path("enter/<str:token>", views.enter, name="enter"),
+    path("confirm", confirming.confirm, name="confirm"),
     path("profile", views.profile, name="profile"),
     path("profile/phones/<int:pk>/revoke", views.phone_revoke_own, name="phone_revoke_own"),
     path("<str:environment>/people", views.people, name="people"),

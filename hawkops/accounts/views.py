@@ -35,6 +35,7 @@ from hawkops.core.access import Role, Scope, can, can_in_all, must_everywhere, r
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, NotFound
 from hawkops.core.htmx import request_id
+from hawkops.core.recent import must_be_recent
 from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 
@@ -90,6 +91,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     assert isinstance(user, User)
     form: SetPasswordForm[User] = SetPasswordForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
+        must_be_recent()  # whoever found a session open must not make it theirs
         form.save()
         update_session_auth_hash(request, user)
         password_set_record(user=user, request_id=request_id(request))

@@ -12,9 +12,11 @@ from pydantic import ConfigDict
 
 from hawkops.core.bounded import fit, json_loads
 from hawkops.core.errors import HawkOpsError
+from hawkops.core.recent import NeedsRecentLogin
 from hawkops.core.why import Why
 
 WHOLE_MOST = 2**63 - 1
+SIGN_IN_AGAIN = "You signed in a while ago, and this raises exposure: sign in again, then repeat it. Kills never ask."
 SIGN_IN = "Send Authorization: Bearer hkt_… with a token that still lives, or sign in."
 REFUSALS = {
     401: "Nobody is signed in, and there is no live token.",
@@ -84,6 +86,7 @@ def refusal(message: str, status: int) -> HttpResponse:
 def refuse_in_sentences(api: NinjaAPI) -> None:
     """Let every refusal answer with its own status and sentence; what is unexpected goes on to Django."""
     api.add_exception_handler(HawkOpsError, _refused)
+    api.add_exception_handler(NeedsRecentLogin, lambda *_: refusal(SIGN_IN_AGAIN, 403))
     api.add_exception_handler(ValidationError, _unfit)
     api.add_exception_handler(AuthenticationError, lambda *_: refusal(SIGN_IN, 401))
     api.add_exception_handler(HttpError, _http_error)

@@ -2,9 +2,15 @@
 
 from django.apps import AppConfig
 
+from hawkops.core import checks
+
 
 class CoreConfig(AppConfig):
     """The kernel."""
 
     name = "hawkops.core"
     label = "core"
+
+    def ready(self) -> None:
+        """Bring the checks of our own settings."""
+        checks.register_all()

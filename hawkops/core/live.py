@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,8 @@ import psycopg
 from django.db import connection
 
 CHANNEL = "hawkops_live"
+# A line says something to itself so often. One that no longer hears it is dead, cut, or behind a transaction pooler.
+PULSE, PULSE_SECONDS, DEAF_SECONDS = "pulse", 15.0, 40.0
 log = logging.getLogger(__name__)
 
 
@@ -34,13 +37,23 @@ class Listener:
         on_event: Callable[[dict[str, Any]], None],
         on_connect: Callable[[], Awaitable[None]] | None = None,
         retry_seconds: float = 0.5,
+        pulse_seconds: float = PULSE_SECONDS,
+        deaf_seconds: float = DEAF_SECONDS,
     ) -> None:
         self._dsn = dsn
         self._on_event = on_event
         self._on_connect = on_connect
         self._retry_seconds = retry_seconds
         self._task: asyncio.Task[None] | None = None
+        self._pulse_seconds = pulse_seconds
+        self._deaf_seconds = deaf_seconds
+        self._heard: float | None = None
         self.connected = False
+
+    @property
+    def silent_seconds(self) -> float | None:
+        """How long ago something was heard last; None where nothing ever was."""
+        return None if self._heard is None else time.monotonic() - self._heard
 
     def start(self) -> None:
         """Begin listening in the background."""
@@ -57,7 +70,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, OSError, TimeoutError) as error:
                 log.warning("live.listener_lost", extra={"error": str(error)})
             self.connected = False
             await asyncio.sleep(self._retry_seconds)
@@ -69,11 +82,22 @@ class Listener:
             self.connected = True
             if self._on_connect is not None:
                 await self._on_connect()
-            async for notify in line.notifies():
-                try:
-                    event = json.loads(notify.payload)
-                except ValueError:
-                    log.warning("live.event_malformed")
-                    continue
-                if isinstance(event, dict):
-                    self._on_event(event)
+            own = json.dumps({"topic": PULSE, "of": id(self)})
+            began = heard = time.monotonic()
+            while True:
+                async with asyncio.timeout(self._deaf_seconds):
+                    await line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, own])
+                async for notify in line.notifies(timeout=self._pulse_seconds):
+                    heard = self._heard = time.monotonic()
+                    self._take(notify.payload)
+                if time.monotonic() - max(began, heard) > self._deaf_seconds:
+                    raise OSError("the line does not hear what is announced: is a transaction pooler in between?")
+
+    def _take(self, payload: str) -> None:
+        try:
+            event = json.loads(payload)
+        except ValueError:
+            log.warning("live.event_malformed")
+            return
+        if isinstance(event, dict) and event.get("topic") != PULSE:
+            self._on_event(event)

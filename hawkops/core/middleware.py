@@ -1,5 +1,6 @@
 """What every request gets before its view: an id, its environment, and the refusal of unknown ones."""
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -7,23 +8,55 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
+from hawkops.core import metering
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 
+PERMISSIONS = ", ".join(
+    f"{name}=()"
+    for name in (
+        "accelerometer",
+        "camera",
+        "display-capture",
+        "geolocation",
+        "gyroscope",
+        "microphone",
+        "payment",
+        "usb",
+    )
+)
 ENVIRONMENT_COOKIE = "hawkops_environment"
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class RequestIdMiddleware:
-    """Give each request an id that history entries and logs carry."""
+    """Give each request an id that history entries and logs carry, and count it."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
+        began = time.perf_counter()
         response = self.get_response(request)
+        route = request.resolver_match.route if request.resolver_match else "none"
+        metering.console.note(route, response.status_code, time.perf_counter() - began)
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+
+class HeadersMiddleware:
+    """Close what no page of ours uses, keep answers from being embedded elsewhere, and personal ones from being kept."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.setdefault("Permissions-Policy", PERMISSIONS)
+        response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        # static files come from in front of this
+        response.setdefault("Cache-Control", "no-store")
         return response
 
 

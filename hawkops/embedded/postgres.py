@@ -45,6 +45,11 @@ def _wheel() -> Path:
     return Path(spec.origin).parent
 
 
+def wheel_binaries() -> Path:
+    """Return the folder of the wheel's programs: the server's, and `pg_dump` and `pg_restore` beside them."""
+    return _wheel() / "pginstall18" / "bin"
+
+
 def _system_user() -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
@@ -96,7 +101,7 @@ class Postgres:
             self.sockets = self.home / "run"
         else:
             self.home = data / "postgres"
-            self.binaries = wheel / "pginstall18" / "bin"
+            self.binaries = wheel_binaries()
             self.sockets = socket_folder(data, SOCKET_NAME)
         self.cluster = self.home / "data"
         self.log = self.home / "postgres.log"

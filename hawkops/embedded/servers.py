@@ -29,6 +29,12 @@ class Servers:
         return self.postgres.url(OWNER)
 
     @property
+    def superuser_url(self) -> str:
+        """For whom no rule of the database holds: only measures of what such a one can do need it."""
+        assert self.postgres is not None
+        return self.postgres.url("postgres")
+
+    @property
     def redis_url(self) -> str:
         """For redis-py."""
         assert self.valkey is not None

@@ -78,8 +78,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGHUP, end)
     lock: IO[str] | None = None
     try:
-        lock = _lock(data)
-        _orphans_end(data)
+        lock = folder_lock(data)
+        orphans_end(data)
         _ports_free(options.port, options.gateway_port)
         start(installation, options)
         failed = _watch(installation)
@@ -123,7 +123,7 @@ def _port(text: str) -> int:
     return number
 
 
-def _lock(data: Path) -> IO[str]:
+def folder_lock(data: Path) -> IO[str]:
     """Take the folder for this start alone. The lock ends with the process that holds it."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _lock(data: Path) -> IO[str]:
     return lock
 
 
-def _orphans_end(data: Path) -> None:
+def orphans_end(data: Path) -> None:
     """End what a killed start left behind, last started first; a process id that was reused is left alone."""
     path = data / PIDS
     if not path.exists():
@@ -171,7 +171,7 @@ def start(installation: Installation, options: argparse.Namespace) -> None:
     env, data = installation.env, installation.data
     say(f"HawkOps, data in {data}")
     _databases(installation)
-    if not _given(env, "SECRET_KEY"):
+    if not given(env, "SECRET_KEY"):
         env["SECRET_KEY"] = _kept_secret(data / "secret.key")
     env.setdefault("CONSOLE_URL", f"http://localhost:{options.port}")
     env["GATEWAY_URL"] = f"http://127.0.0.1:{options.gateway_port}"
@@ -206,8 +206,10 @@ def start(installation: Installation, options: argparse.Namespace) -> None:
     _spawn(installation, "beat", *celery, "beat", "-s", schedule, "--pidfile=", "--loglevel", "warning")
     # by itself: it pages when whatever stands above did not
     _spawn(installation, "second-path", python, "-m", "hawkops.second_path")
-    _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/healthz")
-    _healthy(installation, "console", f"http://127.0.0.1:{options.port}/healthz")
+    # by itself too: it writes down what the history was, whatever becomes of the rest
+    _spawn(installation, "witness", python, "-m", "hawkops.witness")
+    _healthy(installation, "gateway", f"{env['GATEWAY_URL']}/readyz")
+    _healthy(installation, "console", f"http://127.0.0.1:{options.port}/readyz")
     fleet = {"HAWKOPS_GATEWAY": env["GATEWAY_URL"], "HAWKOPS_DEVICE_KEY": seeded["device_key"]}
     if not options.no_device:
         # the generated model comes from the stand-in, so that a device can be told to fetch its model anew
@@ -227,7 +229,7 @@ def start(installation: Installation, options: argparse.Namespace) -> None:
     say("Ctrl-C ends everything.")
 
 
-def _given(env: dict[str, str], name: str) -> bool:
+def given(env: dict[str, str], name: str) -> bool:
     return bool(env.get(name) or env.get(f"{name}_FILE"))
 
 
@@ -243,7 +245,7 @@ def _value(env: dict[str, str], name: str) -> str:
 def _databases(installation: Installation) -> None:
     """Check the servers that were given, then start the embedded ones in place of those that were not."""
     env = installation.env
-    own_database, own_redis = not _given(env, "DATABASE_URL"), not _given(env, "REDIS_URL")
+    own_database, own_redis = not given(env, "DATABASE_URL"), not given(env, "REDIS_URL")
     if not own_database:
         _database_answers(_value(env, "DATABASE_URL"))
     if not own_redis:

@@ -1,15 +1,22 @@
-"""`/api/v1/ENVIRONMENT/history`: entries newest first, page by page. Who may read is said where it is mounted."""
+"""`/api/v1/ENVIRONMENT/history`: entries newest first, page by page, and any subject at a moment.
 
+Who may read is said where it is mounted.
+"""
+
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
+from hawkops.core import clock
 from hawkops.core.access import Scope
 from hawkops.core.api import WHOLE_MOST, documented
-from hawkops.core.errors import NotFound
-from hawkops.history import selectors
+from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.moments import past
+from hawkops.history import listing, travel
+from hawkops.history.domain import query
 from hawkops.history.models import HistoryEntry
 
 ROWS, ROWS_MOST = 50, 500
@@ -56,25 +63,25 @@ def entries(
     actor: Annotated[str, Query(max_length=150)] = "",
     since: datetime | None = None,
     until: datetime | None = None,
-    q: Annotated[str, Query(max_length=200, description="Words that all occur")] = "",
+    q: Annotated[
+        str,
+        Query(
+            max_length=query.LENGTH_MOST,
+            description='The search of the page: actor:mia verb:flag. -verb:run. since:2h "exact words"',
+        ),
+    ] = "",
     hidden: Annotated[bool, Query(description="Heartbeats too")] = False,
     before: Annotated[int, Query(ge=0, le=NEWEST, description="Only entries with a smaller number")] = NEWEST,
     limit: Annotated[int, Query(ge=1, le=ROWS_MOST)] = ROWS,
 ) -> EntriesOut:
     """Entries of the environment and those that belong to none, newest first. Times without a zone are UTC."""
-    found = selectors.entries(
-        environment=environment,
-        verb_prefixes=verb.split(),
-        subject=subject.strip(),
-        actor=actor.strip(),
-        since=_utc(since),
-        until=_utc(until),
-        words=q,
-        hidden=hidden,
-    )
-    rows = list(found.filter(seq__lt=before)[: limit + 1])
-    more = len(rows) > limit
-    return EntriesOut(entries=[_entry(row) for row in rows[:limit]], older_than=rows[limit - 1].seq if more else None)
+    asked = query.parse(_line(q, verb=verb, subject=subject, actor=actor, hidden=hidden), now=clock.now())
+    since, until = _utc(since) or asked.since, _utc(until) or asked.until
+    if since and until and since >= until:
+        raise InvalidInput("since is not before until, so nothing can lie between them.")
+    wanted = listing.asked(replace(asked, since=since, until=until), environment=environment, readable=[environment])
+    found = listing.page(wanted, before=before, limit=limit)
+    return EntriesOut(entries=[_entry(row) for row in found.rows], older_than=found.older_than)
 
 
 @router.get("/{environment}/history/{int:seq}", response=EntryOut, openapi_extra=documented(Scope.READ))
@@ -84,6 +91,85 @@ def entry(request: HttpRequest, environment: str, seq: int) -> EntryOut:
     if found is None:
         raise NotFound(f"There is no entry {seq} in {environment}.")
     return _entry(found)
+
+
+class MemberOut(Schema):
+    """One member's value, and the entry that says so; `later` when only a later one does, in its `before`."""
+
+    name: str
+    value: Any
+    entry: int
+    at: datetime
+    later: bool
+
+
+class DifferentOut(Schema):
+    """What the next entry found otherwise than it was rebuilt: it changed without an entry of its own."""
+
+    name: str
+    rebuilt: Any
+    found: Any
+
+
+class SubjectOut(Schema):
+    """A subject at a moment: `last` is the entry that spoke of it last, `ended_by` the one that ended it."""
+
+    subject: str
+    environment: str
+    at: datetime
+    state: dict[str, Any]
+    members: list[MemberOut]
+    last: int | None
+    ended_by: int | None
+    begins_with: int | None
+    different: list[DifferentOut]
+    whole: bool
+
+
+@router.get("/{environment}/history/subjects/{path:subject}", response=SubjectOut, openapi_extra=documented(Scope.READ))
+def subject_at(
+    request: HttpRequest,
+    environment: str,
+    subject: str,
+    at: Annotated[str, Query(max_length=40, description="A past moment, 2026-11-30T14:00; without a zone UTC")] = "",
+) -> SubjectOut:
+    """A subject (flag:litert_enabled) as it was at a moment, rebuilt from its entries; now when no moment is given.
+
+    `whole` is false where more entries came before than were read.
+    """
+    now = clock.now()
+    found = travel.visit(environment, subject[:200], at=past(at, now=now) or now)
+    if not found.state.begun and found.begun_by is None:
+        raise NotFound(f"No entry of {environment} speaks of {subject[:200]!r}.")
+    state = found.state
+    return SubjectOut(
+        subject=found.subject,
+        environment=environment,
+        at=found.at,
+        state=state.values,
+        members=[
+            MemberOut(name=name, value=one.value, entry=one.seq, at=one.at, later=one.later)
+            for name, one in sorted(state.members.items())
+        ],
+        last=state.last.seq if state.last else None,
+        ended_by=state.ended.seq if state.ended else None,
+        begins_with=found.begun_by.seq if found.begun_by else None,
+        different=[DifferentOut(name=name, rebuilt=was, found=said) for name, was, said in state.unlike],
+        whole=not found.cut,
+    )
+
+
+def _line(q: str, *, verb: str, subject: str, actor: str, hidden: bool) -> str:
+    """Return the parameters as one line."""
+    parts = [q.strip()]
+    if verbs := verb.replace(",", " ").split():
+        parts.append("verb:" + ",".join(query.written_value(one) for one in verbs))
+    for name, value in (("subject", subject.strip()), ("actor", actor.strip())):
+        if value:
+            parts.append(query.written(name, value))
+    if hidden:
+        parts.append("hidden:yes")
+    return " ".join(part for part in parts if part)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from hawkops.history.domain import chain
@@ -23,7 +24,7 @@ class HistoryEntry(models.Model):
     after_text = models.TextField(null=True)
     reason = models.TextField(blank=True)
     request_id = models.CharField(max_length=40, blank=True)
-    cause = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="effects")
+    cause = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="effects", db_index=False)
     hidden = models.BooleanField(default=False)
     commitment = models.CharField(max_length=64, blank=True)
     previous_hash = models.CharField(max_length=64)
@@ -43,6 +44,8 @@ class HistoryEntry(models.Model):
             models.Index(fields=["subject", "-seq"], name="history_subject_seq"),
             models.Index(fields=["actor", "-seq"], name="history_actor_seq"),
             models.Index(fields=["-at"], name="history_at"),
+            # what an entry led to
+            models.Index(fields=["cause", "seq"], name="history_cause_seq", condition=models.Q(cause__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -90,8 +93,23 @@ class Personal(models.Model):
     salt = models.BinaryField(max_length=16)
     label = models.CharField(max_length=150)
 
+    class Meta:
+        # whether a name still stands anywhere
+        indexes = [models.Index(fields=["label"], name="history_personal_label")]
+
     def __str__(self) -> str:
         return f"{self.entry_id} {self.label}"
+
+
+class ActorName(models.Model):
+    """A name that an actor went by, kept by the database beside `Personal`: gone with the last entry that has it."""
+
+    pk = models.CompositePrimaryKey("label", "actor")
+    label = models.CharField(max_length=150)
+    actor = models.CharField(max_length=80)
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.actor}"
 
 
 class Head(models.Model):
@@ -100,12 +118,31 @@ class Head(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     seq = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, default=chain.GENESIS)
+    at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="history_one_head")]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.hash[:12]}"
+
+
+class Checkpoint(models.Model):
+    """A signed root over the first `size` entries' hashes. `nodes` are the tree's perfect subtrees, to go on from here.
+
+    The database refuses to alter one, as it does with entries.
+    """
+
+    size = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    note = models.TextField()
+    nodes = ArrayField(models.CharField(max_length=64))
+
+    class Meta:
+        ordering = ["-size"]
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.at:%Y-%m-%d %H:%M}"
 
 
 class Verification(models.Model):
@@ -119,6 +156,10 @@ class Verification(models.Model):
     why = models.TextField(blank=True)
     longest_gap_seconds = models.FloatField(null=True)
     requested_by = models.CharField(max_length=150)
+    checkpoints = models.IntegerField(db_default=0, default=0)
+    checkpoint_size = models.BigIntegerField(null=True)
+    # up to here a copy outside the database says the same; None without a witness
+    witnessed_seq = models.BigIntegerField(null=True)
 
     class Meta:
         ordering = ["-at"]
@@ -129,5 +170,19 @@ class Verification(models.Model):
 
     @property
     def good(self) -> bool:
-        """Whether every entry up to the head follows from the one before it."""
+        """Whether every entry up to the head follows from the one before it, as it was signed and witnessed."""
         return self.bad_seq is None
+
+    @property
+    def limit(self) -> str:
+        """Up to where somebody outside the database vouches, in words."""
+        if not self.good:
+            return ""
+        if self.witnessed_seq is None:
+            return "No witness outside the database has seen it: who rules the database could have rewritten it whole."
+        if self.witnessed_seq >= self.head_seq:
+            return "All of it stands as it was witnessed outside the database."
+        return (
+            f"Entries up to {self.witnessed_seq} stand as they were witnessed outside the database; "
+            f"those after it, not yet witnessed, stand on the chain alone."
+        )

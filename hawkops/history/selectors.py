@@ -1,16 +1,27 @@
 """Reading the history."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import pairwise
 from operator import or_
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Verification
+from hawkops.history.domain.chain import Row
+from hawkops.history.domain.proof import Link
+from hawkops.history.keys import verifiers
+from hawkops.history.models import HEARTBEAT, Checkpoint, Head, HistoryEntry, Verification
+from hawkops.history.witnessed import Folder
 
 CHUNK_ROWS = 5_000
+# in the order of `Row`, then what `Link` adds
+LINK_FIELDS = (
+    "seq", "at", "environment", "actor", "verb", "subject", "before_text", "after_text", "reason", "request_id",
+    "cause_id", "hidden", "commitment", "previous_hash", "hash", "personal__salt", "personal__label",
+)  # fmt: skip
 
 
 def entries(
@@ -19,13 +30,14 @@ def entries(
     verb_prefixes: Sequence[str] = (),
     verbs: Iterable[str] = (),
     subject: str = "",
-    actor: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
-    words: str = "",
     hidden: bool = False,
 ) -> QuerySet[HistoryEntry]:
-    """Return entries newest first; `environment` also brings those that belong to none. One query when iterated."""
+    """Return entries newest first; `environment` also brings those that belong to none. One query when iterated.
+
+    What people ask is found by `listing`.
+    """
     found = HistoryEntry.objects.select_related("personal")
     if not hidden:
         found = found.filter(hidden=False)
@@ -36,31 +48,54 @@ def entries(
     if verbs:
         found = found.filter(verb__in=list(verbs))
     if subject:
-        found = found.filter(subject__icontains=subject)
-    if actor:
-        found = found.filter(Q(actor=actor) | Q(personal__label__iexact=actor))
+        found = found.filter(subject=subject)
     if since is not None:
         found = found.filter(at__gte=since)
     if until is not None:
         found = found.filter(at__lt=until)
-    for word in words.split():
-        found = found.filter(
-            Q(reason__icontains=word)
-            | Q(subject__icontains=word)
-            | Q(verb__icontains=word)
-            | Q(after_text__icontains=word)
-            | Q(before_text__icontains=word)
-            | Q(personal__label__icontains=word)
-        )
     return found
 
 
-def whole_chain(*, until_seq: int) -> Iterator[HistoryEntry]:
-    """Give every entry up to one, oldest first. Reads in chunks, so that no statement runs for long."""
+def links(*, until_seq: int) -> Iterator[Link]:
+    """Give the chain's rows up to one with their hashes and personal values, oldest first, read in chunks."""
     last = 0
-    while chunk := list(HistoryEntry.objects.filter(seq__gt=last, seq__lte=until_seq).order_by("seq")[:CHUNK_ROWS]):
-        yield from chunk
-        last = chunk[-1].seq
+    rows = HistoryEntry.objects.order_by("seq").values_list(*LINK_FIELDS)
+    while chunk := list(rows.filter(seq__gt=last, seq__lte=until_seq)[:CHUNK_ROWS]):
+        for *hashed, previous, digest, salt, label in chunk:
+            yield Link(Row(*hashed), previous, digest, None if salt is None else bytes(salt), label)
+        last = chunk[-1][0]
+
+
+def hashes(*, after_seq: int) -> Iterator[str]:
+    """Give the hashes of the entries after one, oldest first, read in chunks."""
+    rows = HistoryEntry.objects.order_by("seq").values_list("seq", "hash")
+    while chunk := list(rows.filter(seq__gt=after_seq)[: 10 * CHUNK_ROWS]):
+        for _seq, digest in chunk:
+            yield digest
+        after_seq = chunk[-1][0]
+
+
+def notes(folder: Folder) -> list[tuple[int, str]]:
+    """Return the signed checkpoints by size, smallest first: those of the database, and the witness's copies of others.
+
+    Read them before the head: then one that speaks of more than the chain has means that it was cut.
+    """
+    return sorted({**dict(folder.checkpoints()), **dict(signed_notes())}.items())
+
+
+def signed_notes() -> list[tuple[int, str]]:
+    """Return the checkpoints that the database holds, by size, smallest first."""
+    return list(Checkpoint.objects.order_by("size").values_list("size", "note"))
+
+
+def hash_at(seq: int) -> str | None:
+    """Return an entry's hash, or None when there is no such entry."""
+    return HistoryEntry.objects.filter(pk=seq).values_list("hash", flat=True).first()
+
+
+def checkpoint_latest() -> Checkpoint | None:
+    """Return the newest signed checkpoint, or None before the first."""
+    return Checkpoint.objects.order_by("-size").first()
 
 
 def longest_silence(*, since: datetime, now: datetime) -> timedelta:
@@ -72,20 +107,6 @@ def longest_silence(*, since: datetime, now: datetime) -> timedelta:
     moments = list(HistoryEntry.objects.filter(at__gte=since, at__lte=now).order_by("seq").values_list("at", flat=True))
     start = [max(before, since)] if before else []
     return max((later - earlier for earlier, later in pairwise([*start, *moments, now])), default=timedelta())
-
-
-def causes(entry: HistoryEntry, *, limit: int = 20) -> list[HistoryEntry]:
-    """Return what led to the entry, nearest first. One query a step."""
-    found: list[HistoryEntry] = []
-    while entry.cause_id is not None and len(found) < limit:
-        entry = HistoryEntry.objects.select_related("personal").get(pk=entry.cause_id)
-        found.append(entry)
-    return found
-
-
-def effects(entry: HistoryEntry, *, limit: int = 50) -> QuerySet[HistoryEntry]:
-    """Return what the entry led to, oldest first."""
-    return HistoryEntry.objects.select_related("personal").filter(cause=entry).order_by("seq")[:limit]
 
 
 def head() -> Head:
@@ -107,3 +128,25 @@ def last_heartbeat_at() -> datetime | None:
 def verification_latest() -> Verification | None:
     """Return the newest result of the verifier, or None if it never ran."""
     return Verification.objects.order_by("-at").first()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What outside the database vouches for the history now; `amiss` is what the witness found, empty when nothing."""
+
+    witnessed_seq: int | None
+    witnessed_at: datetime | None
+    checkpoint: Checkpoint | None
+    signer: str
+    amiss: str
+
+
+def proof() -> Proof:
+    """Return what the witness and the newest checkpoint say. A witness whose folder can't be read here says nothing."""
+    folder, checkpoint = Folder(settings.WITNESS_DIR), checkpoint_latest()
+    signer = str(verifiers()[0]) if checkpoint else ""
+    try:
+        last, at, amiss = folder.last(), folder.last_head_at(), folder.standing_alarm()
+    except OSError:
+        return Proof(None, None, checkpoint, signer, "")
+    return Proof(last[0] if last else None, at, checkpoint, signer, amiss)

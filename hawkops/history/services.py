@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -11,13 +12,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from hawkops.core import clock
+from hawkops.history import selectors
 from hawkops.history.actors import Actor
-from hawkops.history.domain import chain
-from hawkops.history.models import HEARTBEAT, Head, HistoryEntry, Personal, Verification
-from hawkops.history.selectors import whole_chain
+from hawkops.history.domain import chain, proof
+from hawkops.history.domain.checkpoint import Checkpoint as SignedCheckpoint
+from hawkops.history.domain.checkpoint import sign
+from hawkops.history.domain.merkle import Frontier
+from hawkops.history.keys import origin, signing_key, verifiers
+from hawkops.history.models import HEARTBEAT, Checkpoint, HistoryEntry, Verification
+from hawkops.history.witnessed import Folder
+
+# so that the last one is younger than an hour at any moment
+CHECKPOINT_EVERY = timedelta(minutes=55)
+# any number that nobody else takes for another purpose
+CHECKPOINT_LOCK = 0x6861_776B_0001
 
 
 @dataclass(frozen=True)
@@ -116,19 +128,14 @@ def change(
 
 
 def _append(drafts: list[_Draft]) -> list[HistoryEntry]:
-    """Append the drafts to the chain. Deferred foreign keys are checked first: they would lock after the head."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    head = Head.objects.select_for_update().get(pk=1)
-    entries: list[HistoryEntry] = []
-    personal: list[Personal] = []
-    seq, last = head.seq, head.hash
+    """Append the drafts to the chain, in one statement: the head is locked last, and for as short as can be."""
     at = clock.now()
+    entries: list[HistoryEntry] = []
+    rows: list[dict[str, Any]] = []
     for draft in drafts:
-        seq += 1
         salt = os.urandom(16)
         entry = HistoryEntry(
-            seq=seq,
+            seq=0,
             at=at,
             environment=draft.environment,
             actor=draft.actor.reference,
@@ -141,15 +148,32 @@ def _append(drafts: list[_Draft]) -> list[HistoryEntry]:
             cause_id=draft.cause,
             hidden=draft.hidden,
             commitment=chain.commitment(salt, draft.actor.label),
-            previous_hash=last,
         )
-        entry.hash = last = chain.row_hash(last, entry.row())
         entries.append(entry)
-        personal.append(Personal(entry_id=seq, salt=salt, label=draft.actor.label))
-    HistoryEntry.objects.bulk_create(entries)
-    Personal.objects.bulk_create(personal)
-    head.seq, head.hash = seq, last
-    head.save(update_fields=["seq", "hash"])
+        rows.append(
+            {
+                "environment": entry.environment,
+                "actor": entry.actor,
+                "verb": entry.verb,
+                "subject": entry.subject,
+                "before": entry.before_text,
+                "after": entry.after_text,
+                "reason": entry.reason,
+                "request_id": entry.request_id,
+                "cause": entry.cause_id,
+                "hidden": entry.hidden,
+                "commitment": entry.commitment,
+                "tail": chain.tail(entry.row()),
+                "salt": salt.hex(),
+                "label": draft.actor.label,
+            }
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM history_append(%s, %s::jsonb)", [at, json.dumps(rows)])
+        appended = cursor.fetchall()
+    for entry, (seq, moment, previous_hash, digest) in zip(entries, appended, strict=True):
+        entry.seq, entry.at, entry.previous_hash, entry.hash = seq, moment, previous_hash, digest
+        entry._state.adding, entry._state.db = False, connection.alias
     return entries
 
 
@@ -160,32 +184,85 @@ def heartbeat_record() -> HistoryEntry:
     return this.entries[0]
 
 
-def history_verify(*, requested_by: str) -> Verification:
-    """Walk the whole chain and store what was found."""
+def history_verify(*, requested_by: str, witness: Folder | None = None) -> Verification:
+    """Walk the whole chain, hold it against what was signed and witnessed, and store what was found.
+
+    `witness` is the folder of `WITNESS_DIR` unless another one is given.
+    """
     started = time.monotonic()
-    head = Head.objects.get(pk=1)
+    folder = witness or Folder(settings.WITNESS_DIR)
+    # read before the head: what the witness saw has been committed, so that the head can't be older
+    seen, notes = _Seen(folder, folder.last()), selectors.notes(folder)
+    head = selectors.head()
     silence = 0.0
     before: datetime | None = None
 
-    def rows() -> Iterator[tuple[chain.Row, str, str]]:
+    def links() -> Iterator[proof.Link]:
         nonlocal silence, before
-        for entry in whole_chain(until_seq=head.seq):
+        for link in selectors.links(until_seq=head.seq):
             if before is not None:
-                silence = max(silence, (entry.at - before).total_seconds())
-            before = entry.at
-            yield entry.row(), entry.previous_hash, entry.hash
+                silence = max(silence, (link.row.at - before).total_seconds())
+            before = link.row.at
+            yield link
 
-    found = chain.verify(rows(), head=(head.seq, head.hash))
+    found = proof.verify(
+        links(),
+        head=(head.seq, head.hash),
+        notes=notes,
+        verifiers=verifiers(folder),
+        witness=seen,
+    )
     return Verification.objects.create(
         at=clock.now(),
         head_seq=head.seq,
         head_hash=head.hash,
         seconds=time.monotonic() - started,
-        bad_seq=found.seq if found else None,
-        why=found.why if found else "",
+        bad_seq=found.broken.seq if found.broken else None,
+        why=found.broken.why if found.broken else "",
         longest_gap_seconds=silence if before else None,
         requested_by=requested_by,
+        checkpoints=found.checkpoints,
+        checkpoint_size=found.checkpoint_size,
+        witnessed_seq=found.witnessed_seq,
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The witness as it stood when a verification began: what it writes meanwhile is not asked for."""
+
+    folder: Folder
+    newest: tuple[int, str] | None
+
+    def last(self) -> tuple[int, str] | None:
+        return self.newest
+
+    def hash_at(self, seq: int) -> str | None:
+        return self.folder.hash_at(seq)
+
+
+def checkpoint_write(*, after: timedelta = CHECKPOINT_EVERY) -> Checkpoint | None:
+    """Sign what the chain has become since the last checkpoint; None when that one is younger than `after` or says it all.
+
+    Raises InvalidInput when there is no fit key, OSError when its folder can't be written.
+    """
+    key, name = signing_key(), origin()
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # one at a time, without waiting
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [CHECKPOINT_LOCK])
+            if not cursor.fetchone()[0]:
+                return None
+        at = clock.now()
+        last = Checkpoint.objects.order_by("-size").first()
+        if last is not None and at - last.at < after:
+            return None
+        tree = Frontier(last.size, [bytes.fromhex(node) for node in last.nodes]) if last else Frontier()
+        for digest in selectors.hashes(after_seq=tree.size):
+            tree.append(bytes.fromhex(digest))
+        if last is not None and tree.size == last.size:
+            return None
+        note = sign(SignedCheckpoint(name, tree.size, tree.root()), name, key)
+        return Checkpoint.objects.create(size=tree.size, at=at, note=note, nodes=[node.hex() for node in tree.nodes])
 
 
 def verifications_prune(*, keep: timedelta = timedelta(days=90)) -> int:

@@ -8,6 +8,7 @@ from incidents.models.escalation import (
     SecondPage,
     SecondPath,
     StepDelivery,
+    VitalAlert,
 )
 from incidents.models.incident import (
     Follow,
@@ -55,4 +56,5 @@ __all__ = [
     "SecondPath",
     "StepDelivery",
     "Swap",
+    "VitalAlert",
 ]

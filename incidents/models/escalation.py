@@ -180,3 +180,19 @@ class SecondPath(models.Model):
 
     def __str__(self) -> str:
         return str(self.seen_at)
+
+
+class VitalAlert(models.Model):
+    """A sign of HawkOps' own life that is not as it should be: since when, and whether somebody was told."""
+
+    key = models.CharField(max_length=60, primary_key=True)
+    title = models.CharField(max_length=120)
+    sentence = models.TextField()
+    failing_since = models.DateTimeField()
+    # when it was told; an alert that was never told ends silently
+    told_at = models.DateTimeField(null=True)
+    # since when it is well again, while that is too short to be believed
+    well_since = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.key} since {self.failing_since}"

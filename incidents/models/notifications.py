@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from hawkops.core.environments import Environment
+from hawkops.core.sealing import SealedField
 from incidents.domain.message import Action, Message
 from incidents.domain.retrying import Outcome, State
 from incidents.domain.routing import Route as Row
@@ -34,11 +35,11 @@ class Channel(models.Model):
     name = models.CharField(max_length=80)
     kind = models.CharField(max_length=12, choices=Kind.choices)
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
-    # sealed (see hawkops.core.sealing); `hint` is what may be shown of the address
-    address = models.TextField()
+    # `hint` is what may be shown of the address
+    address = SealedField()
     hint = models.CharField(max_length=200)
-    # sealed: what webhooks are signed with, ours or PagerDuty's
-    signing_secret = models.TextField(blank=True)
+    # what webhooks are signed with, ours or PagerDuty's
+    signing_secret = SealedField(blank=True)
     topics = models.JSONField(default=list)
     severities = models.JSONField(default=list)
     paused = models.BooleanField(default=False)

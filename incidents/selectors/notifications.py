@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Max, Prefetch, Q, QuerySet
+from django.db.models import Count, Max, Min, Prefetch, Q, QuerySet
 
 from hawkops.core import clock
 from incidents.domain.message import Action
@@ -129,3 +129,11 @@ def _endpoint(one: Shown) -> Endpoint:
 def _seconds(test: Delivery) -> str:
     spent = ((test.done_at or clock.now()) - test.happened_at).total_seconds()
     return f"{spent:.1f} s"
+
+
+def backlog(now: datetime) -> tuple[int, datetime | None, int]:
+    """Return how many deliveries wait, when the oldest of them was made, and how many failed within a day. Two queries."""
+    waiting = Delivery.objects.filter(state=State.PENDING.value)
+    found = waiting.aggregate(many=Count("pk"), oldest=Min("made_at"))
+    failed = Delivery.objects.filter(state=State.FAILED.value, made_at__gte=now - TROUBLE).count()
+    return found["many"], found["oldest"], failed

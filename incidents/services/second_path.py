@@ -183,3 +183,21 @@ def database_gone(why: str) -> list[tuple[str, Answer]]:
         sentences=(why, "No page is sent and no change is recorded until it is back."),
     )
     return send(message, settings.SECOND_PATH_EMAIL)
+
+
+def history_rewritten(why: str) -> list[tuple[str, Answer]]:
+    """Say that the change history is no longer what its witness saw: somebody altered it in the database."""
+    message = Message(
+        title="The change history was altered",
+        severity=Severity.CRITICAL,
+        environment="production",
+        action=Action.TRIGGER,
+        thread="hawkops:production:history",
+        verb="history.altered",
+        at=clock.now(),
+        sentences=(
+            why,
+            "Keep the witness's folder and the database as they are; history_verify names the first bad entry.",
+        ),
+    )
+    return send(message, settings.SECOND_PATH_EMAIL)

@@ -6,6 +6,7 @@ from monitoring.models.health import HealthResult
 from monitoring.models.links import DashboardLink
 from monitoring.models.logs import LogLine
 from monitoring.models.patterns import LogCursor, PatternCount, PatternSample, StoredPattern
+from monitoring.models.pulses import Pulse
 from monitoring.models.streams import CumulativeStream, DeviceNote, DoorTotal
 from monitoring.models.telemetry import (
     DeviceHour,
@@ -39,6 +40,7 @@ __all__ = [
     "PatternCount",
     "PatternSample",
     "PayloadDigest",
+    "Pulse",
     "RolledUp",
     "RollupPartial",
     "Series",

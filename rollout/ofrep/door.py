@@ -81,6 +81,7 @@ class OfrepDoor:
             return
         if key is None:
             whole = self._bulk(headers, info, answers, context, scope.get("root_path", ""))
+            scope["hawkops.status"] = whole.status
             if not whole.sent(send):
                 await whole.send_by(send)
         else:

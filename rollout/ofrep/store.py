@@ -82,19 +82,19 @@ class SnapshotStore:
         self._groups: dict[int, _Group] = {}
         self._confirmed = float("-inf")
         self._wanted = asyncio.Event()
-        self._listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
+        self.listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
         self._task: asyncio.Task[None] | None = None
         self._line: psycopg.AsyncConnection[Any] | None = None
 
     async def start(self) -> None:
         """Load everything once, then follow. Raises psycopg.Error when the database can't be read at all."""
         await self._load()
-        self._listener.start()
+        self.listener.start()
         self._task = asyncio.create_task(self._follow(), name="snapshots")
 
     async def stop(self) -> None:
         """Stop following."""
-        await self._listener.stop()
+        await self.listener.stop()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

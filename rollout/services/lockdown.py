@@ -16,6 +16,7 @@ from rollout.models import Lockdown
 from rollout.selectors import lockdown as selectors
 from rollout.services.locking import environment_locked
 from rollout.services.overrides import kill
+from rollout.services.raising import must_be_recent_in
 
 HIGH = "high"
 # the runbook's words
@@ -105,6 +106,7 @@ def lockdown_lift(*, environment: str, actor: Actor, asked_at: str = "", request
             raise Conflict(f"{found.asked_by} asked anew meanwhile. Look again: nothing is lifted.")
         if actor.reference in _askers(found) and not settings.ONE_PERSON_INSTALLATION:
             raise NotAllowed("You asked to lift this lockdown, so an approver who is somebody else must confirm.")
+        must_be_recent_in(environment)
         before = found.document()
         found.lifted_by, found.lifted_reference, found.lifted_at = actor.label, actor.reference, clock.now()
         found.save()

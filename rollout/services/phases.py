@@ -22,7 +22,7 @@ from rollout.selectors import policy
 from rollout.services.decisions import decision_go
 from rollout.services.flags import BACKENDS
 from rollout.services.locking import flags_locked, flags_save, reason_given
-from rollout.services.raising import Authority, NeedsApproval, Refused
+from rollout.services.raising import Authority, NeedsApproval, Refused, must_be_recent_in
 from rollout.services.validation import validation_begin
 
 PLAN = Actor.rule("plan")
@@ -54,6 +54,7 @@ def phase_start(
         )
         if not decision.allowed:
             raise NeedsApproval(decision) if decision.people_only else Refused(decision)
+        must_be_recent_in(release.environment)
         phase = _phase(release, number)
         at = clock.now()
         if before is not None:
@@ -168,6 +169,7 @@ def phase_resume(*, release: Release, actor: Actor, reason: str, request_id: str
         actor=actor, environment=release.environment, reason=reason_given(reason), request_id=request_id
     ) as this:
         release = _locked(release)
+        must_be_recent_in(release.environment)
         run = _under_way(release)
         phase = _phase(release, run.number)
         _state, flags = flags_locked(release.environment, [phase.flag])

@@ -22,7 +22,7 @@ from rollout.selectors import policy, releases
 from rollout.services.groups import digest
 from rollout.services.kinds import KINDS, Act, Kind
 from rollout.services.locking import reason_given
-from rollout.services.raising import Authority, NeedsApproval
+from rollout.services.raising import Authority, NeedsApproval, must_be_recent_in
 
 SCHEDULE_MOST = timedelta(days=90)
 SCHEDULER = Actor.rule("schedule")
@@ -133,6 +133,7 @@ def proposal_approve(
             raise NotAllowed("You made or edited this change, so somebody else must say yes to it.")
         if locked.approvals.filter(reference=actor.reference, edition=edition, fell_at=None).exists():
             raise Conflict("You said yes to this already.")
+        must_be_recent_in(locked.environment)
         decision = decision_of(locked)
         seen = {
             "needs": {need.key: need.sentence for need in decision.needs if not need.met},

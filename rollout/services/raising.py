@@ -9,6 +9,7 @@ from django.conf import settings
 
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict
+from hawkops.core.recent import must_be_recent
 from hawkops.history.actors import Actor
 from rollout.domain import flags as domain
 from rollout.domain.policy import Approver, Decision, Raise, decide
@@ -72,8 +73,16 @@ def admit(environment: str, raised: Mapping[str, bool], authority: Authority) ->
         return
     decision = decide(question(environment, raised, authority))
     if decision.allowed:
+        if authority.plan_of is None:
+            must_be_recent_in(environment)
         return
     raise NeedsApproval(decision) if decision.people_only else Refused(decision)
+
+
+def must_be_recent_in(environment: str) -> None:
+    """Let who raises in a session have signed in lately, where other people are asked too. Raises NeedsRecentLogin."""
+    if policy.others_asked(environment):
+        must_be_recent()
 
 
 def restores(before: domain.Flag, after: domain.Flag) -> bool:

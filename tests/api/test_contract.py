@@ -40,6 +40,7 @@ KEYS = {
     "backend": "gpu",
     "number": "1",
     "seq": "1",
+    "subject": "flag:litert_enabled",
 }
 GARBAGE: tuple[bytes, ...] = (
     b"{",

@@ -56,9 +56,9 @@ def gpu(tokens: float, latency: float, *, minutes_ago: float = 0, many: int = 4)
     }  # fmt: skip
     for minute in range(many):
         at = now - timedelta(minutes=minute)
-        stored("litert.prefill.throughput", [tokens] * 40, at, **where)  # type: ignore[arg-type]
-        stored("gen_ai.client.operation.duration", [latency] * 40, at, **where)  # type: ignore[arg-type]
-        stored("litert.inferences", [100.0], at, outcome="ok", **where)  # type: ignore[arg-type]
+        stored("litert.prefill.throughput", [tokens] * 40, at, **where)
+        stored("gen_ai.client.operation.duration", [latency] * 40, at, **where)
+        stored("litert.inferences", [100.0], at, outcome="ok", **where)
 
 
 def test_rows__one_affected__is_named_loud_and_first_with_its_numbers(console: Client) -> None:
@@ -95,8 +95,8 @@ def test_rows__nobody_affected__nothing_is_loud(console: Client) -> None:
 def test_rows__too_little_known__is_no_all_clear(console: Client) -> None:
     now = clock.now()
     where = {"environment": PRODUCTION, "device_class": PHONE, "variant": "on", "requested": "gpu", "actual": "gpu"}
-    stored("litert.prefill.throughput", [900.0] * 3, now, **where)  # type: ignore[arg-type]
-    stored("litert.inferences", [3.0], now, outcome="ok", **where)  # type: ignore[arg-type]
+    stored("litert.prefill.throughput", [900.0] * 3, now, **where)
+    stored("litert.inferences", [3.0], now, outcome="ok", **where)
     text = console.get(PAGE).content.decode()
     assert "<h1>No backend is known to be affected</h1>" in text
     assert "Of GPU too little is known yet to say." in text and "Nothing needs pressing" not in text

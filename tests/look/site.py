@@ -135,6 +135,7 @@ urlpatterns = [
     app("monitoring", "production", "litert", "analytics", "security", "alerts", "health", "patterns", "connect"),
     app("incidents", "emergency", "incidents", "escalations", "oncall", "notifications", "troubleshooting"),
     app("history", "entries"),
+    path("pf/<str:environment>", empty, name="platform"),
     path(
         "", include(([path("p/<str:environment>", empty, name="people"), path("p", plain, name="profile")], "accounts"))
     ),

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 from monitoring.domain.sketch import Sketch
 from monitoring.models import DeviceHour, PanelHour, RollupPartial, Series
 
+Known = dict[tuple[object, ...], Series]
 
-def stored(
+
+def row(
     metric: str,
     values: Sequence[float],
     at: datetime,
@@ -20,23 +24,27 @@ def stored(
     outcome: str = "",
     variant: str = "",
     width: int = 10,
+    known: Known | None = None,
 ) -> RollupPartial:
-    """Store one row as the door would."""
-    series, _ = Series.objects.get_or_create(
-        environment=environment,
-        metric=metric,
-        backend_requested=requested,
-        backend_actual=actual,
-        device_class=device_class,
-        simulated=simulated,
-        outcome=outcome,
-        variant=variant,
-    )
-    sketch = Sketch()
-    for value in values:
-        sketch.add(value)
+    """Make one row as the door would, not yet stored; `known` spares looking for the same series again."""
+    named = (environment, metric, requested, actual, device_class, simulated, outcome, variant)
+    series = known.get(named) if known is not None else None
+    if series is None:
+        series, _ = Series.objects.get_or_create(
+            environment=environment,
+            metric=metric,
+            backend_requested=requested,
+            backend_actual=actual,
+            device_class=device_class,
+            simulated=simulated,
+            outcome=outcome,
+            variant=variant,
+        )
+        if known is not None:
+            known[named] = series
+    sketch = _sketched(tuple(values))
     start = datetime.fromtimestamp(int(at.timestamp()) // width * width, tz=at.tzinfo)
-    return RollupPartial.objects.create(
+    return RollupPartial(
         series=series,
         bucket_at=start,
         width_seconds=width,
@@ -47,6 +55,21 @@ def stored(
         high=sketch.high,
         buckets=sketch.buckets_bytes(),
     )
+
+
+@lru_cache(maxsize=512)
+def _sketched(values: tuple[float, ...]) -> Sketch:
+    sketch = Sketch()
+    for value in values:
+        sketch.add(value)
+    return sketch
+
+
+def stored(metric: str, values: Sequence[float], at: datetime, **where: Any) -> RollupPartial:
+    """Store one row as the door would; `where` as of `row`."""
+    made = row(metric, values, at, **where)
+    made.save(force_insert=True)
+    return made
 
 
 def seen(

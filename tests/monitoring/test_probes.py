@@ -19,10 +19,10 @@ from hawkops.scripts.probes import findings
 from hawkops.scripts.probes.findings import Finding
 from hawkops.scripts.probes.measuring import Exit
 from monitoring import thresholds
-from monitoring.models import Alert, Evaluation, Series, Silence, StoredCriterion
+from monitoring.models import Alert, Evaluation, RollupPartial, Series, Silence, StoredCriterion
 from monitoring.selectors.judging import ROLLBACK, last_change
 from monitoring.services.criteria import criteria_seed
-from tests.monitoring.rows import seen, stored
+from tests.monitoring.rows import Known, row, seen, stored
 
 pytestmark = pytest.mark.django_db
 ME = Actor("person:1", "operator-1")
@@ -83,22 +83,26 @@ def fleet(
     now = clock.now()
     device_class = dimensions.pop("device_class", PHONE)
     values = {**CALM, **(but or {})}
+    known: Known = {}
+    rows: list[RollupPartial] = []
     for minute in range(minutes):
         at = now - timedelta(minutes=minute, seconds=20)
         for variant, actual in (("on", "cpu"), ("off", "cloud")):
             where = {"environment": environment, "device_class": device_class, "variant": variant, **dimensions}
             inferences = values.get("litert.inferences", [80.0])
             if inferences:
-                stored("litert.inferences", inferences, at, outcome="ok", requested=actual, actual=actual, **where)
+                told: dict[str, Any] = {"outcome": "ok", "requested": actual, "actual": actual}
+                rows.append(row("litert.inferences", inferences, at, known=known, **told, **where))
             for metric, own in values.items():
                 if own is None or metric == "litert.inferences" or (variant == "off" and metric.startswith(LOCAL)):
                     continue
                 local = metric.startswith(LOCAL)
                 backend = actual if local else ""
                 # the control is what the treatment is held against, so only the treatment is told otherwise
-                told = own if variant == "on" else CALM.get(metric, own)
-                stored(metric, told * 20 if len(told) == 1 and not counts(metric) else told, at,
-                       requested=backend, actual=backend, **where)  # fmt: skip
+                reported = own if variant == "on" else CALM.get(metric, own)
+                often = reported * 20 if len(reported) == 1 and not counts(metric) else reported
+                rows.append(row(metric, often, at, known=known, requested=backend, actual=backend, **where))
+    RollupPartial.objects.bulk_create(rows)
     for variant in ("on", "off"):
         for number in range(3):
             seen(f"{variant}-{number}", now, environment=environment, device_class=device_class, variant=variant)
@@ -387,7 +391,6 @@ def test_stability__telemetry_was_silent__is_no_stability() -> None:
     now = fleet()
     evaluated()
     quiet = Series.objects.filter(metric="litert.inferences")
-    from monitoring.models import RollupPartial
 
     RollupPartial.objects.filter(
         series__in=quiet, bucket_at__gte=now - timedelta(minutes=20), bucket_at__lt=now - timedelta(minutes=10)

@@ -70,7 +70,7 @@ def test_manifest__commands_and_ports_are_those_of_the_programs() -> None:
     for container in CONTAINERS:
         if container["name"] in APPLICATIONS:
             assert container["command"][-1] == str(container["ports"][0]["containerPort"])
-            assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+            assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     for service in (one for one in OBJECTS if one["kind"] == "Service"):
         selected = service["spec"]["selector"]["app"]
         pods = named("Deployment", selected)["spec"]["template"]["spec"]["containers"]

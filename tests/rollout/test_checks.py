@@ -165,7 +165,7 @@ def test_kill_switches__forced_to_the_unsafe_side__fails_until_it_is_drilled_rig
 
 
 @pytest.mark.django_db
-def test_audit_logging__good_chain__passes_with_a_test_entry_and_admits_what_is_not_checked(
+def test_audit_logging__good_chain__passes_with_a_test_entry_a_checkpoint_and_its_limit(
     begin: Callable[..., Release],
 ) -> None:
     release = begin()
@@ -173,7 +173,7 @@ def test_audit_logging__good_chain__passes_with_a_test_entry_and_admits_what_is_
     test = HistoryEntry.objects.get(verb="history.tested")
     assert found.verdict is Verdict.PASS
     assert f"test entry {test.seq} among them" in found.sentence
-    assert "Signed checkpoints are not checked" in found.sentence
+    assert "1 signed checkpoints hold" in found.sentence and "No witness outside the database" in found.sentence
     again = ask(release, "audit_logging")
     assert (again.verdict, HistoryEntry.objects.filter(verb="history.tested").count()) == (Verdict.PASS, 1)
     ask(release, "audit_logging", at_once=True)

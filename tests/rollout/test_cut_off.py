@@ -132,7 +132,7 @@ def line_url(line: Line) -> str:
 def healthy(url: str) -> int:
     """The health page's status; 0 while nobody listens."""
     try:
-        return httpx.get(f"{url}/healthz", timeout=2).status_code
+        return httpx.get(f"{url}/readyz", timeout=2).status_code
     except httpx.TransportError:
         return 0
 

@@ -64,12 +64,10 @@ def commitment(salt: bytes, personal: str) -> str:
     return hashlib.sha256(salt + personal.encode()).hexdigest()
 
 
-def row_hash(previous: str, row: Row) -> str:
-    """Return the row's hash as 64 hexadecimal digits."""
-    text = canonical(
+def tail(row: Row) -> str:
+    """Return the canonical JSON of a row behind its sequence and moment, which the database adds as it appends."""
+    return canonical(
         [
-            row.seq,
-            row.at.astimezone(UTC).isoformat(timespec="microseconds"),
             row.environment,
             row.actor,
             row.verb,
@@ -82,8 +80,13 @@ def row_hash(previous: str, row: Row) -> str:
             row.hidden,
             row.commitment,
         ]
-    )
-    return hashlib.sha256(previous.encode() + text.encode()).hexdigest()
+    )[1:]
+
+
+def row_hash(previous: str, row: Row) -> str:
+    """Return the row's hash as 64 hexadecimal digits."""
+    moment = row.at.astimezone(UTC).isoformat(timespec="microseconds")
+    return hashlib.sha256(f'{previous}[{row.seq},"{moment}",{tail(row)}'.encode()).hexdigest()
 
 
 def verify(

@@ -13,10 +13,13 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hawkops.accounts.models import User
 from hawkops.bench import measures
+from hawkops.bench.appends import appends_measure
 from hawkops.bench.changes import changes_measure, streams_measure
 from hawkops.bench.error_rates import error_rates_measure
 from hawkops.bench.evaluations import flags_measure
+from hawkops.bench.history_pages import history_pages_measure
 from hawkops.bench.queries import queries_measure
+from hawkops.bench.tampering import tampering_measure
 from hawkops.core.access import Role
 from hawkops.core.errors import HawkOpsError
 
@@ -30,14 +33,19 @@ MEASURES: dict[str, Callable[[measures.Target, Callable[[str], None]], None]] = 
     "queries": lambda _target, say: queries_measure(say),
 }
 # what is simulated: nothing needs to run for it
-ALONE: dict[str, Callable[[Callable[[str], None]], None]] = {"statistics": error_rates_measure}
+ALONE: dict[str, Callable[[Callable[[str], None]], object]] = {
+    "statistics": error_rates_measure,
+    "appends": appends_measure,
+    "tampering": tampering_measure,
+    "history_pages": history_pages_measure,
+}
 
 
 class Command(BaseCommand):
     """Print one line a figure."""
 
     help = (
-        "Measure a running `manage.py up`: kill, flags, changes, streams, telemetry, pages, queries. Alone: statistics. "
+        f"Measure a running `manage.py up`: {', '.join(MEASURES)}. Alone: {', '.join(ALONE)}. "
         "`bench faults` hurts an installation of its own."
     )
 

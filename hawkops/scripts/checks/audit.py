@@ -9,10 +9,12 @@ from django.db import connection
 from hawkops.core import clock
 from hawkops.history import selectors
 from hawkops.history.actors import Actor
-from hawkops.history.models import HistoryEntry
+from hawkops.history.models import HistoryEntry, Verification
 from hawkops.history.services import change, history_verify
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
 
+# signed a little more often
+CHECKPOINT_AGE_MOST = timedelta(hours=1)
 SILENCE_SECONDS = 60.0
 DAY = timedelta(hours=24)
 TABLE = HistoryEntry._meta.db_table
@@ -37,10 +39,28 @@ def audit_trails(given: argparse.Namespace) -> Iterator[Finding]:
         yield failed("Chain", f"the test entry {test} is not in it")
     else:
         yield passed("Chain", f"{found.head_seq} entries verify in {found.seconds:.2f} s, test entry {test} among them")
+    yield witnessed(found)
     yield silence
     yield coverage(given.last_day)
     yield rights()
     yield trigger()
+
+
+def witnessed(found: Verification) -> Finding:
+    """Say what outside the database vouches for the chain: signed checkpoints, and the witness."""
+    title = "Proof"
+    if not found.good:
+        return failed(title, "the chain is broken: see above")
+    newest = selectors.checkpoint_latest()
+    if newest is None or (age := clock.now() - newest.at) > CHECKPOINT_AGE_MOST:
+        since = f"since {newest.at:%d %b %H:%M} UTC" if newest else "ever"
+        return failed(title, f"no checkpoint was signed {since}; is the witness running?")
+    signed = f"{found.checkpoints} signed checkpoints hold, the last {age.total_seconds() / 60:.0f} min old"
+    if found.witnessed_seq is None:
+        return unmeasured(
+            title, f"{signed}; no witness has seen the chain: is it running, and WITNESS_DIR the right one?"
+        )
+    return passed(title, f"{signed}; {found.limit[0].lower()}{found.limit[1:-1]}")
 
 
 def silences(last_day: bool) -> Finding:

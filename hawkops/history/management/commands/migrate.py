@@ -9,7 +9,7 @@ from django.core.management.commands.migrate import Command as DjangoMigrate
 from django.db import connections
 from psycopg import sql
 
-from hawkops.history.models import HistoryEntry
+from hawkops.history.models import Checkpoint, HistoryEntry
 
 
 class Command(DjangoMigrate):
@@ -31,13 +31,13 @@ class Command(DjangoMigrate):
 def grant() -> None:
     """Give the application's role what it needs and no more. Safe to repeat."""
     role = sql.Identifier(str(settings.DATABASES["default"]["USER"]))
-    entries = sql.Identifier(HistoryEntry._meta.db_table)
+    kept = sql.SQL(", ").join(sql.Identifier(model._meta.db_table) for model in (HistoryEntry, Checkpoint))
     statements = (
         sql.SQL("GRANT USAGE ON SCHEMA public TO {role}"),
         sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"),
         sql.SQL("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}"),
-        sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {entries} FROM {role}"),
+        sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {kept} FROM {role}"),
     )
     with connections["owner"].cursor() as cursor:
         for statement in statements:
-            cursor.execute(statement.format(role=role, entries=entries))
+            cursor.execute(statement.format(role=role, kept=kept))

@@ -1,0 +1,1 @@
+"""Backups of the whole installation: the file's form, making one, and restoring it into an empty system."""

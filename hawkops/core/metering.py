@@ -1,0 +1,50 @@
+"""How many requests, how long they took, and how they ended: counted in the process, read by Prometheus.
+
+Routes and statuses come from the code, never from a request, so that there is a bounded number of each.
+"""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Meter(Collector):
+    """Counts of one door."""
+
+    def __init__(self, door: str) -> None:
+        self._door = door
+        self._rows: dict[tuple[str, str], list[float]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, route: str, status: object, seconds: float) -> None:
+        """Count a request."""
+        with self._lock:
+            row = self._rows.get((route, str(status)))
+            if row is None:
+                row = self._rows[route, str(status)] = [0.0] * (len(BOUNDS) + 2)
+            row[bisect_left(BOUNDS, seconds)] += 1
+            row[-1] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the histogram."""
+        family = HistogramMetricFamily(
+            "hawkops_request_seconds", "Time to answer, by route and status", labels=["door", "route", "status"]
+        )
+        with self._lock:
+            rows = {key: list(row) for key, row in self._rows.items()}
+        for (route, status), row in sorted(rows.items()):
+            total, buckets = 0.0, []
+            for bound, many in zip((*map(str, BOUNDS), "+Inf"), row, strict=False):
+                total += many
+                buckets.append((bound, total))
+            family.add_metric([self._door, route, status], buckets, row[-1])
+        yield family
+
+
+console = Meter("console")
+gateway = Meter("gateway")
