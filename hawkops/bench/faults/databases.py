@@ -18,6 +18,7 @@ from hawkops.embedded.postgres import APPLICATION, OWNER
 SLOW_SECONDS = 0.1
 LOCK_SECONDS = 12.0
 FULL_SECONDS = 12.0
+SETTLED_SECONDS = 6.0
 # more than the guard wants free stays free at first, then less, then nothing
 GUARD_SECONDS = 9.0
 KEEP_PERCENT = 8.0
@@ -77,6 +78,10 @@ def crowded(role: str) -> Fault:
     def fault(bench: Bench) -> Iterator[None]:
         lines: list[psycopg.Connection[tuple[object, ...]]] = []
         url = bench.system.postgres.url(role)
+        # one that was never asked to kill has no connection for that yet
+        bench.system.kill("console")
+        bench.system.wait(40, lambda: bool(_answered(bench)))
+        bench.wait(SETTLED_SECONDS)
         try:
             for _ in range(3):
                 with suppress(psycopg.OperationalError):
@@ -95,6 +100,12 @@ def crowded(role: str) -> Fault:
                 line.close()
 
     return fault
+
+
+def _answered(bench: Bench) -> int:
+    with suppress(httpx.TransportError):
+        return int(httpx.get(f"{bench.system.console}/readyz", timeout=3).status_code == 200)
+    return 0
 
 
 def _emergency_page(bench: Bench) -> None:

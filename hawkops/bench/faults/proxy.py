@@ -26,11 +26,9 @@ class Wire:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        self._way = Way.OPEN
         self._delay_seconds = 0.0
         self._loop = asyncio.new_event_loop()
         self._flows: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -39,24 +37,37 @@ class Wire:
         self._thread.start()
         started.wait(10)
 
-    def be(self, way: Way, *, delay_seconds: float = 0.0) -> None:
-        """Change the wire; returns once it is so."""
-        asyncio.run_coroutine_threadsafe(self._be(way, delay_seconds), self._loop).result(10)
+    def be(self, way: Way, *, delay_seconds: float = 0.0, forgets: bool = False) -> None:
+        """Change the wire; returns once it is so.
+
+        One that forgets lets only new connections through: those that it had stay silent, as behind a firewall that
+        was started again.
+        """
+        asyncio.run_coroutine_threadsafe(self._be(way, delay_seconds, forgets), self._loop).result(10)
 
     def end(self) -> None:
         """Cut it for good."""
         self.be(Way.CUT)
+        asyncio.run_coroutine_threadsafe(self._forget(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
     def _serve(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._be(Way.OPEN, 0.0))
+        self._loop.run_until_complete(self._be(Way.OPEN, 0.0, False))
         started.set()
         self._loop.run_forever()
 
-    async def _be(self, way: Way, delay_seconds: float) -> None:
-        self._way, self._delay_seconds = way, delay_seconds
+    async def _forget(self) -> None:
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _be(self, way: Way, delay_seconds: float, forgets: bool) -> None:
+        self._delay_seconds = delay_seconds
+        if forgets:
+            self._flowing = asyncio.Event()
         if way is Way.SILENT:
             self._flowing.clear()
         else:
@@ -67,7 +78,9 @@ class Wire:
                 self._server = None
             for writer in list(self._flows):
                 # reset, not ended politely
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with suppress(OSError):
+                    end = writer.get_extra_info("socket")
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
         elif self._server is None:
             self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
@@ -77,10 +90,11 @@ class Wire:
         self._flows.add(writer)
         other: asyncio.StreamWriter | None = None
         try:
-            await self._flowing.wait()
+            flowing = self._flowing
+            await flowing.wait()
             onward, other = await asyncio.open_unix_connection(str(self._target))
             self._flows.add(other)
-            await asyncio.gather(self._pump(reader, other), self._pump(onward, writer))
+            await asyncio.gather(self._pump(flowing, reader, other), self._pump(flowing, onward, writer))
         except OSError:
             pass
         finally:
@@ -89,10 +103,10 @@ class Wire:
                     self._flows.discard(one)
                     one.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, flowing: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while piece := await reader.read(PIECE):
-                await self._flowing.wait()
+                await flowing.wait()
                 if self._delay_seconds:
                     await asyncio.sleep(self._delay_seconds)
                 writer.write(piece)
