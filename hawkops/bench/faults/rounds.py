@@ -112,7 +112,7 @@ def held(system: System, load: Load, named: Named, number: int, say: Callable[[s
         bench.began_at = time.monotonic()
         with named.fault(bench):
             system.wait(named.seconds)
-            if bench.killed_at is None:
+            if not bench.pressed_at:
                 bench.kill(named.seconds + KILL_SECONDS)
     except Missing as missing:
         result.missing = str(missing)
