@@ -14,6 +14,7 @@ from hawkops import exposition, readiness
 from hawkops.core import metering
 from hawkops.core.asgi import answer, answer_json
 from hawkops.courier import Courier
+from hawkops.kept_ready import EVERY_SECONDS, keep_ready
 from hawkops.live import LiveStream
 from hawkops.watch import Watch
 from monitoring.services.alerts import evaluation_watch
@@ -25,6 +26,7 @@ EMERGENCY = re.compile(
 
 
 PULSE_SECONDS = 15.0
+EMERGENCY_THREADS = 4
 
 
 class Console:
@@ -32,7 +34,9 @@ class Console:
 
     def __init__(self) -> None:
         self.pages: Any = WSGIMiddleware(cast(Any, django_pages), workers=8)
-        self.emergency: Any = WSGIMiddleware(cast(Any, django_pages), workers=4)
+        self.emergency: Any = WSGIMiddleware(cast(Any, django_pages), workers=EMERGENCY_THREADS)
+        # a kill must not wait for a connection that PostgreSQL has no room for
+        self.ready = Watch(self._keep_ready, first_seconds=0.5, every_seconds=EVERY_SECONDS)
         self.live = LiveStream(settings.DATABASE_URL)
         # here, because nothing that evaluates alerts can tell that it has stopped
         self.watch = Watch(evaluation_watch)
@@ -66,6 +70,9 @@ class Console:
         status, says = readiness.whole([*found, listener])
         await answer_json(send, status, says, [(b"cache-control", b"no-store")])
 
+    def _keep_ready(self) -> None:
+        keep_ready(self.emergency.executor, EMERGENCY_THREADS)
+
     def _pulse(self) -> None:
         pulse_note("console listener", silent_seconds=self.live.listener.silent_seconds)
         pulse_note("courier", silent_seconds=self.courier.silent_seconds)
@@ -81,9 +88,11 @@ class Console:
                 self.live.start()
                 self.watch.start()
                 self.pulse.start()
+                self.ready.start()
                 self.courier.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self.ready.stop()
                 await self.pulse.stop()
                 await self.watch.stop()
                 await asyncio.wait_for(self.courier.stop(), timeout=3)

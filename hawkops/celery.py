@@ -5,6 +5,8 @@ from typing import Any
 
 from celery import Celery
 
+from hawkops.rhythm import Rhythm
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hawkops.settings")
 
 app = Celery("hawkops")
@@ -18,7 +20,14 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 6 * 3600},
+    broker_transport_options={
+        "visibility_timeout": 6 * 3600,
+        # a line that is cut without a word is given up: whoever waits on it would wait for ever
+        "socket_timeout": 10.0,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    },
     task_default_queue="critical",
     task_routes={"scripts.run": {"queue": "scripts"}, "monitoring.health_run": {"queue": "health"}},
 )
@@ -26,7 +35,7 @@ app.conf.update(
 
 def periodic(name: str, seconds: float, *args: Any, queue: str = "critical") -> dict[str, Any]:
     """A message every `seconds` that expires before the next one: a backlog never piles up."""
-    return {"task": name, "schedule": seconds, "args": args, "options": {"expires": seconds, "queue": queue}}
+    return {"task": name, "schedule": Rhythm(seconds), "args": args, "options": {"expires": seconds, "queue": queue}}
 
 
 # What must not wait behind a long sweep has a queue and a worker of its own: `alerts`.

@@ -93,6 +93,8 @@ def database(url: str, *, session_timeout_ms: int | None) -> dict[str, object]:
     except Exception as error:
         raise BadSetting(f"DATABASE_URL can't be read: {error}.") from error
     options: dict[str, object] = {"connect_timeout": 5, "application_name": "hawkops"}
+    # a network that drops everything is noticed within a quarter of a minute; sockets of this machine take no notice
+    options |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
     for extra in ("sslmode", "sslrootcert"):
         if extra in parts:
             options[extra] = parts[extra]

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from hawkops.core.lines import answering
+
 CHANNEL = "hawkops_live"
 # A line says something to itself so often. One that no longer hears it is dead, cut, or behind a transaction pooler.
 PULSE, PULSE_SECONDS, DEAF_SECONDS = "pulse", 15.0, 40.0
@@ -70,7 +72,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (psycopg.Error, OSError, TimeoutError) as error:
+            except (psycopg.Error, OSError) as error:
                 log.warning("live.listener_lost", extra={"error": str(error)})
             self.connected = False
             await asyncio.sleep(self._retry_seconds)
@@ -85,7 +87,7 @@ class Listener:
             own = json.dumps({"topic": PULSE, "of": id(self)})
             began = heard = time.monotonic()
             while True:
-                async with asyncio.timeout(self._deaf_seconds):
+                with answering(line):
                     await line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, own])
                 async for notify in line.notifies(timeout=self._pulse_seconds):
                     heard = self._heard = time.monotonic()

@@ -87,6 +87,14 @@ def _system_home(data: Path) -> Path:
     return home
 
 
+def cluster_home(data: Path) -> Path:
+    """Return where the embedded PostgreSQL of a data folder keeps its cluster, its own disk perhaps."""
+    try:
+        return SYSTEM_FOLDER / (data / "postgres.home").read_text().strip()
+    except OSError:
+        return data / "postgres"
+
+
 class Postgres:
     """One cluster in one folder, reached by a unix socket only."""
 

@@ -41,6 +41,8 @@ class Child:
     name: str
     process: "subprocess.Popen[bytes]"
     first_signal: signal.Signals = signal.SIGTERM
+    command: tuple[str, ...] = ()
+    extra: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,13 +52,15 @@ class Installation:
     data: Path
     env: dict[str, str]
     children: list[Child] = field(default_factory=list)
+    # by program: what it alone is told
+    told: dict[str, dict[str, str]] = field(default_factory=dict)
     embedded: servers.Servers | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the installation until it is told to end; return the exit status."""
-    options = _options(arguments)
+    options = options_read(arguments)
     data = (options.data or Path(os.environ.get("HAWKOPS_DATA") or ROOT / ".hawkops")).resolve()
     env = {
         **os.environ,
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         lock = folder_lock(data)
         orphans_end(data)
         _ports_free(options.port, options.gateway_port)
-        _start(installation, options)
+        start(installation, options)
         failed = _watch(installation)
     except StartRefused as refusal:
         say(f"HawkOps did not start. {refusal}")
@@ -86,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
         failed = False
     finally:
         if lock is not None:  # without it everything here belongs to somebody else
-            _stop(installation)
+            stop(installation)
             lock.close()
     return 1 if failed else 0
 
@@ -96,7 +100,8 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def options_read(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read what `up` is told."""
     parser = argparse.ArgumentParser(prog="manage.py up", description="Start everything HawkOps needs on this machine.")
     parser.add_argument("--port", type=_port, default=8000, help="the console's port (8000)")
     parser.add_argument("--gateway-port", type=_port, default=4318, help="the devices' port (4318)")
@@ -161,7 +166,8 @@ def _ports_free(*ports: int) -> None:
                 raise StartRefused(f"Port {port} is taken ({error.strerror}). Choose another with {flag} N.") from error
 
 
-def _start(installation: Installation, options: argparse.Namespace) -> None:
+def start(installation: Installation, options: argparse.Namespace) -> None:
+    """Start everything. Raises StartRefused; whoever calls stops what runs by then."""
     env, data = installation.env, installation.data
     say(f"HawkOps, data in {data}")
     _databases(installation)
@@ -171,7 +177,7 @@ def _start(installation: Installation, options: argparse.Namespace) -> None:
     env["GATEWAY_URL"] = f"http://127.0.0.1:{options.gateway_port}"
     cloud_port = 0
     if not env.get("CLOUD_AI_URL"):
-        cloud_port = _free_port()
+        cloud_port = free_port()
         env["CLOUD_AI_URL"] = f"http://127.0.0.1:{cloud_port}"
     _write_env(installation)
 
@@ -309,7 +315,8 @@ def _write_env(installation: Installation) -> None:
         file.write(text)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -349,12 +356,25 @@ def _collect_static(installation: Installation) -> None:
 
 def _spawn(installation: Installation, name: str, *command: str, extra: dict[str, str] | None = None) -> None:
     say(f"  starting {name}")
+    extra = {**installation.told.get(name, {}), **(extra or {})}
+    process = _process(installation, name, command, extra)
+    installation.children.append(Child(name, process, command=command, extra=extra))
+    _note(installation)
+
+
+def restart(installation: Installation, child: Child) -> None:
+    """Start a program that has ended once more."""
+    child.process = _process(installation, child.name, child.command, child.extra)
+    _note(installation)
+
+
+def _process(
+    installation: Installation, name: str, command: Sequence[str], extra: dict[str, str]
+) -> "subprocess.Popen[bytes]":
     folder = installation.data / "log"
     folder.mkdir(exist_ok=True)
     with (folder / f"{name}.log").open("ab") as log:
-        process = processes.spawn(command, env={**installation.env, **(extra or {})}, output=log, cwd=ROOT)
-    installation.children.append(Child(name, process))
-    _note(installation)
+        return processes.spawn(command, env={**installation.env, **extra}, output=log, cwd=ROOT)
 
 
 def _note(installation: Installation) -> None:
@@ -405,7 +425,7 @@ def _watch(installation: Installation) -> bool:
     return False
 
 
-def _stop(installation: Installation) -> None:
+def stop(installation: Installation) -> None:
     """End every process, clients first, servers last."""
     if installation.children:
         say("Ending every process.")

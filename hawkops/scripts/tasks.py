@@ -9,6 +9,7 @@ from pathlib import Path
 from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from hawkops.scripts import runner, schedules, services
 from hawkops.scripts.errors import StaleToken
@@ -111,7 +112,8 @@ def _run(taken: Run) -> runner.Outcome:
             secrets=secrets_of(env),
             cpu_seconds=entry.cpu_seconds,
         )
-    except (StaleToken, runner.Stopped):
+    except (StaleToken, runner.Stopped, OperationalError, InterfaceError):
+        # without the database nothing can be said of it: its lease runs out, and the sweeper queues it once more
         raise
     except Exception:
         log.exception("run.broken", extra={"run": taken.pk})

@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from hawkops.core import clock
 from hawkops.core.asgi import CORS, PREFLIGHT, Headers, PatientReader, answer, bearer_of, headers_of
 from hawkops.core.bounded import Malformed, TooLarge, UnsupportedEncoding, decompress
+from hawkops.core.lines import answering
 from monitoring.otlp.decoding import Decoded, DeviceReport, decode
 from monitoring.otlp.guards import Guards, Limits
 from monitoring.otlp.logs import decode_logs
@@ -121,7 +122,9 @@ class TelemetryDoor:
         """Write the totals that no group writes; while the database is away they wait in memory."""
         try:
             if self._totals.waiting:
-                await self._totals.flush(await self._counting.connection())
+                line = await self._counting.connection()
+                with answering(line):
+                    await self._totals.flush(line)
         except (psycopg.Error, OSError) as error:
             log.warning("telemetry.totals_unwritten: %s", error)
             await self._counting.close()

@@ -16,7 +16,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from hawkops.embedded.postgres import SYSTEM_FOLDER
+from hawkops.core.lines import answering
+from hawkops.embedded.postgres import cluster_home
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,8 @@ class Guards:
 
     async def _database_size(self) -> float:
         async with await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=3, autocommit=True) as line:
-            row = await (await line.execute("SELECT pg_database_size(current_database())")).fetchone()
+            with answering(line):
+                row = await (await line.execute("SELECT pg_database_size(current_database())")).fetchone()
             return float(row[0]) if row else 0.0
 
     async def _watch_lag(self) -> None:
@@ -150,9 +152,8 @@ class Guards:
 
 
 def least_free_percent(data: Path) -> float:
-    """Return how much is free where it is least: in the data folder, and where root's embedded PostgreSQL keeps its own."""
-    folders = (data, SYSTEM_FOLDER) if SYSTEM_FOLDER.exists() else (data,)
-    return min(free_percent(folder) for folder in folders)
+    """Return how much is free where it is least: in the data folder, and where the embedded PostgreSQL keeps its own."""
+    return min(free_percent(folder) for folder in (data, cluster_home(data)))
 
 
 def free_percent(folder: Path) -> float:

@@ -14,6 +14,7 @@ import orjson
 import psycopg
 
 from hawkops.core import clock
+from hawkops.core.lines import answering
 from hawkops.core.live import CHANNEL
 from monitoring.domain import copying, panel
 from monitoring.domain.copying import GATE
@@ -198,7 +199,9 @@ class GroupWriter:
     async def _commit_all(self, line: Connection, group: list[_Waiting], *, again: bool = True) -> None:
         """Commit a group; if the database refuses it, each payload alone, so that one can't fail the others."""
         try:
-            await self._commit(await line.connection(), group)
+            connection = await line.connection()
+            with answering(connection):
+                await self._commit(connection, group)
         except (psycopg.OperationalError, OSError) as error:
             # A connection that died while idle says so only now. Digests make a second try harmless.
             await line.close()
@@ -355,9 +358,10 @@ class GroupWriter:
     async def _count(self) -> None:
         try:
             line = await self._counting.connection()
-            await self.room.count(line)
-            if self._hour.at:
-                await self._hour.count(line)
+            with answering(line):
+                await self.room.count(line)
+                if self._hour.at:
+                    await self._hour.count(line)
         except (psycopg.Error, OSError) as error:
             log.warning("telemetry.count_failed: %s", error)
             await self._counting.close()
@@ -400,7 +404,9 @@ class GroupWriter:
             if not self._owed:
                 continue
             try:
-                due = await self._announce(await self._announcing.connection(), set(self._owed))
+                line = await self._announcing.connection()
+                with answering(line):
+                    due = await self._announce(line, set(self._owed))
             except (psycopg.Error, OSError) as error:
                 log.warning("telemetry.announce_failed: %s", error)
                 await self._announcing.close()

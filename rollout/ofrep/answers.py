@@ -70,6 +70,7 @@ class Bulk:
 
         Those without a token are told of no stream. All leases are shorter by what is spent.
         """
+        lease_seconds = answers.lease(lease_seconds, spent_seconds)
         which = (spent_seconds, root, token)
         found = self._written.get(which)
         if found is None:
@@ -112,9 +113,14 @@ class Answers:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self._leases = [flag.lease_seconds for flag in snapshot.flags.values()]
+        self._shortest = min(self._leases, default=0)
         self._bulks: dict[tuple[int, ...], Bulk] = {}
         self._profiles: dict[bytes, Profile] = {}
         self._headers: tuple[int, Headers] = (-1, [])
+
+    def lease(self, seconds: int, spent_seconds: int) -> int:
+        """Return how long a whole answer holds: no longer than any flag in it."""
+        return min(seconds, max(0, self._shortest - spent_seconds)) if self._leases else seconds
 
     # made when first asked: what can't be compiled fails a request, not the following of changes
     @cached_property

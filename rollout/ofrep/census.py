@@ -12,6 +12,7 @@ import orjson
 import psycopg
 
 from hawkops.core import clock
+from hawkops.core.lines import answering
 from hawkops.core.live import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class CensusRecorder:
             device.attributes, device.changed = attributes, True
         if simulated and not device.simulated:
             device.simulated, device.changed = True, True
-        device.seen = time.time()
+        device.seen = time.monotonic()
         if device.changed or device.seen - device.written > SEEN_SECONDS:
             self._dirty.add(key)
 
@@ -167,24 +168,34 @@ class CensusRecorder:
         changed = {key[0] for key, device in rows if device.changed} | self._owed
         for _, device in rows:
             device.changed = False
-        now = time.time()
+        now = time.monotonic()
         announce = [name for name in changed if now - self._announced.get(name, 0) >= ANNOUNCE_SECONDS]
         self._owed = changed.difference(announce)
         exposed = [(key, device, device.arms) for key, device in rows if device.arms != device.exposed]
-        async with self._line.transaction():
-            if rows:
-                await self._line.execute(UPSERT, [_document(rows), clock.now()])
-            if exposed:
-                await self._line.execute(EXPOSE, [clock.now(), _exposures(exposed)])
-            for name in announce:
-                payload = orjson.dumps({"topic": "census", "environment": name}).decode()
-                await self._line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+        with answering(self._line):
+            await self._put(self._line, rows, exposed, announce)
         for name in announce:
             self._announced[name] = now
         for _, device in rows:
             device.written = now
         for _, device, arms in exposed:
             device.exposed = arms
+
+    async def _put(
+        self,
+        line: psycopg.AsyncConnection[Any],
+        rows: list[tuple[tuple[str, str], _Device]],
+        exposed: list[tuple[tuple[str, str], _Device, tuple[tuple[str, str], ...]]],
+        announce: list[str],
+    ) -> None:
+        async with line.transaction():
+            if rows:
+                await line.execute(UPSERT, [_document(rows), clock.now()])
+            if exposed:
+                await line.execute(EXPOSE, [clock.now(), _exposures(exposed)])
+            for name in announce:
+                payload = orjson.dumps({"topic": "census", "environment": name}).decode()
+                await line.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
 
 
 def _document(rows: list[tuple[tuple[str, str], _Device]]) -> str:

@@ -103,7 +103,7 @@ class OfrepDoor:
         seen = _seen(context)
         snapshot = answers.snapshot
         targeting_key = seen.targeting_key
-        headers = answers.headers(self._store.lease_seconds())
+        headers = answers.headers(answers.lease(*self._store.lease()))
         try:
             if not KEY.fullmatch(key):
                 raise UnknownFlag(key)

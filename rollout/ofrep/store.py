@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from hawkops.core import clock
+from hawkops.core.lines import answering
 from hawkops.core.live import Listener
 from rollout.domain import targeting
 from rollout.domain.experiments import experiment
@@ -187,7 +188,8 @@ class SnapshotStore:
     async def _moved(self) -> bool:
         line = await self._connection()
         asked = time.monotonic()
-        rows = await (await line.execute(REVISIONS)).fetchall()
+        with answering(line):
+            rows = await (await line.execute(REVISIONS)).fetchall()
         moved = {row["environment"]: row["revision"] for row in rows} != {
             name: answers.snapshot.revision for name, answers in self._answers.items()
         }
@@ -198,11 +200,8 @@ class SnapshotStore:
     async def _load(self) -> None:
         line = await self._connection()
         asked = time.monotonic()
-        async with line.transaction():
-            await line.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            rows = await (await line.execute(FLAGS)).fetchall()
-            keys = await (await line.execute(KEYS)).fetchall()
-            members = await self._groups_read(line)
+        with answering(line):
+            rows, keys, members = await self._read(line)
         groups: dict[str, dict[str, frozenset[str]]] = {}
         for group in members.values():
             groups.setdefault(group.environment, {})[group.key] = group.members
@@ -216,6 +215,16 @@ class SnapshotStore:
         for name, answers in fresh.items():
             if name in before and before[name].snapshot.revision != answers.snapshot.revision:
                 self._on_change(answers.snapshot)
+
+    async def _read(
+        self, line: psycopg.AsyncConnection[Any]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[int, _Group]]:
+        """Return flags, keys and groups as they were at one moment."""
+        async with line.transaction():
+            await line.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            rows = await (await line.execute(FLAGS)).fetchall()
+            keys = await (await line.execute(KEYS)).fetchall()
+            return rows, keys, await self._groups_read(line)
 
     def _ready(self, snapshot: Snapshot) -> Answers:
         """Make a snapshot ready to be asked; one that is in use already stays."""

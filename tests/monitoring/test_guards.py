@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from hawkops.accounts.services import device_key_create
+from hawkops.embedded.postgres import SYSTEM_FOLDER
 from hawkops.history.actors import Actor
 from monitoring.models import DoorTotal, RollupPartial
-from monitoring.otlp.guards import Guards, Limits, free_percent
+from monitoring.otlp.guards import Guards, Limits, free_percent, least_free_percent
 from rollout.services.flags import flags_seed
 from tests import apart
 from tests.monitoring.conftest import JSON, Running, serving
@@ -125,3 +126,21 @@ def test_a_loop_that_lags_sends_away_until_it_is_fast_again() -> None:
         return said
 
     assert apart.run(story()) == [False, True, False]
+
+
+def test_least_free__postgresql_has_a_disk_of_its_own__counts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "postgres.home").write_text("abc")
+    looked: list[Path] = []
+
+    def free(folder: Path) -> float:
+        looked.append(folder)
+        return 4.0 if folder == SYSTEM_FOLDER / "abc" else 60.0
+
+    monkeypatch.setattr("monitoring.otlp.guards.free_percent", free)
+    assert least_free_percent(tmp_path) == 4.0
+    assert looked == [tmp_path, SYSTEM_FOLDER / "abc"]
+    (tmp_path / "postgres.home").unlink()
+    assert least_free_percent(tmp_path) == 60.0
+    assert looked[-1] == tmp_path / "postgres"

@@ -90,3 +90,16 @@ def test_profile__many_or_long_ones__take_bounded_memory(monkeypatch: pytest.Mon
     kept_before = dict(ready._profiles)
     assert bulk(ready, {"targetingKey": "d", **long})[0]["value"] is False
     assert ready._profiles == kept_before
+
+
+def test_lease__of_a_whole_answer__is_no_longer_than_that_of_any_flag_in_it() -> None:
+    flags = {
+        key: Flag(key, FlagType.BOOLEAN, True, False, "off", 0, "s", lease_seconds=seconds)
+        for key, seconds in (("a", 900), ("b", 30))
+    }
+    ready = Answers(Snapshot("demo", 7, flags))
+    context = {"targetingKey": "d1"}
+    found = ready.bulk("d1", ready.profile(context), context).written(ready, 890, 10, "", "token")
+    assert (b"hawkops-lease-seconds", b"20") in found.unchanged.headers
+    assert orjson.loads(found.whole.body)["metadata"]["lease_seconds"] == 20
+    assert ready.lease(880, 40) == 0

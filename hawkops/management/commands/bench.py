@@ -44,7 +44,10 @@ ALONE: dict[str, Callable[[Callable[[str], None]], object]] = {
 class Command(BaseCommand):
     """Print one line a figure."""
 
-    help = f"Measure a running `manage.py up`: {', '.join(MEASURES)}. Alone: {', '.join(ALONE)}."
+    help = (
+        f"Measure a running `manage.py up`: {', '.join(MEASURES)}. Alone: {', '.join(ALONE)}. "
+        "`bench faults` hurts an installation of its own."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which measures; by default all of the installation."""
