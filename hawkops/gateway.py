@@ -80,7 +80,7 @@ class Gateway:
             status = scope.get("hawkops.status", "refused")
         else:
             status = await self._answered(path, scope, receive, send)
-        metering.gateway.note(ROUTES.get(path, "other"), status, time.perf_counter() - began)
+        metering.gateway.note_alone(ROUTES.get(path, "other"), status, time.perf_counter() - began)
 
     async def _answered(self, path: str, scope: dict[str, Any], receive: Any, send: Any) -> object:
         """Answer and return the status; "none" where the client went away before."""

@@ -1,6 +1,7 @@
 """The threshold file: YAML to criteria and back. What is wrong with it is said with file and line."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def _text(path: Path) -> bytes:
         raise InvalidInput(f"{path} can't be read: {error.strerror}.") from error
 
 
+@lru_cache(maxsize=2)
 def _document(text: bytes, *, name: str) -> located.Document:
+    """Read the text, once for all three parts of a file and for every page that shows its drift. Nobody changes it."""
     document = located.read(text, name=name)
     if not isinstance(document.data, dict) or document.data.get("version") != VERSION:
         raise document.refusal(("version",), f"a threshold file begins with `version: {VERSION}`")

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from hawkops.accounts.lockout import TooManyTries, try_begin, try_failed, try_succeeded
 from hawkops.accounts.models import User
 from hawkops.core.htmx import request_id
 from hawkops.core.recent import SESSION_KEY, NeedsRecentLogin, session_of
@@ -68,9 +69,15 @@ def confirm(request: HttpRequest) -> HttpResponse:
     user = request.user
     assert isinstance(user, User)
     kept = request.session.get(KEPT)
-    refusal, confirmed = "", False
+    refusal, confirmed, status = "", False, 200
+    given = {"name": user.get_username(), "address": request.META.get("REMOTE_ADDR", "")}
     if request.method == "POST":
-        if user.has_usable_password() and user.check_password(request.POST.get("password", "")):
+        try:
+            try_begin(**given)
+        except TooManyTries as pause:
+            refusal, status = pause.message, pause.status
+        if not refusal and user.has_usable_password() and user.check_password(request.POST.get("password", "")):
+            try_succeeded(**given)
             request.session[SESSION_KEY] = timezone.now().timestamp()
             request.session.pop(KEPT, None)
             request.session.cycle_key()
@@ -79,7 +86,8 @@ def confirm(request: HttpRequest) -> HttpResponse:
             if not kept:
                 return redirect("/")
             confirmed = True
-        else:
-            refusal = "That is not your password."
+        elif not refusal:
+            refusal, status = "That is not your password.", 422
+            try_failed(**given, request_id=request_id(request))
     context = {"kept": kept, "confirmed": confirmed, "refusal": refusal, "has_password": user.has_usable_password()}
-    return render(request, "accounts/confirm.html", context, status=422 if refusal else 200)
+    return render(request, "accounts/confirm.html", context, status=status)

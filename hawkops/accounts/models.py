@@ -169,3 +169,18 @@ class KeyedAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.caller} {self.key}"
+
+
+class SecretTries(models.Model):
+    """Wrong passwords lately, from one address for one name, or for any. Kept here since every process must know.
+
+    `key` is a keyed hash: what people type for a name is now and then a password. `count` includes tries under way.
+    """
+
+    key = models.CharField(max_length=64, unique=True)
+    count = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(db_index=True)
+    until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.count} tries"

@@ -67,10 +67,10 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         entry = own.script(name)
     except NotFound as missing:
         raise Http404(missing.message) from missing
-    refusal = ""
+    refusal, status = "", 200
     if request.method == "POST":
         if not can(request.user, environment, *MAY_RUN):
-            refusal = "Running a script needs the role releaser or operator."
+            refusal, status = "Running a script needs the role releaser or operator.", 403
         else:
             given = {argument.name: ",".join(request.POST.getlist(argument.name)) for argument in entry.arguments}
             try:
@@ -97,7 +97,7 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
                     request_id=str(getattr(request, "request_id", "")),
                 )
             except HawkOpsError as error:
-                refusal = error.message
+                refusal, status = error.message, 422
             else:
                 response = redirect("scripts:run", environment=environment, pk=run.pk)
                 response.status_code = 303
@@ -113,7 +113,7 @@ def script(request: HttpRequest, environment: str, name: str) -> HttpResponse:
         "refusal": refusal,
         "given": request.POST,
     }
-    return render_page(request, "scripts/script.html", context, status=422 if refusal else 200)
+    return render_page(request, "scripts/script.html", context, status=status)
 
 
 def _count(text: str | None) -> int | None:

@@ -1,4 +1,7 @@
-"""The API by its own document: strangers, wrong scopes and garbage get a sentence everywhere, and change nothing."""
+"""The API by its own document: strangers and garbage get a sentence everywhere, and change nothing.
+
+Who may call what is tried by the access matrix, `tests/access`.
+"""
 
 import json
 import re
@@ -9,11 +12,10 @@ import pytest
 from django.test import Client
 from ninja import Schema
 
-from hawkops.accounts.models import ApiToken
 from hawkops.accounts.services import api_token_create, api_token_revoke
 from hawkops.api import document, operations
 from hawkops.asgi import EMERGENCY
-from hawkops.core.access import Role, Scope
+from hawkops.core.access import Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
@@ -173,41 +175,6 @@ def test_every_operation__stranger_or_dead_token__is_told_401(furnished: dict[st
             assert answer.status_code == 401, operation["operationId"]
             assert "Bearer" in sentence(answer)
     assert Head.objects.get().seq == seq
-
-
-def test_every_operation__other_scope_or_environment__is_told_403(furnished: dict[str, str]) -> None:
-    seq = 0
-    elsewhere = bearer(*Scope, environment="staging")
-    for operation in OPERATIONS.values():
-        others = bearer(*(scope for scope in Scope if scope != operation["scope"]))
-        seq = Head.objects.get().seq
-        answer = call(operation, address(operation, furnished), others)
-        assert answer.status_code == 403, operation["operationId"]
-        assert operation["scope"] in sentence(answer)
-        if "{environment}" in operation["path"]:
-            answer = call(operation, address(operation, furnished), elsewhere)
-            assert answer.status_code == 403, operation["operationId"]
-        assert Head.objects.get().seq == seq
-        api_tokens_end()
-
-
-def api_tokens_end() -> None:
-    """Make room for the next token of a name."""
-    for token in ApiToken.objects.filter(revoked_at=None, environment="demo"):
-        api_token_revoke(token=token, actor=SYSTEM)
-
-
-@pytest.mark.parametrize("role", list(Role))
-def test_every_operation__signed_in__asks_for_the_roles_that_it_names(
-    furnished: dict[str, str], person: Callable[..., Any], client_as: Callable[..., Client], role: Role
-) -> None:
-    client = client_as(person("somebody", role))
-    for operation in OPERATIONS.values():
-        answer = client.generic(operation["method"], address(operation, furnished), b"{", "application/json")
-        roles = operation["roles"]
-        may = not roles or role in roles or role is Role.ADMIN
-        assert (answer.status_code != 403) is may, (operation["operationId"], answer.content)
-        assert answer.status_code < 500, operation["operationId"]
 
 
 def test_every_write__signed_in_without_the_forms_token__is_refused(

@@ -1,20 +1,29 @@
-"""Who may open and press what: every page for every role, strangers nowhere, unknown environments nothing."""
+"""Who may open and press what: every page for every role, strangers nowhere, unknown environments nothing.
+
+PAGES, PRESSES and OTHERS say what is meant. `tests/access/matrix.csv` holds it for readers, cell by cell:
+`UPDATE_MATRIX=1 uv run pytest tests/access` writes it anew, and a person reviews what changed.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
+from hawkops import strip
 from hawkops.accounts.models import User
 from hawkops.accounts.phones import phone_enrol
-from hawkops.accounts.services import person_create
+from hawkops.accounts.services import api_token_create, device_key_create, login_link_create, person_create
 from hawkops.core import clock
-from hawkops.core.access import Role
+from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
@@ -32,9 +41,9 @@ from incidents.services.problems import problem_save
 from incidents.services.remedies import remedy_press
 from incidents.services.reviews import review_draft
 from monitoring.domain.criteria import Severity
-from monitoring.models import Alert, DeviceNote
+from monitoring.models import Alert, DeviceNote, StoredCriterion
 from monitoring.services.alertmanager import alertmanager_take
-from monitoring.services.criteria import criteria_seed
+from monitoring.services.criteria import criteria_seed, criterion_save
 from monitoring.services.patterns import pattern_save, patterns_seed
 from monitoring.services.silences import silence_create
 from rollout.domain.experiments import Arm
@@ -45,6 +54,7 @@ from rollout.services.freezes import freeze_make
 from rollout.services.groups import groups_seed
 from rollout.services.proposals import proposal_make
 from rollout.services.releases import release_seed, runbook_import
+from tests.access import table
 from tests.rollout.walking import waiting_drill
 
 SYSTEM = Actor.system("test")
@@ -86,6 +96,12 @@ COMES_BACK = {
     "incidents/{over}/review/save",
     "troubleshooting/create",
     "troubleshooting/furnished/save",
+    "monitoring/patterns",
+    "monitoring/patterns/thermal",
+    "criteria/new",
+    "criteria/alert-latency",
+    "criteria/profiles/reference",
+    "criteria/sections/matrix",
 }
 # path in demo → who may POST to it (administrators always may)
 PRESSES = {
@@ -196,10 +212,21 @@ PRESSES = {
     "troubleshooting/furnished/archive": {Role.RELEASER, Role.OPERATOR},
     "troubleshooting/remedies/{remedy}/undo": {Role.RELEASER, Role.OPERATOR},
     "people/add": set(),
+    "people/{person}/roles": set(),
     "keys/add": set(),
+    "keys/{key}/revoke": set(),
     "tokens/add": set(),
+    "tokens/{token}/revoke": set(),
     "phones/{phone}/revoke": set(),
     "history/verify": set(Role),
+    "scripts/run_litert_performance_tests.sh": {Role.RELEASER, Role.OPERATOR},
+    "monitoring/patterns": {Role.RELEASER, Role.OPERATOR},
+    "monitoring/patterns/thermal": {Role.RELEASER, Role.OPERATOR},
+    "criteria/new": {Role.RELEASER, Role.APPROVER},
+    "criteria/alert-latency": {Role.RELEASER, Role.APPROVER},
+    "criteria/own/delete": {Role.RELEASER, Role.APPROVER},
+    "criteria/profiles/reference": {Role.RELEASER, Role.APPROVER},
+    "criteria/sections/matrix": {Role.RELEASER, Role.APPROVER},
 }
 PAGES = (
     "",
@@ -231,6 +258,7 @@ PAGES = (
     "runbook",
     "runbook/1.0.0",
     "runbook/1.0.0.yaml",
+    "runbook/1.0.0/diff?with=1.0.0",
     "runbook/1.0.0/diff/1.0.0",
     "releases",
     "releases/{release}",
@@ -249,6 +277,8 @@ PAGES = (
     "runs/{run}/output.txt",
     "runs/{run}/result.json",
     "runs/{run}/files/report.html",
+    "series/{series}/result.json",
+    "scripts/run_litert_performance_tests.sh/trend/litert.memory.peak.json",
     "history",
     "history?hidden=1&scope=all&q=flag",
     "history?q=-verb:run.+since:2h+words&before=9",
@@ -337,13 +367,73 @@ PAGES = (
     "monitoring/understood/device?id=dev-1",
 )
 
-pytestmark = pytest.mark.django_db
+
+@dataclass(frozen=True)
+class Other:
+    """An address outside the environments' pages, or one that is not for roles alone: who gets what."""
+
+    method: str
+    path: str
+    # what a stranger, who is signed in without a role, and every role get
+    anonymous: str
+    no_role: str
+    roles: str = table.ALLOWED
+    # what a program must show; the table says it
+    program: str = ""
+    # of the roles, only these
+    only: frozenset[Role] = frozenset(Role)
+    # whether the form's token is asked for
+    form: bool = True
+
+
+YES, NEVER, SIGN_IN = table.ALLOWED, "403", table.SIGN_IN
+MAY_RUN = frozenset({Role.RELEASER, Role.OPERATOR, Role.ADMIN})
+OTHERS = (
+    Other("GET", "/", SIGN_IN, YES),
+    Other("GET", "/healthz", YES, YES),
+    Other("GET", "/status/{status}", YES, YES, program="the incident's link"),
+    Other("GET", "/login", YES, YES),
+    Other("POST", "/login", YES, YES),
+    Other("POST", "/logout", SIGN_IN, YES),
+    Other("GET", "/enter/{enter}", YES, YES, program="the one-time link"),
+    Other("POST", "/enter/{enter}", YES, YES, program="the one-time link"),
+    Other("GET", "/profile", SIGN_IN, YES),
+    Other("POST", "/profile", SIGN_IN, YES),
+    Other("POST", "/profile/phones/{phone}/revoke", SIGN_IN, table.OWN, table.OWN),
+    Other("GET", "/api/v1", YES, YES),
+    Other("GET", "/api/v1/nothing", YES, YES),
+    Other("GET", "/api/v1/docs", SIGN_IN, YES),
+    Other("GET", "/demo/api/scripts", "401", NEVER),
+    Other("GET", "/demo/api/runs", "401", NEVER),
+    Other("POST", "/demo/api/runs", "401", NEVER, only=MAY_RUN),
+    Other("GET", "/demo/api/runs/{run}", "401", NEVER),
+    Other("GET", "/demo/api/runs/{run}/output", "401", NEVER),
+    Other("GET", "/demo/api/series/{series}", "401", NEVER),
+    Other("POST", "/demo/api/runs/{run}/cancel", "401", NEVER, only=MAY_RUN),
+    Other("GET", "/demo/releases/{release}/decision/1.json", SIGN_IN, NEVER),
+    Other("GET", "/demo/runs/{run}/junit.xml", SIGN_IN, NEVER),
+    Other("GET", "/demo/series/{series}/junit.xml", SIGN_IN, NEVER),
+    # shows what a silence would hide
+    Other("POST", "/demo/alerts", SIGN_IN, NEVER),
+    Other("GET", "/demo/metrics", "401", "401", "401", program="METRICS_TOKEN", form=False),
+    Other("POST", "/demo/alerts/alertmanager", "401", "401", "401", program="ALERTMANAGER_TOKEN", form=False),
+    Other("GET", "/demo/oncall/feed/{feed}.ics", YES, YES, program="the calendar's link"),
+    Other(
+        "POST",
+        "/demo/notifications/channels/{pager}/pagerduty",
+        NEVER,
+        NEVER,
+        NEVER,
+        program="PagerDuty's signature",
+        form=False,
+    ),
+    Other("POST", "/demo/emergency/phone/kill", SIGN_IN, SIGN_IN, SIGN_IN, program="an enrolled phone"),
+)
 Make = Callable[..., User]
 As = Callable[[User], Client]
 
 
-@pytest.fixture
-def furnished() -> dict[str, Any]:
+def furnish() -> dict[str, Any]:
     """An installation with flags, a release and a run."""
     flags_seed(actor=SYSTEM)
     groups_seed(actor=SYSTEM)
@@ -359,12 +449,16 @@ def furnished() -> dict[str, Any]:
         rejected=0,
         details=note,
     )
-    run = scripts.run_request(environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM)
+    run = scripts.run_request(
+        environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, actor=SYSTEM, times=2
+    )
     RunFile.objects.create(run=run, name="report.html", content=b"<p>", size=3, sha256="0" * 64)
     schedule = schedule_create(
         environment="demo", name="scripts/test-cpu-performance.sh", arguments={}, every="6h", actor=SYSTEM
     )
     criteria_seed(actor=SYSTEM)
+    usual = StoredCriterion.objects.get(key="alert-latency").document
+    criterion_save(document={**usual, "key": "own"}, actor=SYSTEM, reason="Furnished")
     patterns_seed(actor=SYSTEM)
     own = {"key": "thermal", "title": "Thermal", "expression": "THERMAL", "sources": ["device logs"]}
     pattern_save(document=own, actor=SYSTEM, reason="Furnished")
@@ -408,7 +502,7 @@ def furnished() -> dict[str, Any]:
     incident_move(environment="demo", incident_id=over.pk, move=Move.RESOLVE, actor=SYSTEM)
     review_draft(environment="demo", incident_id=over.pk, actor=SYSTEM)
     task = incident_task_add(environment="demo", incident_id=incident.pk, title="Furnished", actor=SYSTEM)
-    link, _ = incident_link_make(environment="demo", incident_id=incident.pk, actor=SYSTEM)
+    link, status = incident_link_make(environment="demo", incident_id=incident.pk, actor=SYSTEM)
     trouble = {"key": "furnished", "title": "Furnished", "symptoms": [{"key": "s", "criterion": "alert-memory"}]}
     problem_save(environment="demo", document=trouble, actor=SYSTEM)
     high = problem("demo", "high_memory")[0]
@@ -420,6 +514,11 @@ def furnished() -> dict[str, Any]:
         "over": over.pk,
         "task": task.pk,
         "outside": link.pk,
+        "status": status,
+        "enter": login_link_create(user=User.objects.get(username="ana"), actor=SYSTEM).rpartition("/")[2],
+        "key": device_key_create(environment="demo", name="furnished", actor=SYSTEM)[0].pk,
+        "token": api_token_create(environment="demo", name="furnished", scopes=[Scope.READ], actor=SYSTEM)[0].pk,
+        "pager": _pager(rules),
         "drill": waiting_drill().pk,
         "proposal": proposal.pk,
         "freeze": freeze.pk,
@@ -427,6 +526,7 @@ def furnished() -> dict[str, Any]:
         "phone": _phone(),
         "release": Release.objects.get().pk,
         "run": run.pk,
+        "series": run.series_id,
         "schedule": schedule.pk,
         "alert": alert,
         "silence": quiet.pk,
@@ -435,6 +535,12 @@ def furnished() -> dict[str, Any]:
         "delivery": delivery.pk,
         **shifts,
     }
+
+
+def _pager(rules: Rules) -> int:
+    """A channel of PagerDuty's that answers back."""
+    shared: dict[str, Any] = {"environment": "demo", "rules": rules, "actor": SYSTEM}
+    return channel_create(name="pager", kind="pagerduty", address="a" * 32, signing_secret="s" * 32, **shared)[0].pk
 
 
 def _phone() -> int:
@@ -464,12 +570,13 @@ def _on_call() -> dict[str, Any]:
     override = oncall.override_create(
         person=ben, starts_at=now + timedelta(hours=1), ends_at=now + timedelta(hours=2), **shared
     )
-    link, _ = oncall.link_create(person=ana, own=False, **shared)
+    link, feed = oncall.link_create(person=ana, own=False, **shared)
     escalate()
     return {
         "override": override.pk,
         "swap": swap.pk,
         "link": link.pk,
+        "feed": feed,
         "escalation": Escalation.objects.get(environment="demo").pk,
     }
 
@@ -479,37 +586,113 @@ def address(path: str, furnished: dict[str, Any]) -> str:
     return "/demo/" + path.format(**furnished)
 
 
+@pytest.fixture(scope="module")
+def furnished(django_db_setup: None, django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    """What is furnished, once for all tests of this file; each goes back to it."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield furnish()
+        transaction.set_rollback(True)
+
+
+@contextmanager
+def going_back() -> Iterator[None]:
+    """Undo what is done inside."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(autouse=True)
+def _own_changes(furnished: dict[str, Any]) -> Iterator[None]:
+    with going_back():
+        yield
+
+
+@pytest.fixture
+def cast(person: Make, client_as: As) -> dict[str, Client]:
+    """Somebody of each role, somebody of none, and a stranger who shows a token and a key that count elsewhere."""
+    token = api_token_create(environment="demo", name="all", scopes=list(Scope), actor=SYSTEM)[1]
+    found = {table.ANONYMOUS: Client(headers={"Authorization": f"Bearer {token}"})}
+    found[table.NO_ROLE] = client_as(person("nobody"))
+    return found | {role.value: client_as(person(role.value, role)) for role in Role}
+
+
+def said(answer: Any) -> str:
+    """The cell that an answer belongs in."""
+    assert answer.status_code < 500, answer.content[:300]
+    if answer.status_code in (301, 302, 303) and answer["Location"].startswith("/login?next="):
+        return table.SIGN_IN
+    return str(answer.status_code) if answer.status_code in (401, 403) else table.ALLOWED
+
+
+def declared_pages() -> list[table.Line]:
+    """The lines of every page and press, as they are declared above."""
+    found: dict[tuple[str, str], table.Line] = {}
+    stand_in = dict.fromkeys(re.findall(r"{(\w+)}", " ".join((*PAGES, *PRESSES))), "1")
+    for method, paths in (("GET", PAGES), ("POST", PRESSES)):
+        for path in paths:
+            match = resolve("/demo/" + path.format(**stand_in).partition("?")[0])
+            roles = set(Role) if method == "GET" else PRESSES[path] | {Role.ADMIN}
+            cells = {role.value: table.ALLOWED for role in roles}
+            line = table.line(
+                "console", method, shown(match.route), match.view_name, anonymous=table.SIGN_IN, others="403", **cells
+            )
+            assert found.setdefault((method, match.route), line) == line, f"{method} {path} means two things"
+    return list(found.values())
+
+
+def declared_other(one: Other) -> table.Line:
+    """The line of an address that OTHERS declares."""
+    match = resolve(one.path.format_map(dict.fromkeys(re.findall(r"{(\w+)}", one.path), "1")))
+    cells = {role.value: one.roles if role in one.only else "403" for role in Role}
+    return table.line(
+        "console",
+        one.method,
+        shown(match.route),
+        match.view_name,
+        anonymous=one.anonymous,
+        others=one.no_role,
+        program=one.program,
+        **cells,
+    )
+
+
+def shown(route: str) -> str:
+    """An address as the table shows it."""
+    return "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
+
+
 @pytest.mark.parametrize("role", list(Role))
-def test_pages__every_role__may_read_all(furnished: dict[str, Any], person: Make, client_as: As, role: Role) -> None:
-    client = client_as(person("somebody", role))
+def test_pages__every_role__may_read_all(
+    furnished: dict[str, Any], cast: dict[str, Client], monkeypatch: pytest.MonkeyPatch, role: Role
+) -> None:
+    if role not in (Role.VIEWER, Role.ADMIN):
+        # the strip says the same to all: two of six see it made anew on every page
+        monkeypatch.setattr(strip, "facts", cache(strip.facts))
     for path in PAGES:
-        assert client.get(address(path, furnished)).status_code == 200, path
+        assert cast[role].get(address(path, furnished)).status_code in (200, 303), path
 
 
 def test_pages__stranger__is_sent_to_sign_in_and_no_role__is_refused(
-    furnished: dict[str, Any], person: Make, client_as: As
+    furnished: dict[str, Any], cast: dict[str, Client], person: Make, client_as: As
 ) -> None:
-    nobody = client_as(person("nobody"))
     elsewhere = client_as(person("elsewhere", Role.ADMIN, environment="staging"))
     for path in PAGES:
-        stranger = Client().get(address(path, furnished))
-        assert (stranger.status_code, stranger["Location"].partition("?")[0]) == (302, "/login"), path
-        assert nobody.get(address(path, furnished)).status_code == 403, path
+        assert said(cast[table.ANONYMOUS].get(address(path, furnished))) == table.SIGN_IN, path
+        assert cast[table.NO_ROLE].get(address(path, furnished)).status_code == 403, path
         assert elsewhere.get(address(path, furnished)).status_code == 403, path
 
 
-def test_pages__unknown_environment__is_not_found(person: Make, client_as: As) -> None:
-    client = client_as(person("somebody", Role.ADMIN))
+def test_pages__unknown_environment__is_not_found(cast: dict[str, Client]) -> None:
     for path in ("/moon/", "/moon/emergency", "/moon/history"):
-        assert client.get(path).status_code == 404
+        assert cast[Role.ADMIN].get(path).status_code == 404
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_presses__only_the_roles_that_may(furnished: dict[str, Any], person: Make, client_as: As, role: Role) -> None:
-    client = client_as(person("somebody", role))
+def test_presses__only_the_roles_that_may(furnished: dict[str, Any], cast: dict[str, Client], role: Role) -> None:
     for path, allowed in PRESSES.items():
         seq = Head.objects.get().seq
-        answer = client.post(address(path, furnished), {"ticked": "1", "note": "seen", "percent": "5"})
+        answer = cast[role].post(address(path, furnished), {"ticked": "1", "note": "seen", "percent": "5"})
         if role is Role.ADMIN or role in allowed:
             # an empty form comes back with its reason
             refused = answer.status_code == (400 if path == "releases/create" else 422) and path in COMES_BACK
@@ -517,24 +700,59 @@ def test_presses__only_the_roles_that_may(furnished: dict[str, Any], person: Mak
         else:
             assert answer.status_code == 403, path
             assert Head.objects.get().seq == seq, path
-    for path in PRESSES:
-        assert Client().post(address(path, furnished)).status_code == 302, "a stranger is sent to sign in"
 
 
-def test_presses__by_get__change_nothing(furnished: dict[str, Any], person: Make, client_as: As) -> None:
-    client = client_as(person("somebody", Role.ADMIN))
+def test_presses__stranger_no_role_or_one_of_elsewhere__change_nothing(
+    furnished: dict[str, Any], cast: dict[str, Client], person: Make, client_as: As
+) -> None:
+    elsewhere = client_as(person("elsewhere", Role.ADMIN, environment="staging"))
     seq = Head.objects.get().seq
     for path in PRESSES:
-        assert client.get(address(path, furnished)).status_code in (404, 405), path
+        assert said(cast[table.ANONYMOUS].post(address(path, furnished))) == table.SIGN_IN, path
+        assert cast[table.NO_ROLE].post(address(path, furnished)).status_code == 403, path
+        assert elsewhere.post(address(path, furnished)).status_code == 403, path
+        assert Head.objects.get().seq == seq, path
+
+
+def test_presses__by_get__change_nothing(furnished: dict[str, Any], cast: dict[str, Client]) -> None:
+    seq = Head.objects.get().seq
+    pages = {page.partition("?")[0] for page in PAGES}
+    for path in PRESSES:
+        if path not in pages:
+            assert cast[Role.ADMIN].get(address(path, furnished)).status_code in (404, 405), path
     assert Head.objects.get().seq == seq
+
+
+@pytest.mark.parametrize("caller", table.CALLERS)
+def test_others__every_caller__gets_what_is_said(
+    furnished: dict[str, Any], cast: dict[str, Client], settings: Any, caller: str
+) -> None:
+    settings.METRICS_TOKEN = settings.ALERTMANAGER_TOKEN = "m" * 32
+    for one in OTHERS:
+        seq = Head.objects.get().seq
+        wanted = declared_other(one).cell(caller)
+        cookies = dict(cast[caller].cookies)  # signing out takes them
+        with going_back():
+            answer = cast[caller].generic(one.method, one.path.format(**furnished))
+            cast[caller].cookies.update(cookies)
+            if wanted == table.OWN:
+                assert answer.status_code == 404, "it is somebody else's"
+            else:
+                assert said(answer) == wanted, (one.method, one.path, answer.status_code)
+            if wanted != table.ALLOWED:
+                assert Head.objects.get().seq == seq, one.path
 
 
 def test_presses__without_the_forms_token__are_refused(furnished: dict[str, Any], person: Make) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(person("somebody", Role.OPERATOR))
-    answer = client.post("/demo/emergency/kill", {"reason": "x"})
-    assert answer.status_code == 403
-    assert "Nothing was changed" in answer.content.decode()
+    client.force_login(person("somebody", Role.ADMIN))
+    seq = Head.objects.get().seq
+    others = [line.path for line in OTHERS if line.method == "POST" and line.form]
+    for path in [*(address(path, furnished) for path in PRESSES), *(path.format(**furnished) for path in others)]:
+        answer = client.post(path, {"reason": "x"})
+        assert answer.status_code == 403, path
+        assert "Nothing was changed" in answer.content.decode() or "form token" in answer.content.decode(), path
+    assert Head.objects.get().seq == seq
 
 
 def test_every_address__is_public_on_purpose_or_asks_for_a_session() -> None:
