@@ -5,10 +5,12 @@ from typing import Any
 
 from celery import Celery
 
+from hawkops.broker import acknowledge_always
 from hawkops.rhythm import Rhythm
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hawkops.settings")
 
+acknowledge_always()
 app = Celery("hawkops")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(

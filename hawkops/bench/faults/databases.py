@@ -65,8 +65,9 @@ def locked(bench: Bench) -> Iterator[None]:
         line.execute("SELECT 1 FROM history_head FOR UPDATE")
         line.execute("SELECT 1 FROM rollout_environmentflags FOR UPDATE")
         line.execute("SELECT 1 FROM rollout_flag FOR UPDATE")
-        with suppress(psycopg.Error):
-            yield
+        bench.kill()
+        yield
+        # by now PostgreSQL has ended it
         with suppress(psycopg.Error):
             line.rollback()
 

@@ -36,7 +36,7 @@ DEVICES = 4
 KILLED, CHANGED = "litert_enabled", "litert_npu_backend"
 OPEN = ("queued", "running")
 METRIC = "litert.inferences"
-SAID = "telemetry ~40/s, resends, changes 2/s, incidents, runs, a schedule, 4 devices"
+SAID = "telemetry ~20/s, resends, changes 2/s, incidents, runs, a schedule, 4 devices"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Wire:
         self._delay_seconds = 0.0
         self._loop = asyncio.new_event_loop()
         self._flows: set[asyncio.StreamWriter] = set()
+        self._kept: set[asyncio.Task[None] | None] = set()
         self._flowing = asyncio.Event()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -88,6 +89,8 @@ class Wire:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._flows.add(writer)
+        # nobody else knows one that waits on what is forgotten
+        self._kept.add(asyncio.current_task())
         other: asyncio.StreamWriter | None = None
         try:
             flowing = self._flowing
@@ -95,9 +98,10 @@ class Wire:
             onward, other = await asyncio.open_unix_connection(str(self._target))
             self._flows.add(other)
             await asyncio.gather(self._pump(flowing, reader, other), self._pump(flowing, onward, writer))
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the streams' own callback does not expect the second
             pass
         finally:
+            self._kept.discard(asyncio.current_task())
             for one in (writer, other):
                 if one is not None:
                     self._flows.discard(one)
