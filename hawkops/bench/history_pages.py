@@ -17,7 +17,7 @@ from django.test.utils import override_settings
 
 from hawkops.accounts.services import person_create
 from hawkops.bench.scratch import scratch_database
-from hawkops.bench.tampering import COPY_ENTRIES, COPY_NAMES
+from hawkops.bench.tampering import COPY_ENTRIES, COPY_NAMES, columns
 from hawkops.core.access import Role
 from hawkops.history.actors import Actor
 from hawkops.history.domain import chain
@@ -141,25 +141,7 @@ def _fill(owner_url: str, entries: int) -> None:
                 with cursor.copy(COPY_ENTRIES) as copy:
                     for row, _ in part:
                         previous, last = last, chain.row_hash(last, row)
-                        copy.write_row(
-                            (
-                                row.seq,
-                                row.at,
-                                row.environment,
-                                row.actor,
-                                row.verb,
-                                row.subject,
-                                row.before,
-                                row.after,
-                                row.reason,
-                                row.request_id,
-                                row.cause,
-                                row.hidden,
-                                row.commitment,
-                                previous,
-                                last,
-                            )
-                        )
+                        copy.write_row(columns(row, previous, last))
                 with cursor.copy(COPY_NAMES) as copy:
                     for row, label in part:
                         copy.write_row((row.seq, b"salt", label))

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -105,6 +105,11 @@ def _chained(rows: list[Link], start: int, *, renumber: bool, hashes: bool) -> l
     return made
 
 
+def columns(row: chain.Row, previous: str, digest: str) -> tuple[object, ...]:
+    """Return an entry as `COPY_ENTRIES` takes it."""
+    return (*astuple(row), previous, digest)
+
+
 def put(superuser: Line, rows: list[Link]) -> None:
     """Replace the whole history by other rows, every refusal switched off; the head is made to fit."""
     with superuser.transaction(), superuser.cursor() as cursor:
@@ -114,26 +119,7 @@ def put(superuser: Line, rows: list[Link]) -> None:
         cursor.execute("DELETE FROM history_historyentry")
         with cursor.copy(COPY_ENTRIES) as copy:
             for link in rows:
-                one = link.row
-                copy.write_row(
-                    (
-                        one.seq,
-                        one.at,
-                        one.environment,
-                        one.actor,
-                        one.verb,
-                        one.subject,
-                        one.before,
-                        one.after,
-                        one.reason,
-                        one.request_id,
-                        one.cause,
-                        one.hidden,
-                        one.commitment,
-                        link.previous,
-                        link.hash,
-                    )
-                )
+                copy.write_row(columns(link.row, link.previous, link.hash))
         with cursor.copy(COPY_NAMES) as copy:
             for link in rows:
                 if link.label is not None:

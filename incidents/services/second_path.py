@@ -172,32 +172,26 @@ def send(message: Message, addresses: Sequence[str]) -> list[tuple[str, Answer]]
 
 def database_gone(why: str) -> list[tuple[str, Answer]]:
     """Say that nothing can be read: neither pages nor flags' answers may be right now."""
-    message = Message(
-        title="HawkOps can't read its database",
-        severity=Severity.CRITICAL,
-        environment="production",
-        action=Action.TRIGGER,
-        thread="hawkops:production:database",
-        verb="escalation.second_path_blind",
-        at=clock.now(),
-        sentences=(why, "No page is sent and no change is recorded until it is back."),
-    )
-    return send(message, settings.SECOND_PATH_EMAIL)
+    then = "No page is sent and no change is recorded until it is back."
+    return _alarm("HawkOps can't read its database", "database", "escalation.second_path_blind", why, then)
 
 
 def history_rewritten(why: str) -> list[tuple[str, Answer]]:
     """Say that the change history is no longer what its witness saw: somebody altered it in the database."""
+    then = "Keep the witness's folder and the database as they are; history_verify names the first bad entry."
+    return _alarm("The change history was altered", "history", "history.altered", why, then)
+
+
+def _alarm(title: str, of: str, verb: str, *sentences: str) -> list[tuple[str, Answer]]:
+    """Tell of the installation itself, which counts as production."""
     message = Message(
-        title="The change history was altered",
+        title=title,
         severity=Severity.CRITICAL,
         environment="production",
         action=Action.TRIGGER,
-        thread="hawkops:production:history",
-        verb="history.altered",
+        thread=f"hawkops:production:{of}",
+        verb=verb,
         at=clock.now(),
-        sentences=(
-            why,
-            "Keep the witness's folder and the database as they are; history_verify names the first bad entry.",
-        ),
+        sentences=sentences,
     )
     return send(message, settings.SECOND_PATH_EMAIL)
