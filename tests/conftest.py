@@ -59,9 +59,8 @@ def _start_servers() -> None:
         HAWKOPS_DATA=str(data),
         HAWKOPS_DEBUG="0",
         CLOUD_AI_URL="",
-        WITNESS_DIR=str(data / "witness"),
     )
-    for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE", "HAWKOPS_SCRIPTS_DIR"):
+    for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE", "HAWKOPS_SCRIPTS_DIR", "WITNESS_DIR"):
         os.environ.pop(name, None)
     subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), "migrate", "--no-input", "--verbosity", "0"],
@@ -198,6 +197,14 @@ def _panel_read_anew() -> None:
 
     comparison._kept.clear()
     harm.forget()
+
+
+@pytest.fixture(autouse=True)
+def _own_witness(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test's history has a witness of its own: another test's would call it rewritten."""
+    folder = Path(os.environ["HAWKOPS_DATA"]) / f"witness-{os.environ['HAWKOPS_TEST_WORKER']}-{next(_fresh)}"
+    settings.WITNESS_DIR = folder
+    monkeypatch.setenv("WITNESS_DIR", str(folder))
 
 
 @pytest.fixture(autouse=True)
