@@ -92,7 +92,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "hawkops.core.middleware.EnvironmentMiddleware",
     "hawkops.core.middleware.RefusalMiddleware",
-    "hawkops.accounts.confirming.RecentLoginMiddleware",
+    "hawkops.accounts.views.confirming.RecentLoginMiddleware",
 ]
 
 ROOT_URLCONF = "hawkops.urls"

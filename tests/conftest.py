@@ -218,7 +218,7 @@ def _plain_static(settings: Any) -> None:
 def person() -> Callable[..., object]:
     """Make a person with roles: `person("ops", Role.OPERATOR)`."""
     from hawkops.accounts.models import User
-    from hawkops.accounts.services import person_create
+    from hawkops.accounts.services.people import person_create
     from hawkops.core.access import Role
     from hawkops.history.actors import Actor
 

@@ -8,7 +8,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
 from hawkops.accounts.models import ApiToken
-from hawkops.accounts.services import api_token_find
+from hawkops.accounts.services.credentials import api_token_find
 from hawkops.core.access import Role, Scope, can
 from hawkops.core.api import documented
 from hawkops.core.bounded import fit

@@ -11,8 +11,8 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Follow sign-ins, and say how the history speaks of a person's roles: an entry tells those of one environment."""
-        from hawkops.accounts import confirming  # needs the models
         from hawkops.accounts.past import PEOPLE
+        from hawkops.accounts.views import confirming  # needs the models
         from hawkops.history.domain import travel
 
         confirming.connect()

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import Client
 from django.test.utils import override_settings
 
-from hawkops.accounts.services import person_create
+from hawkops.accounts.services.people import person_create
 from hawkops.bench.scratch import scratch_database
 from hawkops.bench.tampering import COPY_ENTRIES, COPY_NAMES, columns
 from hawkops.core.access import Role

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Case, Count, IntegerField, Prefetch, Q, QuerySet, Value, When
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import secret_hash
+from hawkops.accounts.services.credentials import secret_hash
 from hawkops.core import clock
 from hawkops.core.access import can
 from hawkops.core.errors import NotFound

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from hawkops.accounts.models import EnrolledPhone
-from hawkops.accounts.phones import phone_use
+from hawkops.accounts.services.phones import phone_use
 from hawkops.core import clock
 from hawkops.core.errors import NotAllowed
 from hawkops.core.live import announce

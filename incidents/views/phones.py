@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from hawkops.accounts.models import EnrolledPhone, User
-from hawkops.accounts.phones import LIFETIME, MAY_USE, phone_enrol, phone_find, phone_refusal
+from hawkops.accounts.services.phones import LIFETIME, MAY_USE, phone_enrol, phone_find, phone_refusal
 from hawkops.core.access import requires
 from hawkops.core.errors import HawkOpsError, NotAllowed
 from hawkops.core.htmx import request_id, see_other

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
-from hawkops.accounts.services import probe_key_ensure
+from hawkops.accounts.services.credentials import probe_key_ensure
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
 from hawkops.history import selectors as history

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from django.conf import settings
 
-from hawkops.accounts.services import probe_key_ensure
+from hawkops.accounts.services.credentials import probe_key_ensure
 from hawkops.core.verdicts import Verdict
 from rollout import domain
 from rollout.domain.gates import Finding

@@ -9,7 +9,7 @@ import uuid
 import httpx
 from django.conf import settings
 
-from hawkops.accounts.services import probe_key_ensure
+from hawkops.accounts.services.credentials import probe_key_ensure
 from hawkops.core.verdicts import Verdict
 from monitoring.selectors.logs import last_line_id, line_exists
 from rollout.domain.gates import Finding, amount, bound

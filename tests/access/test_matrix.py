@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import api_token_create, device_key_create
+from hawkops.accounts.services.credentials import api_token_create, device_key_create
 from hawkops.api import operations
 from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hawkops.accounts.services import api_token_find
+from hawkops.accounts.services.credentials import api_token_find
 
 ROOT = Path(__file__).resolve().parents[2]
 

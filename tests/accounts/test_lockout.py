@@ -10,7 +10,8 @@ from django.test import Client
 from hawkops.accounts import lockout
 from hawkops.accounts.lockout import TooManyTries, pause_after, try_begin, try_failed, try_succeeded
 from hawkops.accounts.models import SecretTries, User
-from hawkops.accounts.services import login_link_create, person_create
+from hawkops.accounts.services.people import person_create
+from hawkops.accounts.services.signing import login_link_create
 from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.recent import SESSION_KEY

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hawkops.accounts.services import person_create, roles_set, teams_set
+from hawkops.accounts.services.people import person_create, roles_set, teams_set
 from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.teams import Team

@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 
 from hawkops.accounts.models import EnrolledPhone, User
-from hawkops.accounts.phones import LIFETIME, PHONES_MOST, phone_enrol
-from hawkops.accounts.services import roles_set, secret_hash
+from hawkops.accounts.services.credentials import secret_hash
+from hawkops.accounts.services.people import roles_set
+from hawkops.accounts.services.phones import LIFETIME, PHONES_MOST, phone_enrol
 from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.errors import Conflict, InvalidInput, NotAllowed

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from hawkops.accounts.confirming import KEPT
 from hawkops.accounts.models import User
-from hawkops.accounts.services import person_create, teams_set
+from hawkops.accounts.services.people import person_create, teams_set
+from hawkops.accounts.views.confirming import KEPT
 from hawkops.core.access import Role
 from hawkops.core.recent import SESSION_KEY, NeedsRecentLogin, must_be_recent, session_of
 from hawkops.core.teams import Team

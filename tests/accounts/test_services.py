@@ -9,19 +9,15 @@ import pytest
 from django.test import Client
 
 from hawkops.accounts.models import ApiToken, DeviceKey, LoginLink, RoleGrant, User
-from hawkops.accounts.services import (
+from hawkops.accounts.services.credentials import (
     api_token_create,
     api_token_find,
     api_token_revoke,
     device_key_create,
     device_key_revoke,
-    login_link_create,
-    login_link_find,
-    login_link_use,
-    person_create,
-    roles_set,
-    teams_set,
 )
+from hawkops.accounts.services.people import person_create, roles_set, teams_set
+from hawkops.accounts.services.signing import login_link_create, login_link_find, login_link_use
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope, can
 from hawkops.core.errors import Conflict, InvalidInput, NotFound

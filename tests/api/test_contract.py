@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from ninja import Schema
 
-from hawkops.accounts.services import api_token_create, api_token_revoke
+from hawkops.accounts.services.credentials import api_token_create, api_token_revoke
 from hawkops.api import document, operations
 from hawkops.asgi import EMERGENCY
 from hawkops.core.access import Scope

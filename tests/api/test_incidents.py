@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core.access import Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry

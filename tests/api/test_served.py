@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core.access import Scope
 from hawkops.history.actors import Actor
 from rollout.models import GroupMember

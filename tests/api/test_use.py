@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.core.verdicts import Verdict

@@ -16,7 +16,7 @@ from django.test import Client
 from psycopg import sql
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import person_create
+from hawkops.accounts.services.people import person_create
 from hawkops.backups import box, dumping, planned, restoring, server
 from hawkops.backups.dumping import BACKED_UP, backup
 from hawkops.backups.restoring import RESTORED, restore

@@ -9,7 +9,7 @@ from django.test import Client
 from playwright.sync_api import Page, Request, expect
 
 from hawkops.accounts.models import EnrolledPhone, User
-from hawkops.accounts.phones import phone_enrol
+from hawkops.accounts.services.phones import phone_enrol
 from hawkops.core import clock
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry

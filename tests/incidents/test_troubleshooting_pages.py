@@ -12,7 +12,7 @@ from django.test import Client
 from playwright.sync_api import Page
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core import clock
 from hawkops.core.access import Scope
 from hawkops.history.actors import Actor

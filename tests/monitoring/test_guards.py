@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hawkops.accounts.services import device_key_create
+from hawkops.accounts.services.credentials import device_key_create
 from hawkops.embedded.postgres import SYSTEM_FOLDER
 from hawkops.history.actors import Actor
 from monitoring.models import DoorTotal, RollupPartial

@@ -27,7 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from hawkops.accounts.services import device_key_create
+from hawkops.accounts.services.credentials import device_key_create
 from hawkops.history.actors import Actor
 from monitoring.domain.sketch import BUCKETS, Sketch, bucket_index, bucket_middle
 from monitoring.models import RollupPartial

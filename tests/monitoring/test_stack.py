@@ -203,7 +203,7 @@ def test_beat__other_entries__are_no_heartbeat() -> None:
 
 @pytest.mark.fresh_database
 def test_stack__marked_log_line__is_found_again_through_the_real_door(settings: Any) -> None:
-    from hawkops.accounts.services import probe_key_ensure
+    from hawkops.accounts.services.credentials import probe_key_ensure
     from tests.monitoring import conftest
 
     secret = probe_key_ensure(environment="demo")

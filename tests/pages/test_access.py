@@ -20,8 +20,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from hawkops import strip
 from hawkops.accounts.models import User
-from hawkops.accounts.phones import phone_enrol
-from hawkops.accounts.services import api_token_create, device_key_create, login_link_create, person_create
+from hawkops.accounts.services.credentials import api_token_create, device_key_create
+from hawkops.accounts.services.people import person_create
+from hawkops.accounts.services.phones import phone_enrol
+from hawkops.accounts.services.signing import login_link_create
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor

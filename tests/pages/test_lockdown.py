@@ -9,7 +9,7 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core.access import Role, Scope
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head, HistoryEntry

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from hawkops.accounts.services import device_key_create
+from hawkops.accounts.services.credentials import device_key_create
 from hawkops.history.actors import Actor
 from rollout.services.flags import flags_seed
 

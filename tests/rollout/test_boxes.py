@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hawkops.accounts.services import probe_key_ensure
+from hawkops.accounts.services.credentials import probe_key_ensure
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
 from hawkops.history.services import heartbeat_record

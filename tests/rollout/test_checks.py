@@ -13,7 +13,7 @@ import time_machine
 from django.db.models import Max
 
 from hawkops.accounts.models import DeviceKey
-from hawkops.accounts.services import probe_key_ensure
+from hawkops.accounts.services.credentials import probe_key_ensure
 from hawkops.core import clock
 from hawkops.core.verdicts import Verdict
 from hawkops.history.actors import Actor

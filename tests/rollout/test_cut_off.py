@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from hawkops.accounts.services import device_key_create
+from hawkops.accounts.services.credentials import device_key_create
 from hawkops.history.actors import Actor
 from rollout.selectors.census import census
 from rollout.services.flags import flags_seed

@@ -16,7 +16,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import Reason
 
 from hawkops.accounts.models import DeviceKey
-from hawkops.accounts.services import device_key_revoke
+from hawkops.accounts.services.credentials import device_key_revoke
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from rollout.domain.targeting import Rule, constraint

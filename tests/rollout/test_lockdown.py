@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.core.errors import Conflict, NotAllowed, NotFound

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import Client
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import teams_set
+from hawkops.accounts.services.people import teams_set
 from hawkops.core.access import Role
 from hawkops.core.errors import Conflict, InvalidInput, NotAllowed
 from hawkops.core.teams import Team
@@ -301,7 +301,7 @@ def test_pages__import_by_file_read_approve_export__without_javascript(
 
 
 def _releaser() -> User:
-    from hawkops.accounts.services import person_create
+    from hawkops.accounts.services.people import person_create
 
     return person_create(username="releaser", actor=SYSTEM, roles=[Role.RELEASER])
 

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import api_token_create
+from hawkops.accounts.services.credentials import api_token_create
 from hawkops.core import clock
 from hawkops.core.access import Scope
 from hawkops.core.errors import InvalidInput

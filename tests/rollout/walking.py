@@ -8,7 +8,7 @@ from uuid import uuid4
 from django.db import connection
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import person_create, teams_set
+from hawkops.accounts.services.people import person_create, teams_set
 from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.teams import Team

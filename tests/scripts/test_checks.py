@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hawkops.accounts.models import DeviceKey, RoleGrant, User
-from hawkops.accounts.services import roles_set, sign_in_record
+from hawkops.accounts.services.people import roles_set
+from hawkops.accounts.services.signing import sign_in_record
 from hawkops.core import clock, outbound
 from hawkops.core.access import Role
 from hawkops.core.errors import InvalidInput

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from hawkops.accounts.services import device_key_create
+from hawkops.accounts.services.credentials import device_key_create
 from hawkops.core import clock
 from hawkops.fleet.orders import Orders, orders_from, variants_from
 from hawkops.fleet.population import SimulatedDevice, population

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import api_token_create, device_key_create
+from hawkops.accounts.services.credentials import api_token_create, device_key_create
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.fleet.scenarios import REGRESSED_DRIVER

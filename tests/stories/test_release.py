@@ -21,7 +21,7 @@ from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import api_token_create, device_key_create
+from hawkops.accounts.services.credentials import api_token_create, device_key_create
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.core.teams import Team

@@ -10,7 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from hawkops.accounts.models import DeviceKey, User
-from hawkops.accounts.services import device_key_create, login_link_create, person_create, secret_hash
+from hawkops.accounts.services.credentials import device_key_create, secret_hash
+from hawkops.accounts.services.people import person_create
+from hawkops.accounts.services.signing import login_link_create
 from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError

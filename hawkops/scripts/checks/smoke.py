@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 from django.conf import settings
 
-from hawkops.accounts.services import probe_key_ensure
+from hawkops.accounts.services.credentials import probe_key_ensure
 from hawkops.core.environments import Environment
 from hawkops.scripts.probes.findings import Finding, failed, passed
 

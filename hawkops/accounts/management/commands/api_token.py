@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from hawkops.accounts.services import TOKEN_LIFETIME, TOKEN_LIFETIME_MOST, api_token_create
+from hawkops.accounts.services.credentials import TOKEN_LIFETIME, TOKEN_LIFETIME_MOST, api_token_create
 from hawkops.core.access import Scope
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError

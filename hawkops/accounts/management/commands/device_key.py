@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from hawkops.accounts.services import device_key_create
+from hawkops.accounts.services.credentials import device_key_create
 from hawkops.core.environments import Environment
 from hawkops.history.actors import Actor
 

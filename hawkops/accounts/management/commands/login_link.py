@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from hawkops.accounts.models import User
-from hawkops.accounts.services import login_link_create
+from hawkops.accounts.services.signing import login_link_create
 from hawkops.history.actors import Actor
 
 

@@ -1,4 +1,4 @@
-"""Writes on people, roles, login links, device keys and API tokens; each is a history entry."""
+"""What devices and programs carry: keys and tokens, kept as hashes."""
 
 import hashlib
 import hmac
@@ -9,16 +9,14 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from hawkops.accounts.models import ApiToken, DeviceKey, LoginLink, RoleGrant, TeamMembership, User
+from hawkops.accounts.models import ApiToken, DeviceKey, User
 from hawkops.core import clock
-from hawkops.core.access import Role, Scope
+from hawkops.core.access import Scope
 from hawkops.core.environments import Environment
-from hawkops.core.errors import Conflict, InvalidInput, NotFound
-from hawkops.core.teams import Team
+from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 
-LINK_LIFETIME = timedelta(hours=1)
 TOKEN_LIFETIME, TOKEN_LIFETIME_MOST = timedelta(days=90), timedelta(days=365)
 # the old one and its successor, while a program is told the new one
 TOKENS_LIVE_MOST = 2
@@ -28,114 +26,6 @@ TOKEN_USED_EVERY = timedelta(minutes=5)
 def secret_hash(secret: str) -> str:
     """Return how a random secret is stored. A plain hash is enough: there is nothing to guess in 192 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def person_create(
-    *, username: str, actor: Actor, roles: Iterable[Role] = (Role.VIEWER,), environment: str = "", email: str = ""
-) -> User:
-    """Create a person without a password and grant the roles."""
-    username = username.strip()
-    if not username:
-        raise InvalidInput("Give the person a username.")
-    with change(actor=actor) as this:
-        if User.objects.filter(username__iexact=username).exists():
-            raise Conflict(f"There is already a person named {username}.")
-        user = User(username=username, email=email)
-        user.set_unusable_password()
-        user.save()
-        granted = sorted(set(roles))
-        RoleGrant.objects.bulk_create(
-            RoleGrant(user=user, role=role.value, environment=environment) for role in granted
-        )
-        this.record(
-            "person.created",
-            subject=f"person:{user.pk}",
-            after={"roles": [role.value for role in granted], "environment": environment or "all"},
-        )
-    return user
-
-
-def roles_set(*, user: User, roles: Iterable[Role], environment: str, actor: Actor, request_id: str = "") -> None:
-    """Replace the person's roles in one environment (or, empty, everywhere). The last administrator stays one."""
-    wanted = {role.value for role in roles}
-    with change(actor=actor, environment=environment, request_id=request_id) as this:
-        locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        before = sorted(RoleGrant.objects.filter(user=locked, environment=environment).values_list("role", flat=True))
-        if before == sorted(wanted):
-            return
-        RoleGrant.objects.filter(user=locked, environment=environment).exclude(role__in=wanted).delete()
-        RoleGrant.objects.bulk_create(
-            RoleGrant(user=locked, role=role, environment=environment) for role in sorted(wanted - set(before))
-        )
-        if not RoleGrant.objects.filter(role=Role.ADMIN.value, environment="").exists():
-            raise Conflict("Somebody must stay administrator of all environments. Grant it to another person first.")
-        this.record(
-            "role.changed",
-            subject=f"person:{user.pk}",
-            before={"roles": before, "environment": environment or "all"},
-            after={"roles": sorted(wanted), "environment": environment or "all"},
-        )
-
-
-def teams_set(*, user: User, teams: Iterable[Team], actor: Actor, request_id: str = "") -> None:
-    """Replace the teams for which a person signs."""
-    wanted = {team.value for team in teams}
-    with change(actor=actor, request_id=request_id) as this:
-        locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        before = sorted(TeamMembership.objects.filter(user=locked).values_list("team", flat=True))
-        if before == sorted(wanted):
-            return
-        TeamMembership.objects.filter(user=locked).exclude(team__in=wanted).delete()
-        TeamMembership.objects.bulk_create(
-            TeamMembership(user=locked, team=team) for team in sorted(wanted - set(before))
-        )
-        this.record(
-            "person.teams_changed",
-            subject=f"person:{user.pk}",
-            before={"teams": before},
-            after={"teams": sorted(wanted)},
-        )
-
-
-def login_link_create(*, user: User, actor: Actor, lifetime: timedelta = LINK_LIFETIME) -> str:
-    """Return the path of a link that signs the person in once, within an hour by default."""
-    token = secrets.token_urlsafe(24)
-    at = clock.now()
-    with change(actor=actor) as this:
-        LoginLink.objects.create(user=user, token_hash=secret_hash(token), created_at=at, expires_at=at + lifetime)
-        this.record("login_link.created", subject=f"person:{user.pk}", after={"expires_at": at + lifetime})
-    return f"/enter/{token}"
-
-
-def login_link_find(*, token: str) -> LoginLink:
-    """Return the usable link of a token. Raises NotFound when it is unknown, used or too old."""
-    link = LoginLink.objects.select_related("user").filter(token_hash=secret_hash(token)).first()
-    if link is None or link.used_at is not None or link.expires_at <= clock.now() or not link.user.is_active:
-        raise NotFound("This link was used already or is too old. Ask for a new one: manage.py login_link NAME.")
-    return link
-
-
-def login_link_use(*, token: str, request_id: str = "") -> User:
-    """Spend the link and return its person. Of two simultaneous uses only one succeeds."""
-    link = login_link_find(token=token)
-    with change(actor=Actor.person(link.user), request_id=request_id) as this:
-        spent = LoginLink.objects.filter(pk=link.pk, used_at=None).update(used_at=clock.now())
-        if not spent:
-            raise NotFound("This link was used already. Ask for a new one: manage.py login_link NAME.")
-        this.record("login_link.used", subject=f"person:{link.user_id}")
-    return link.user
-
-
-def sign_in_record(*, user: User, request_id: str = "") -> None:
-    """Note that a person signed in with a password."""
-    with change(actor=Actor.person(user), request_id=request_id) as this:
-        this.record("person.signed_in", subject=f"person:{user.pk}")
-
-
-def password_set_record(*, user: User, request_id: str = "") -> None:
-    """Note that a person set a password (never the password)."""
-    with change(actor=Actor.person(user), request_id=request_id) as this:
-        this.record("person.password_changed", subject=f"person:{user.pk}")
 
 
 def device_key_create(

@@ -4,7 +4,7 @@ import secrets
 from datetime import timedelta
 
 from hawkops.accounts.models import EnrolledPhone, User
-from hawkops.accounts.services import secret_hash
+from hawkops.accounts.services.credentials import secret_hash
 from hawkops.core import clock
 from hawkops.core.access import Role, can
 from hawkops.core.environments import Environment

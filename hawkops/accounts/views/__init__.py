@@ -1,0 +1,1 @@
+"""Pages for signing in, and for the administrator's people, keys and tokens. GET never changes anything."""

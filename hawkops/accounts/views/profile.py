@@ -1,0 +1,42 @@
+"""One's own password and phones."""
+
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.forms import SetPasswordForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from hawkops.accounts.models import EnrolledPhone, User
+from hawkops.accounts.services.phones import phone_revoke
+from hawkops.accounts.services.signing import password_set_record
+from hawkops.core.htmx import request_id
+from hawkops.core.recent import must_be_recent
+from hawkops.history.actors import Actor
+
+
+@require_http_methods(["GET", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """Set one's own password, and sign out."""
+    user = request.user
+    assert isinstance(user, User)
+    form: SetPasswordForm[User] = SetPasswordForm(user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        must_be_recent()  # whoever found a session open must not make it theirs
+        form.save()
+        update_session_auth_hash(request, user)
+        password_set_record(user=user, request_id=request_id(request))
+        messages.success(request, "Your password is set. Other sessions of yours have ended.")
+        return redirect("accounts:profile")
+    context = {"form": form, "roles": sorted(user.roles_in("")), "phones": user.phones.all()[:20]}
+    return render(request, "accounts/profile.html", context)
+
+
+@require_POST
+def phone_revoke_own(request: HttpRequest, pk: int) -> HttpResponse:
+    """Revoke one of one's own enrolled phones."""
+    phone = get_object_or_404(EnrolledPhone, pk=pk, user=request.user)
+    phone_revoke(phone=phone, actor=Actor.person(request.user), request_id=request_id(request))
+    messages.success(request, f"{phone.name} is revoked: it may kill no more.")
+    return redirect(reverse("accounts:profile") + "#phones")
