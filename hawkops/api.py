@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.loader import get_template
 from django.urls import Resolver404, URLPattern, URLResolver, path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -163,6 +164,16 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
             return nothing(request)
         return refusal(str(exception)[:200] or "There is nothing here.", 404)
     return page_not_found(request, exception)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Say that it is our fault, and under which id the log has it; asks neither session nor database."""
+    request_id = str(getattr(request, "request_id", ""))
+    if request.path.startswith("/api/v1/"):
+        answer = refusal(f"Something broke on our side. The log has it under request {request_id}.", 500)
+    else:
+        answer = HttpResponse(get_template("500.html").render({"request_id": request_id}), status=500)
+    return answer
 
 
 def _routes() -> tuple[list[URLPattern], str, str]:

@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from hawkops.broker import acknowledge_always
+from hawkops.core import logs
 from hawkops.rhythm import Rhythm
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hawkops.settings")
@@ -87,5 +88,42 @@ app.conf.beat_schedule |= {
     for queue, seconds in PULSES.items()
 }
 app.autodiscover_tasks()
+
+
+@signals.setup_logging.connect
+def _keep_logging(**_given: Any) -> None:
+    """Leave the logs as Django's settings have them: whoever answers this signal sets them up, and that is done."""
+
+
+@signals.worker_init.connect
+def _worker_named(sender: Any, **_given: Any) -> None:
+    logs.process_named(f"worker {str(sender.hostname).partition('@')[0]}")
+
+
+@signals.beat_init.connect
+def _beat_named(**_given: Any) -> None:
+    logs.process_named("beat")
+
+
+@signals.before_task_publish.connect
+def _send_along(headers: dict[str, Any], **_given: Any) -> None:
+    """Let a task's lines carry the id of the request that asked for it."""
+    if request_id := logs.fact("request_id"):
+        headers["request_id"] = request_id
+
+
+@signals.task_prerun.connect
+def _task_begins(task: Any, task_id: str, **_given: Any) -> None:
+    asked_by = getattr(task.request, "request_id", None)
+    facts = {"task": task.name, "task_id": task_id} | ({"request_id": asked_by} if asked_by else {})
+    task.request.facts_token = logs.begin(**facts)
+
+
+@signals.task_postrun.connect
+def _task_ended(task: Any, **_given: Any) -> None:
+    if token := getattr(task.request, "facts_token", None):
+        logs.end(token)
+
+
 # for every thread: the console sends tasks from its pool
 app.set_default()

@@ -16,6 +16,7 @@ django.setup()
 from django.conf import settings
 from django.db import Error, connections
 
+from hawkops.core import logs
 from hawkops.vitals.look import look as vitals_look
 from incidents.domain.retrying import Outcome
 from incidents.notify.shape import posted
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=EVERY_SECONDS, metavar="SECONDS")
     parser.add_argument("--blind-after", type=float, default=BLIND_SECONDS, metavar="SECONDS")
     options = parser.parse_args()
+    logs.process_named("second-path")
     loop = Loop(every_seconds=options.every, blind_seconds=options.blind_after)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.ending.set())

@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from hawkops.core import env
+from hawkops.core import env, logs
 
 APPLICATIONS = {"console": "hawkops.asgi:application", "gateway": "hawkops.gateway:application"}
 
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
+    logs.process_named(options.door)
     module, _, name = APPLICATIONS[options.door].partition(":")
     application = getattr(import_module(module), name)
     # What stands after start-up stays: the collector needn't walk through it again and again.
@@ -35,7 +36,8 @@ def main() -> None:
         http="httptools",
         lifespan="on",
         access_log=False,
-        log_level="warning",
+        # as Django's settings have it
+        log_config=None,
         timeout_graceful_shutdown=2,
         server_header=False,
         # devices' addresses are nobody's business, and the middleware costs every request

@@ -5,7 +5,7 @@ from django.urls import include, path
 from hawkops import api, views
 from incidents.views import incidents
 
-handler404 = api.not_found
+handler404, handler500 = api.not_found, api.broken
 
 urlpatterns = [
     path("", views.root, name="root"),

@@ -20,6 +20,7 @@ django.setup()
 from django.conf import settings
 from django.db import Error, connections
 
+from hawkops.core import logs
 from hawkops.core.errors import HawkOpsError
 from hawkops.history.witnessed import Folder
 from hawkops.history.witnessing import Look, checkpoint_look, told_elsewhere, witness_look
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=settings.WITNESS_DIR, help="where to write (WITNESS_DIR)")
     parser.add_argument("--every", type=float, default=EVERY_SECONDS, metavar="SECONDS")
     options = parser.parse_args()
+    logs.process_named("witness")
     loop = Loop(Folder(options.folder), every_seconds=options.every)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.ending.set())

@@ -71,6 +71,14 @@ def number(name: str, default: float) -> float:
     return found
 
 
+def choice(name: str, default: str, allowed: Iterable[str]) -> str:
+    """Read one of some words."""
+    value, known = text(name, default).strip(), list(allowed)
+    if value not in known:
+        raise BadSetting(f"{name} is {value!r}; use {', '.join(known)}.")
+    return value
+
+
 def words(name: str, default: str = "", *, allowed: Iterable[str] = ()) -> list[str]:
     """Read a comma-separated list; of `allowed` words only, where some are said."""
     found = [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -1,5 +1,6 @@
 """What every request gets before its view: an id, its environment, and the refusal of unknown ones."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
-from hawkops.core import metering
+from hawkops.core import logs, metering
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 
@@ -27,22 +28,41 @@ PERMISSIONS = ", ".join(
 )
 ENVIRONMENT_COOKIE = "hawkops_environment"
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+log = logging.getLogger(__name__)
 
 
 class RequestIdMiddleware:
-    """Give each request an id that history entries and logs carry, and count it."""
+    """Give each request an id that history entries and logs carry, count it, and log its end.
+
+    The id is always ours: entries must not carry what a stranger chose. A proxy logs the answer's `X-Request-Id`.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
+        request_id = request.request_id = uuid.uuid4().hex[:16]  # type: ignore[attr-defined]
         began = time.perf_counter()
-        response = self.get_response(request)
-        route = request.resolver_match.route if request.resolver_match else "none"
-        metering.console.note(route, response.status_code, time.perf_counter() - began)
-        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        with logs.about(request_id=request_id):
+            response = self.get_response(request)
+            seconds = time.perf_counter() - began
+            route = request.resolver_match.route if request.resolver_match else "none"
+            metering.console.note(route, response.status_code, seconds)
+            if request.resolver_match:  # a static file has none, and says nothing
+                log.info("request", extra=_request_facts(request, route, response.status_code, seconds))
+        response["X-Request-Id"] = request_id
         return response
+
+
+def _request_facts(request: HttpRequest, route: str, status: int, seconds: float) -> dict[str, Any]:
+    """Say what was asked by its route: addresses hold secrets, and queries what people looked for."""
+    facts: dict[str, Any] = {"method": request.method, "route": route, "status": status, "ms": round(1000 * seconds, 1)}
+    if environment := getattr(request, "environment", None):
+        facts["environment"] = str(environment)
+    person = getattr(request, "_cached_user", None)  # asking for `user` would read the session of who has none
+    if person is not None and person.pk:
+        facts["person"] = f"person:{person.pk}"
+    return facts
 
 
 class HeadersMiddleware:
