@@ -1,10 +1,14 @@
 """Checks of the settings that Django can't know: what of the promised protection is not there, and what to do."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from hawkops.core.lines import hears
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -13,6 +17,7 @@ def register_all() -> None:
     """Let `manage.py check` ask them."""
     register(roles, Tags.security)
     register(addresses, Tags.security)
+    register(direct, Tags.database)
     register(deployed, Tags.security, deploy=True)
 
 
@@ -59,6 +64,25 @@ def addresses(**_given: Any) -> list[CheckMessage]:
 
 def _named(host: str) -> bool:
     return any(host == one or (one.startswith(".") and host.endswith(one)) for one in settings.ALLOWED_HOSTS)
+
+
+def direct(databases: Sequence[str] | None = None, **_given: Any) -> list[CheckMessage]:
+    """LISTEN works: else a kill waits until devices ask, and pages stand still. Asked when the database may be."""
+    if not databases:
+        return []
+    try:
+        if hears(settings.DATABASE_URL):
+            return []
+    except psycopg.Error:
+        return []  # that it can't be reached is said by whoever reaches for it
+    return [
+        Error(
+            "DATABASE_URL leads through a transaction pooler: LISTEN hears nothing there, so kills, pages and alerts would "
+            "come late.",
+            hint="Give it a direct connection, or a pooler in session mode.",
+            id="hawkops.E004",
+        )
+    ]
 
 
 def deployed(**_given: Any) -> list[CheckMessage]:

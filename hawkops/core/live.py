@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 from django.db import connection
 
-from hawkops.core.lines import answering
+from hawkops.core.lines import HEARS_SECONDS, answering
 
 CHANNEL = "hawkops_live"
-# A line says something to itself so often. One that no longer hears it is dead, cut, or behind a transaction pooler.
+# A line says something to itself so often. One that no longer hears it is dead or cut.
 PULSE, PULSE_SECONDS, DEAF_SECONDS = "pulse", 15.0, 40.0
 log = logging.getLogger(__name__)
 
@@ -50,12 +50,17 @@ class Listener:
         self._pulse_seconds = pulse_seconds
         self._deaf_seconds = deaf_seconds
         self._heard: float | None = None
+        self._deaf_since: float | None = None
         self.connected = False
 
     @property
     def silent_seconds(self) -> float | None:
-        """How long ago something was heard last; None where nothing ever was."""
-        return None if self._heard is None else time.monotonic() - self._heard
+        """How long ago something was heard last; None where nothing ever was.
+
+        Through a transaction pooler a line hears itself and nobody else: that counts from when it was found.
+        """
+        heard = self._heard if self._deaf_since is None else self._deaf_since
+        return None if heard is None else time.monotonic() - heard
 
     def start(self) -> None:
         """Begin listening in the background."""
@@ -84,6 +89,7 @@ class Listener:
             self.connected = True
             if self._on_connect is not None:
                 await self._on_connect()
+            await self._hear_another(line)
             own = json.dumps({"topic": PULSE, "of": id(self)})
             began = heard = time.monotonic()
             while True:
@@ -94,6 +100,25 @@ class Listener:
                     self._take(notify.payload)
                 if time.monotonic() - max(began, heard) > self._deaf_seconds:
                     raise OSError("the line does not hear what is announced: is a transaction pooler in between?")
+
+    async def _hear_another(self, line: psycopg.AsyncConnection[Any]) -> None:
+        """Find out whether this line hears what another says. Where none can be had just now, nothing is known."""
+        said = json.dumps({"topic": PULSE, "of": id(self), "by": "another"})
+        try:
+            async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=5) as another:
+                await another.execute("SELECT pg_notify(%s, %s)", [CHANNEL, said])
+        except psycopg.Error:
+            return
+        until = time.monotonic() + HEARS_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            async for notify in line.notifies(timeout=left, stop_after=1):
+                self._take(notify.payload)
+                if notify.payload == said:
+                    self._heard, self._deaf_since = time.monotonic(), None
+                    return
+        if self._deaf_since is None:
+            self._deaf_since = time.monotonic()
+            log.error("live.listener_deaf", extra={"advice": "Give DATABASE_URL a direct connection, not a pooler's."})
 
     def _take(self, payload: str) -> None:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,8 +11,11 @@ from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from hawkops.bench.faults.proxy import Way, Wire
-from hawkops.core.lines import answering
+from hawkops.core import live
+from hawkops.core.checks import direct
+from hawkops.core.lines import answering, hears
 from tests import apart
+from tests.core.pooler import pooler
 
 pytestmark = pytest.mark.django_db
 
@@ -57,3 +61,38 @@ def test_answering__an_answer_in_time__ends_nothing(wire: Wire) -> None:
 
     assert apart.run(ask()) == (2,)
     wire.end()
+
+
+def test_hears__direct_and_through_a_transaction_pooler__only_the_first_does() -> None:
+    assert hears(settings.DATABASE_URL)
+    with pooler(settings.DATABASE_URL) as pooled:
+        with psycopg.connect(pooled, autocommit=True) as line:  # everything else works there
+            assert line.execute("SELECT 1").fetchone() == (1,)
+        assert not hears(pooled, 0.3)
+
+
+def test_listener__through_a_transaction_pooler__says_that_it_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARS_SECONDS", 0.2)
+
+    async def listened(dsn: str) -> float | None:
+        line = live.Listener(dsn, on_event=lambda _event: None, pulse_seconds=0.1)
+        line.start()
+        await asyncio.sleep(1.0)
+        silent = line.silent_seconds
+        assert line.connected  # what it is there for goes on by looking
+        await line.stop()
+        return silent
+
+    direct = apart.run(listened(settings.DATABASE_URL))
+    assert direct is not None and direct < 0.5
+    with pooler(settings.DATABASE_URL) as pooled:
+        deaf = apart.run(listened(pooled))
+    # though it hears itself with every pulse
+    assert deaf is not None and deaf > 0.5
+
+
+def test_check__pooler__is_an_error_that_says_what_to_do(settings: Any) -> None:
+    assert direct(databases=["default"]) == [] and direct(databases=None) == []
+    with pooler(settings.DATABASE_URL) as settings.DATABASE_URL:
+        (found,) = direct(databases=["default"])
+    assert found.id == "hawkops.E004" and "direct connection" in str(found.hint)

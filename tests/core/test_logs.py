@@ -82,7 +82,7 @@ def test_task__sent_by_a_request__its_lines_carry_the_requests_id(lines: Any) ->
     with logs.about(request_id="abc123"):
         signals.before_task_publish.send(sender="tests.logs", headers=headers, body=(), routing_key="")
     # as a worker does with what a message brings
-    build_tracer("tests.logs", app.tasks["tests.logs"], app=app)("t1", (), {}, {**headers, "id": "t1"})
+    build_tracer("tests.logs", app.tasks["tests.logs"], app=app)("t1", [], {}, {**headers, "id": "t1"})
     said = next(line for line in lines() if line["event"] == "in the task")
     assert said["request_id"] == "abc123" and said["task"] == "tests.logs" and said["answer"] == 42
     assert said["task_id"] == "t1"
