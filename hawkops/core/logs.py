@@ -63,6 +63,8 @@ class Facts(logging.Filter):
             record.__dict__.setdefault(name, value)
         request = record.__dict__.pop("request", None)  # Django's own lines bring it, which is no fact but an object
         if request is not None:
+            # said when its middleware has ended
+            record.__dict__.setdefault("request_id", getattr(request, "request_id", None))
             _mask(record, request)
         return True
 

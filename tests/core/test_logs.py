@@ -52,7 +52,14 @@ def test_request__address_holds_a_secret__log_does_not(lines: Any, monkeypatch: 
     assert answer.status_code == 500
     said = lines()
     assert {line["event"] for line in said} >= {"request", "Internal Server Error: /enter/…"}
+    assert len([line for line in said if line.get("request_id") == answer["X-Request-Id"]]) == len(said)
     assert "very-secret-token" not in json.dumps(said) and "looked-for" not in json.dumps(said)
+
+
+def test_not_found__its_warning__carries_the_requests_id(lines: Any) -> None:
+    answer = Client().get("/status/very-secret-token")
+    (said,) = [line for line in lines() if line["logger"] == "django.request"]
+    assert said["request_id"] == answer["X-Request-Id"] and said["event"] == "Not Found: /status/…"
 
 
 def test_broken__page_and_api__name_the_request_that_the_log_has(
