@@ -36,7 +36,7 @@ def export_lines() -> Iterator[str]:
         "origin": origin(),
         "at": clock.now().isoformat(),
         "head": {"seq": head.seq, "hash": head.hash},
-        "verifiers": [str(one) for one in verifiers(folder)],
+        "verifiers": [str(one) for one in verifiers(folder, of=notes)],
     }
     yield _line(about)
     for size, note in notes:

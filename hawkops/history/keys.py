@@ -1,6 +1,7 @@
 """The key that signs checkpoints. It lives outside the database: who can rewrite the history can't sign it anew."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 from django.conf import settings
 
 from hawkops.core.errors import InvalidInput
-from hawkops.history.domain.checkpoint import Unproven, Verifier, verifier_of
+from hawkops.history.domain.checkpoint import NAME, Unproven, Verifier, verifier_of
 from hawkops.history.witnessed import Folder
 
 FILE = "history.key"
@@ -56,13 +57,16 @@ def _kept(path: Path) -> str:
     return path.read_text()
 
 
-def verifiers(folder: Folder | None = None) -> list[Verifier]:
+def verifiers(folder: Folder | None = None, *, of: Iterable[tuple[int, str]] = ()) -> list[Verifier]:
     """Return who may have signed: the present key, those of `HISTORY_VERIFIERS`, and those the witness learnt of.
 
+    The present key may have signed the notes `of` (size, note) under other names: an installation's address changes.
     Raises InvalidInput for a key that can't be read.
     """
     try:
-        known = [verifier_of(origin(), signing_key())]
+        key = signing_key()
+        names = (note.partition("\n")[0] for _size, note in of)
+        known = [verifier_of(name, key) for name in (origin(), *names) if NAME.fullmatch(name)]
         known += [Verifier.parse(text) for text in settings.HISTORY_VERIFIERS]
         known += [Verifier.parse(text) for text in folder.signers()] if folder else []
     except Unproven as error:

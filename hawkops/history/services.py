@@ -209,7 +209,7 @@ def history_verify(*, requested_by: str, witness: Folder | None = None) -> Verif
         links(),
         head=(head.seq, head.hash),
         notes=notes,
-        verifiers=verifiers(folder),
+        verifiers=verifiers(folder, of=notes),
         witness=seen,
     )
     return Verification.objects.create(

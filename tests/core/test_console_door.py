@@ -1,7 +1,7 @@
 """What those who look after the processes ask: the console's `/healthz`, `/readyz` and `/metrics`, as it serves them."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -22,7 +22,7 @@ def asked(path: str, *, headers: dict[str, str] | None = None, started: bool = T
             console.live.start()
             while not console.live.listener.connected:
                 await asyncio.sleep(0.01)
-        transport = httpx.ASGITransport(console, client=("192.0.2.1", 1))
+        transport = httpx.ASGITransport(cast(Any, console), client=("192.0.2.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer = await client.get(path, headers=headers)
         if started:

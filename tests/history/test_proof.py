@@ -67,6 +67,20 @@ def test_tampering__by_the_superuser__is_found_and_located_wherever_it_was_witne
     assert sum(outcome.found.values()) == 120 and len(outcome.tried) >= 8
 
 
+@pytest.mark.django_db
+def test_checkpoint__installation_moved_to_another_address__still_verifies_by_the_same_key(
+    settings: Any, folder: Folder
+) -> None:
+    written(2)
+    assert checkpoint_write() is not None
+    settings.CONSOLE_URL = "https://hawkops.example.com"
+    assert history_verify(requested_by="test", witness=folder).good
+    settings.HISTORY_SIGNING_KEY = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    ).decode()  # fmt: skip
+    assert "no known key signed it" in history_verify(requested_by="test", witness=folder).why
+
+
 @pytest.mark.fresh_database
 def test_tampering__of_what_nobody_witnessed__is_the_limit_that_is_stated(folder: Folder) -> None:
     original = furnished(folder, 10)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from hawkops.accounts.models import User
-from hawkops.core import clock
+from hawkops.core import clock, recent
 from hawkops.core.access import Role
 from rollout.models import Flag, PhaseRun, Proposal
 from tests import apart
@@ -60,6 +60,7 @@ def _session(user: User) -> str:
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session[recent.SESSION_KEY] = clock.now().timestamp()
     session.save()
     return str(session.session_key)
 

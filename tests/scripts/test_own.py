@@ -90,7 +90,7 @@ def test_own__the_runbooks_scripts_stay__and_may_be_replaced(folder: Path) -> No
         ("#   means: Labels a picture.", "#   means: [1]", "checks/camera.sh, line 5: needs means"),
         ("#     - name: labels", "#     - name: Labels", "checks/camera.sh, line 9: 'Labels' can't name"),
         ("#     - name: place", "#     - name: labels", "checks/camera.sh, line 13: there are two arguments 'labels'"),
-        ("#   title: Camera", '#   title: "\\ud800"', "checks/camera.sh, line 4: this text holds a character"),
+        ("#   title: Camera", '#   title: "\\ud800"', "checks/camera.sh, line 4: found invalid Unicode"),
         *(
             ("#     - name: labels", f"#     - name: {name}", f"checks/camera.sh, line 9: '{name}' can't name")
             for name in own.RESERVED

@@ -23,6 +23,8 @@ from django.db import connections
 
 from hawkops.fleet.cloud import CloudStandIn
 from hawkops.history.services import heartbeat_record
+from hawkops.history.witnessed import Folder
+from hawkops.history.witnessing import checkpoint_look, witness_look
 from hawkops.scripts.entries import CATALOGUE
 from monitoring.services.criteria import criteria_seed
 from tests.fleet.standin import serving
@@ -116,6 +118,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         **kept,
         "PATH": f"{BIN}:{bare(folder)}",
         "HAWKOPS_DATA": str(folder / "data"),
+        "WITNESS_DIR": str(folder / "data" / "witness"),
         "HAWKOPS_RESULT": str(folder / "result.jsonl"),
         "HAWKOPS_FILES": str(folder / "files"),
         "CONSOLE_URL": "http://127.0.0.1:1",
@@ -172,6 +175,10 @@ def test_every_line_of_the_runbook__ends_as_it_must_on_a_bare_host(tmp_path: Pat
     (tmp_path / "files").mkdir()
     criteria_seed(actor=ME)
     found: list[Any] = []
+    # as the process witness does: a history without a checkpoint is not proven
+    witness = Folder(tmp_path / "data" / "witness")
+    witness_look(witness)
+    checkpoint_look(witness)
     with serving(CloudStandIn(random.Random(1))) as port, heartbeats():
         env = environment(tmp_path, CLOUD_AI_URL=f"http://127.0.0.1:{port}")
         for line in LINES:

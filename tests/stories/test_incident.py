@@ -185,7 +185,7 @@ def story(system: Processes) -> None:
     took = {one.key: one.seconds for one in (Took(**row) for row in review.facts["times"])}
     print({key: seconds for key, seconds in took.items() if seconds is not None})
     assert all(took[key] is not None for key in ("detect", "page", "acknowledge", "mitigate", "resolve"))
-    assert history_verify(requested_by="story").bad_seq is None
+    assert (verified := history_verify(requested_by="story")).bad_seq is None, verified.why
 
 
 def struck_on_gpu() -> int:

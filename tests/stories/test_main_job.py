@@ -59,7 +59,7 @@ def test_main_job__from_up_to_ctrl_c(browser: Browser, data_folder: Path) -> Non
         page.get_by_role("link", name="flag.killed").first.click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("admin: flag.killed")
         expect(page.locator("main")).to_contain_text("Reason: Production incident")
-        expect(page.locator(".diff").last).to_contain_text("ai_fallback_to_cloud")
+        expect(page.get_by_role("region", name="Before and after")).to_contain_text("ai_fallback_to_cloud")
         page.goto(f"{installation.console}/demo/history?verb=flag.killed")
         expect(page.locator("tbody tr")).to_have_count(1)
 
