@@ -14,10 +14,12 @@ from hawkops.core import clock
 from hawkops.core.access import Scope
 from hawkops.core.api import WHOLE_MOST, documented
 from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.htmx import request_id
 from hawkops.core.moments import past
 from hawkops.history import listing, travel
 from hawkops.history.domain import query
 from hawkops.history.models import HistoryEntry
+from hawkops.history.reading import looked_up, people_asked
 
 ROWS, ROWS_MOST = 50, 500
 # an entry number beyond every other: pages begin at the newest
@@ -81,6 +83,8 @@ def entries(
         raise InvalidInput("since is not before until, so nothing can lie between them.")
     wanted = listing.asked(replace(asked, since=since, until=until), environment=environment, readable=[environment])
     found = listing.page(wanted, before=before, limit=limit)
+    for one in people_asked(asked):
+        looked_up(one, environment=environment, **_by(request))
     return EntriesOut(entries=[_entry(row) for row in found.rows], older_than=found.older_than)
 
 
@@ -90,6 +94,7 @@ def entry(request: HttpRequest, environment: str, seq: int) -> EntryOut:
     found = HistoryEntry.objects.select_related("personal").filter(pk=seq, environment__in=("", environment)).first()
     if found is None:
         raise NotFound(f"There is no entry {seq} in {environment}.")
+    looked_up(found.subject, environment=environment, **_by(request))
     return _entry(found)
 
 
@@ -141,6 +146,7 @@ def subject_at(
     found = travel.visit(environment, subject[:200], at=past(at, now=now) or now)
     if not found.state.begun and found.begun_by is None:
         raise NotFound(f"No entry of {environment} speaks of {subject[:200]!r}.")
+    looked_up(found.subject, environment=environment, **_by(request))
     state = found.state
     return SubjectOut(
         subject=found.subject,
@@ -157,6 +163,11 @@ def subject_at(
         different=[DifferentOut(name=name, rebuilt=was, found=said) for name, was, said in state.unlike],
         whole=not found.cut,
     )
+
+
+def _by(request: HttpRequest) -> dict[str, Any]:
+    """Return what `looked_up` wants to know of the reader, whom the mount has let in."""
+    return {"actor": request.auth.actor, "request_id": request_id(request)}  # type: ignore[attr-defined]
 
 
 def _line(q: str, *, verb: str, subject: str, actor: str, hidden: bool) -> str:

@@ -14,9 +14,12 @@ from django.views.decorators.http import require_safe
 from hawkops.core import clock
 from hawkops.core.access import requires
 from hawkops.core.errors import InvalidInput
+from hawkops.core.htmx import request_id
 from hawkops.history import listing, selectors
+from hawkops.history.actors import Actor
 from hawkops.history.domain.query import parse
 from hawkops.history.models import HistoryEntry
+from hawkops.history.reading import nameless, reading_note
 from hawkops.history.views import asked_line, readable
 
 # what a spreadsheet takes for the beginning of a formula
@@ -64,6 +67,14 @@ def _file(request: HttpRequest, environment: str, ending: str, kind: str, write:
     except InvalidInput as error:
         return HttpResponse(error.message + "\n", status=422, content_type="text/plain; charset=utf-8")
     head = selectors.head().seq
+    reading_note(
+        actor=Actor.person(request.user),
+        environment=environment,
+        subject=f"history:{environment}",
+        what=f"{ending}, up to entry {head}",
+        asked=nameless(query),
+        request_id=request_id(request),
+    )
     answer = StreamingHttpResponse(write(listing.stream(wanted, until_seq=head), line, head), content_type=kind)
     answer["Content-Disposition"] = f'attachment; filename="history-{environment}-{head}.{ending}"'
     answer["Cache-Control"] = "no-store"

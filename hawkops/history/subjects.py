@@ -16,6 +16,8 @@ from hawkops.history import travel
 from hawkops.history.domain import diff
 from hawkops.history.domain.query import written
 from hawkops.history.models import HistoryEntry
+from hawkops.history.reading import looked_up
+from hawkops.history.views import by
 
 CHANGES_ROWS = 25
 
@@ -32,6 +34,7 @@ def subject(request: HttpRequest, environment: str, subject: str) -> HttpRespons
         at = entry.at if entry else past(request.GET.get("at", ""), now=now) or now
     except InvalidInput as error:
         refusal = error.message
+    looked_up(subject, environment=environment, **by(request))
     shown = travel.visit(environment, subject, at=at, until_seq=entry.seq if entry else None)
     today = travel.visit(environment, subject, at=now) if at < now else shown
     older_than = request.GET.get("before", "")

@@ -1,5 +1,6 @@
 """The auditor's pages: entries with filters, one entry with its causes, and the verifier at a press."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -12,11 +13,13 @@ from hawkops.core import clock
 from hawkops.core.access import can, requires
 from hawkops.core.environments import Environment
 from hawkops.core.errors import InvalidInput
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id
 from hawkops.history import causes, listing, selectors
+from hawkops.history.actors import Actor
 from hawkops.history.domain import diff
 from hawkops.history.domain.query import QUALIFIERS, parse, written, written_value
 from hawkops.history.models import HistoryEntry
+from hawkops.history.reading import looked_up, people_asked
 from hawkops.history.services import history_verify
 
 PAGE_ROWS = 50
@@ -55,6 +58,8 @@ def entries(request: HttpRequest, environment: str) -> HttpResponse:
         wanted = listing.asked(query, environment=environment, readable=readable(request))
         before = int(older_than) if older_than.isdecimal() and len(older_than) < 19 else None
         shown = listing.page(wanted, before=before, limit=PAGE_ROWS)
+        for one in people_asked(query):
+            looked_up(one, environment=environment, **by(request))
     except InvalidInput as error:
         refusal = error.message
     context = {
@@ -76,6 +81,11 @@ def entries(request: HttpRequest, environment: str) -> HttpResponse:
         "first_page": not older_than,
     }
     return render_page(request, "history/entries.html", context, status=422 if refusal else 200)
+
+
+def by(request: HttpRequest) -> dict[str, Any]:
+    """Return what `looked_up` wants to know of the reader."""
+    return {"actor": Actor.person(request.user), "request_id": request_id(request)}
 
 
 def asked_line(given: QueryDict) -> str:
@@ -106,6 +116,7 @@ def entry(request: HttpRequest, environment: str, seq: int) -> HttpResponse:
     found = HistoryEntry.objects.select_related("personal").filter(pk=seq, environment__in=["", *places]).first()
     if found is None:
         raise Http404(f"There is no entry {seq} that you may read.")
+    looked_up(found.subject, environment=environment, **by(request))
     rows = diff.changes(found.before, found.after)
     context = {
         "entry": found,

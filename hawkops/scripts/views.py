@@ -11,8 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput, NotFound
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id
 from hawkops.history.actors import Actor
+from hawkops.history.reading import reading_note
 from hawkops.scripts import kept, own, schedules, selectors, services, uses
 from hawkops.scripts.catalogue import BUNDLED, Measurement
 from hawkops.scripts.exports import OUTCOMES, run_document, run_junit, series_document, series_junit, series_verdict
@@ -314,6 +315,13 @@ def file(request: HttpRequest, environment: str, pk: int, name: str) -> HttpResp
     if not kept.NAME.fullmatch(name):
         raise Http404(f"{name!r} is no name of a kept file.")
     found = get_object_or_404(RunFile, run_id=pk, run__environment=environment, name=name)
+    reading_note(
+        actor=Actor.person(request.user),
+        environment=environment,
+        subject=f"run:{pk}",
+        what=f"the kept file {found.name}",
+        request_id=request_id(request),
+    )
     response = HttpResponse(bytes(found.content), content_type=kept.kind(found.name))
     response["Content-Disposition"] = f'attachment; filename="{found.name}"'
     response["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"

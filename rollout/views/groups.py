@@ -9,9 +9,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError
-from hawkops.core.htmx import render_page
+from hawkops.core.htmx import render_page, request_id
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
+from hawkops.history.reading import reading_note
 from rollout.members import FILE_BYTES, as_csv, from_csv
 from rollout.models import Proposal, TargetGroup
 from rollout.selectors import groups as selectors
@@ -129,6 +130,13 @@ def delete(request: HttpRequest, environment: str, key: str) -> HttpResponse:
 def export(request: HttpRequest, environment: str, key: str) -> StreamingHttpResponse:
     """A group's devices as CSV, as the upload takes them."""
     found = _found(environment, key)
+    reading_note(
+        actor=Actor.person(request.user),
+        environment=environment,
+        subject=f"group:{key}",
+        what="all members, as CSV",
+        request_id=request_id(request),
+    )
     response = StreamingHttpResponse(as_csv(selectors.members(found)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{key}.csv"'
     return response
