@@ -59,6 +59,7 @@ def _start_servers() -> None:
         HAWKOPS_DATA=str(data),
         HAWKOPS_DEBUG="0",
         CLOUD_AI_URL="",
+        LOG_LEVEL="WARNING",  # a line for each request hides what a failing test has to say
     )
     for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY_FILE", "HAWKOPS_SCRIPTS_DIR", "WITNESS_DIR"):
         os.environ.pop(name, None)

@@ -17,7 +17,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "SECRET_KEY", "CLOUD_AI_URL", "HAWKOPS_DATA", "WITNESS_DIR")
+OURS = (
+    "DATABASE_URL",
+    "DATABASE_OWNER_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "CLOUD_AI_URL",
+    "HAWKOPS_DATA",
+    "WITNESS_DIR",
+    "LOG_LEVEL",
+)
 
 
 def free_ports(count: int) -> list[int]:

@@ -70,7 +70,10 @@ class LoginLink(models.Model):
 
 
 class DeviceKey(models.Model):
-    """A key that devices of one environment present. `key_hash` is the SHA-256 of a 192-bit random key."""
+    """A key that devices of one environment present. `key_hash` is the SHA-256 of a 192-bit random key.
+
+    `last_used_at` is exact to some minutes only; one without `expires_at` lives until it is revoked.
+    """
 
     environment = models.CharField(max_length=20, choices=[(e.value, e.value) for e in Environment])
     name = models.CharField(max_length=80)
@@ -79,12 +82,18 @@ class DeviceKey(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering: ClassVar = ["environment", "-created_at"]
 
     def __str__(self) -> str:
         return f"{self.environment} {self.name}"
+
+    @property
+    def live(self) -> bool:
+        """Whether devices may still use it."""
+        return self.revoked_at is None and (self.expires_at is None or clock.now() < self.expires_at)
 
 
 class ApiToken(models.Model):

@@ -17,8 +17,10 @@ urlpatterns = [
     path("<str:environment>/people/<int:pk>/roles", people.person_roles, name="person_roles"),
     path("<str:environment>/people/<int:pk>/teams", people.person_teams, name="person_teams"),
     path("<str:environment>/keys/add", credentials.key_add, name="key_add"),
+    path("<str:environment>/keys/<int:pk>/rotate", credentials.key_rotate, name="key_rotate"),
     path("<str:environment>/keys/<int:pk>/revoke", credentials.key_revoke, name="key_revoke"),
     path("<str:environment>/phones/<int:pk>/revoke", credentials.phone_revoke_any, name="phone_revoke"),
     path("<str:environment>/tokens/add", credentials.token_add, name="token_add"),
+    path("<str:environment>/tokens/<int:pk>/rotate", credentials.token_rotate, name="token_rotate"),
     path("<str:environment>/tokens/<int:pk>/revoke", credentials.token_revoke, name="token_revoke"),
 ]

@@ -10,6 +10,7 @@ import redis
 from django.conf import settings
 from django.db import connection
 
+from hawkops.accounts.selectors import credentials_ending
 from hawkops.backups.planned import EVERY, FAILED, last_at
 from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, spoken
@@ -35,6 +36,7 @@ WAITING_MOST = 1_000
 CONNECTIONS_PERCENT = 85.0
 # what the platform can't do without lies on the disk of the data folder, and of an embedded database
 DISK_FREE_PERCENT = 5.0
+KEYS_SOON = timedelta(days=14)
 BACKUP_LATE = EVERY + timedelta(hours=6)
 
 
@@ -295,6 +297,21 @@ def _room(_now: datetime) -> Iterator[Vital]:
     )
 
 
+def _keys(now: datetime) -> Iterator[Vital]:
+    """Keys and tokens in use that end soon, and whose successor nobody has made."""
+    found = credentials_ending(now=now, within=KEYS_SOON)
+    said = "; ".join(f"{one.title} ends {'on' if one.ends > now else 'since'} {one.ends:%d %b %Y}" for one in found[:5])
+    yield Vital(
+        "credentials",
+        "Keys and tokens",
+        f"{said}, without a successor." if found else f"None that is in use ends within {KEYS_SOON.days} days.",
+        Verdict.FAIL if found else Verdict.PASS,
+        "Rotate them under People and keys, and give whoever carries them the new one.",
+        float(len(found)),
+        0.0,
+    )
+
+
 def process_memory_bytes() -> int:
     """Return what this process holds in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -311,6 +328,7 @@ def register_all() -> None:
     register("deliveries", _deliveries)
     register("checkpoint", _checkpoint)
     register("backup", _proofs)
+    register("credentials", _keys)
     register("room", _room)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from hawkops.core import clock
 from hawkops.core.lines import answering
 from hawkops.core.live import Listener
 from rollout.domain import targeting
@@ -26,6 +25,7 @@ from rollout.ofrep.answers import Answers
 log = logging.getLogger(__name__)
 
 RECHECK_SECONDS = 2.0
+USE_NOTED_SECONDS = 120.0
 # What is in memory here changes with entries of these verbs.
 WAKING = ("flag.", "group.", "experiment.", "key.")
 # A gateway stays believable this long without its database; afterwards it serves safe values.
@@ -41,6 +41,10 @@ SELECT e.environment AS environment, e.revision AS environment_revision,
  ORDER BY e.environment, f.position, f.key
 """
 KEYS = "SELECT id, environment, name, key_hash, expires_at FROM accounts_devicekey WHERE revoked_at IS NULL"
+USED = """
+UPDATE accounts_devicekey SET last_used_at = now()
+ WHERE id = ANY(%s) AND (last_used_at IS NULL OR last_used_at < now() - make_interval(secs => %s))
+"""
 GROUPS = "SELECT id, environment, key, revision FROM rollout_targetgroup"
 MEMBERS = "SELECT targeting_key FROM rollout_groupmember WHERE group_id = %s"
 REVISIONS = "SELECT environment, revision FROM rollout_environmentflags"
@@ -53,7 +57,8 @@ class KeyInfo:
     pk: int
     environment: str
     name: str
-    expires_at: datetime | None
+    # seconds since 1970; infinite for one that never ends
+    ends: float
     stream_token: str
 
 
@@ -81,6 +86,9 @@ class SnapshotStore:
         self._presented: dict[str, KeyInfo] = {}
         self._streams: dict[str, KeyInfo] = {}
         self._groups: dict[int, _Group] = {}
+        # keys that were presented since that was last written down
+        self._used: set[int] = set()
+        self._use_noted = float("-inf")
         self._confirmed = float("-inf")
         self._wanted = asyncio.Event()
         self.listener = Listener(dsn, on_event=self._on_event, on_connect=self._on_connect)
@@ -144,8 +152,9 @@ class SnapshotStore:
         return max(0, (self._lease_seconds if flag_lease is None else flag_lease) - self.spent_seconds)
 
     def _valid(self, key: KeyInfo | None) -> KeyInfo | None:
-        if key is None or (key.expires_at is not None and key.expires_at <= clock.now()):
+        if key is None or key.ends <= time.time():
             return None
+        self._used.add(key.pk)
         return key
 
     def _on_event(self, event: dict[str, Any]) -> None:
@@ -167,10 +176,21 @@ class SnapshotStore:
             try:
                 if told or await self._moved():
                     await self._load()
+                await self._note_use()
             except (psycopg.Error, OSError) as error:
                 log.warning("snapshots.unconfirmed", extra={"error": str(error)})
                 await self._disconnect()
                 await asyncio.sleep(0.5)
+
+    async def _note_use(self) -> None:
+        """Write down which keys were presented, exact to some minutes: a row for each request would cost more than it."""
+        now = time.monotonic()
+        if not self._used or now - self._use_noted < USE_NOTED_SECONDS:
+            return
+        self._use_noted, used, self._used = now, self._used, set()
+        line = await self._connection()
+        with answering(line):
+            await line.execute(USED, [list(used), USE_NOTED_SECONDS])
 
     async def _connection(self) -> psycopg.AsyncConnection[Any]:
         if self._line is None or self._line.closed:
@@ -246,7 +266,10 @@ class SnapshotStore:
     def _info(self, row: dict[str, Any]) -> KeyInfo:
         # Bound to the key's own hash: it never expires by itself and ends with the key.
         token = hmac.new(self._secret, f"stream:{row['key_hash']}".encode(), hashlib.sha256).hexdigest()[:40]
-        return KeyInfo(row["id"], row["environment"], row["name"], row["expires_at"], token)
+        expires_at: datetime | None = row["expires_at"]
+        return KeyInfo(
+            row["id"], row["environment"], row["name"], expires_at.timestamp() if expires_at else math.inf, token
+        )
 
 
 def _snapshots(rows: list[dict[str, Any]], groups: Mapping[str, Mapping[str, frozenset[str]]]) -> dict[str, Snapshot]:

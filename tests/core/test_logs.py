@@ -26,9 +26,13 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     handler = logging.StreamHandler(written)
     handler.setFormatter(logs.Json())
     handler.addFilter(logs.Facts())
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
-    logging.getLogger().removeHandler(handler)
+    root.removeHandler(handler)
+    root.setLevel(before)
 
 
 def test_request__changes_something__its_line_and_its_entry_carry_one_id(

@@ -10,8 +10,10 @@ from hawkops.accounts.models import ApiToken, DeviceKey, EnrolledPhone, User
 from hawkops.accounts.services.credentials import (
     api_token_create,
     api_token_revoke,
+    api_token_rotate,
     device_key_create,
     device_key_revoke,
+    device_key_rotate,
 )
 from hawkops.accounts.services.phones import phone_revoke
 from hawkops.accounts.views.people import back
@@ -29,6 +31,7 @@ def key_add(request: HttpRequest, environment: str) -> HttpResponse:
         key, secret = device_key_create(
             environment=environment,
             name=request.POST.get("name", ""),
+            lifetime=None if request.POST.get("never") == "1" else _days(request.POST.get("days", "")),
             actor=Actor.person(request.user),
             request_id=request_id(request),
         )
@@ -36,6 +39,55 @@ def key_add(request: HttpRequest, environment: str) -> HttpResponse:
         return back(request, environment, refusal)
     request.session["shown_key"] = secret
     return back(request, environment, None, f"The key {key.name} is made.")
+
+
+def _days(text: str) -> timedelta:
+    """Read a number of days; what is none is refused by whoever is given a negative one."""
+    return timedelta(days=int(text) if text.isdecimal() and len(text) < 5 else -1)
+
+
+@require_POST
+@requires(Role.ADMIN)
+def key_rotate(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Make a key's successor and show it once; both live for some days."""
+    key = get_object_or_404(DeviceKey, pk=pk, environment=environment)
+    try:
+        _, secret = device_key_rotate(
+            key=key,
+            overlap=_days(request.POST.get("days", "")),
+            actor=Actor.person(request.user),
+            request_id=request_id(request),
+        )
+    except HawkOpsError as refusal:
+        return back(request, environment, refusal)
+    request.session["shown_key"] = secret
+    return back(
+        request, environment, None, f"{key.name} has a successor; devices that carry the old one have until then."
+    )
+
+
+@require_POST
+@requires(Role.ADMIN)
+def token_rotate(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    """Make a token's successor and show it once; both live for some days."""
+    token = get_object_or_404(ApiToken, pk=pk, environment__in=("", environment))
+    if not token.environment:
+        must_everywhere(request.user, Role.ADMIN)
+    assert isinstance(request.user, User)
+    try:
+        _, secret = api_token_rotate(
+            token=token,
+            overlap=_days(request.POST.get("days", "")),
+            actor=Actor.person(request.user),
+            created_by=request.user,
+            request_id=request_id(request),
+        )
+    except HawkOpsError as refusal:
+        return back(request, environment, refusal)
+    request.session["shown_key"] = secret
+    return back(
+        request, environment, None, f"{token.name} has a successor; give it to the program before the old one ends."
+    )
 
 
 @require_POST
@@ -60,13 +112,12 @@ def token_add(request: HttpRequest, environment: str) -> HttpResponse:
     if everywhere:
         must_everywhere(request.user, Role.ADMIN)
     assert isinstance(request.user, User)
-    days = request.POST.get("days", "")
     try:
         token, secret = api_token_create(
             environment="" if everywhere else environment,
             name=request.POST.get("name", ""),
             scopes=[scope for scope in Scope if scope.value in request.POST.getlist("scopes")],
-            lifetime=timedelta(days=int(days) if days.isdecimal() and len(days) < 5 else 0),
+            lifetime=_days(request.POST.get("days", "")),
             actor=Actor.person(request.user),
             created_by=request.user,
             request_id=request_id(request),

@@ -7,7 +7,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from hawkops.accounts.models import ApiToken, DeviceKey, EnrolledPhone, User
-from hawkops.accounts.services.credentials import TOKEN_LIFETIME, TOKEN_LIFETIME_MOST
+from hawkops.accounts.services.credentials import (
+    KEY_LIFETIME,
+    KEY_LIFETIME_MOST,
+    KEY_OVERLAP,
+    OVERLAP_MOST,
+    TOKEN_LIFETIME,
+    TOKEN_LIFETIME_MOST,
+    TOKEN_OVERLAP,
+)
 from hawkops.accounts.services.people import person_create, roles_set, teams_set
 from hawkops.accounts.services.signing import login_link_create
 from hawkops.core.access import Role, Scope, can, can_in_all, must_everywhere, requires
@@ -45,6 +53,11 @@ def people(request: HttpRequest, environment: str) -> HttpResponse:
             "all_scopes": list(Scope),
             "token_days": TOKEN_LIFETIME.days,
             "token_days_most": TOKEN_LIFETIME_MOST.days,
+            "token_overlap": TOKEN_OVERLAP.days,
+            "key_days": KEY_LIFETIME.days,
+            "key_days_most": KEY_LIFETIME_MOST.days,
+            "key_overlap": KEY_OVERLAP.days,
+            "overlap_most": OVERLAP_MOST.days,
             "may_change": can(request.user, environment, Role.ADMIN),
             "may_change_everywhere": can_in_all(request.user, Environment, Role.ADMIN),
             "shown_key": request.session.pop("shown_key", None),

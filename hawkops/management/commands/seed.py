@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from hawkops.accounts.models import DeviceKey, User
-from hawkops.accounts.services.credentials import device_key_create, secret_hash
+from hawkops.accounts.services.credentials import device_key_create, device_key_revoke, secret_hash
 from hawkops.accounts.services.people import person_create
 from hawkops.accounts.services.signing import login_link_create
 from hawkops.core.access import Role
@@ -27,6 +27,7 @@ from rollout.services.groups import groups_seed
 from rollout.services.releases import release_seed, runbook_import
 
 ACTOR = Actor.system("up")
+LOCAL_KEY = "local device and simulated fleet"
 
 
 class Command(BaseCommand):
@@ -73,7 +74,10 @@ def _device_key(path: Path) -> str:
         secret = path.read_text().strip()
         if DeviceKey.objects.filter(key_hash=secret_hash(secret), revoked_at=None).exists():
             return secret
-    _, secret = device_key_create(environment=Environment.DEMO, name="local device and simulated fleet", actor=ACTOR)
+    for lost in DeviceKey.objects.filter(environment=Environment.DEMO, name=LOCAL_KEY, revoked_at=None):
+        device_key_revoke(key=lost, actor=ACTOR, reason="Its file is gone, so nobody has it")
+    # it leaves this machine never, and nobody is there to renew it
+    _, secret = device_key_create(environment=Environment.DEMO, name=LOCAL_KEY, lifetime=None, actor=ACTOR)
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secret)
