@@ -16,7 +16,7 @@ def utc(found: datetime) -> datetime:
     try:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except OverflowError:
-        raise InvalidInput(f"{found.isoformat()[:40]} is outside the calendar.") from None
+        raise InvalidInput(f"{found.isoformat()[:40]} is not a time inside the calendar.") from None
 
 
 def past(text: str, *, now: datetime) -> datetime | None:
