@@ -21,7 +21,7 @@ def seen(client: str, *, door: str = "console", **headers: str) -> tuple[str, st
     config.load()
     sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "scheme": "http", "client": (client, 1234), "headers": sent}
-    apart.run(config.loaded_app(scope, None, None))  # type: ignore[arg-type]
+    apart.run(config.loaded_app(scope, None, None))
     return heard["client"][0], heard["scheme"]
 
 
