@@ -143,7 +143,7 @@ def _fetched(url: str, there: str, extensions: dict[str, object], target: Path, 
     host, size = urlsplit(url).hostname, 0
     try:
         with (
-            httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
+            httpx.Client(verify=_authorities(), timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
             client.stream("GET", there, headers=_named(url, None), extensions=extensions) as answer,
             target.open("wb") as file,
         ):

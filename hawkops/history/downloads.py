@@ -14,13 +14,12 @@ from django.views.decorators.http import require_safe
 from hawkops.core import clock
 from hawkops.core.access import requires
 from hawkops.core.errors import InvalidInput
+from hawkops.core.spreadsheet import harmless
 from hawkops.history import listing, selectors
 from hawkops.history.domain.query import parse
 from hawkops.history.models import HistoryEntry
 from hawkops.history.views import asked_line, readable
 
-# what a spreadsheet takes for the beginning of a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 NOTE = "Filtered, so it proves nothing by itself: `manage.py history_export` writes the whole chain, provable offline."
 COLUMNS = (
     "entry",
@@ -103,11 +102,7 @@ def _csv(entries: Iterator[HistoryEntry], line: str, head: int) -> Iterator[str]
     writer = csv.writer(_Echo())
     yield writer.writerow(COLUMNS)
     for entry in entries:
-        yield writer.writerow([_plain(value) for value in row(entry).values()])
-
-
-def _plain(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        yield writer.writerow([harmless(value) for value in row(entry).values()])
 
 
 def _jsonl(entries: Iterator[HistoryEntry], line: str, head: int) -> Iterator[str]:

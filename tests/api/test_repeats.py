@@ -89,8 +89,9 @@ def test_kept_answers__hold_no_secret_in_plain(secret: str) -> None:
     """An answer that shows a secret once is kept for a day, for a request that is sent again."""
     first = post(secret, RELEASE, "sealed")
     kept = KeyedAnswer.objects.get()
-    assert first.status_code == 201 and RELEASE["name"].encode() in first.content
-    assert RELEASE["name"].encode() not in bytes(kept.content)
+    name = str(RELEASE["name"]).encode()
+    assert first.status_code == 201 and name in first.content
+    assert name not in bytes(kept.content)
     assert post(secret, RELEASE, "sealed").content == first.content
     KeyedAnswer.objects.update(content=b"gAAAAAbroken")
     assert post(secret, RELEASE, "sealed").status_code == 409

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import resolve
 
-from hawkops.accounts.services import person_create, teams_set
+from hawkops.accounts.services.people import person_create, teams_set
 from hawkops.core.access import Role
 from hawkops.core.teams import Team
 from tests.fuzz.forms import MARK, NONSENSE, Form, forms
