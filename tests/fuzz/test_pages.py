@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from random import Random
+from datetime import timedelta, timezone
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -14,15 +14,18 @@ from django.test import Client
 from django.urls import resolve
 
 from hawkops.accounts.services.people import person_create, teams_set
+from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.teams import Team
-from tests.fuzz.forms import MARK, NONSENSE, Form, forms
+from tests.fuzz.forms import MARK, Dice, Form, forms
 from tests.fuzz.trying import MORE, tried
 from tests.pages.test_access import PAGES, PRESSES, SYSTEM, address, furnish
 
 # of the pages and presses, every so manieth in CI; of the forms, after so many the page is looked at too
 SHARE = 1 if MORE else 3
 ASKED = ("part", "q", "at", "until", "window", "search", "device", "try", "threshold", "expression", "sources", "page")
+# what PostgreSQL can't hold: a text, and a zone
+UNFIT, FAR = "a\x00", timezone(timedelta(hours=19, minutes=33))
 FILES = (b"", b"\x00\xff" * 50, b"[" * 5_000, b"{}", b"a: &a [*a, *a]\n", b"PK\x03\x04" + b"\x00" * 40, b"id,x\n=1,2\n")
 
 
@@ -44,9 +47,9 @@ def client(furnished: dict[str, Any]) -> Client:
     return found
 
 
-def chance(name: str) -> Random:
+def chance(name: str) -> Dice:
     """The same nonsense every time, until more is asked for."""
-    return Random(f"{name} {os.urandom(8).hex()}" if MORE else name)
+    return Dice(f"{name} {os.urandom(8).hex()}" if MORE else name)
 
 
 def harmless(answer: Any, what: Any) -> None:
@@ -63,9 +66,9 @@ def test_pages__asked_for_with_nonsense__answer_or_say_what_is_wrong(furnished: 
     dice = chance("pages")
     for path in PAGES[::SHARE]:
         for _ in range(max(MORE, 1)):
-            asked = {name: dice.choice(NONSENSE) for name in dice.sample(ASKED, 3)}
+            asked = {name: dice.nonsense() for name in dice.sample(ASKED, 3)}
             named = dict(re.findall(r"[?&](\w+)=([^&]*)", path))
-            asked |= {name: dice.choice(NONSENSE) for name in named}
+            asked |= {name: dice.nonsense() for name in named}
             url = address(path.partition("?")[0], furnished)
             found = tried(lambda: client.get(url, asked))  # noqa: B023 - called at once
             harmless(found.answer, (url, asked))
@@ -89,6 +92,9 @@ def test_forms__filled_with_nonsense__break_nothing_and_what_is_refused_changes_
                 seen.add(kind)
                 for _ in range(max(MORE, 1)):
                     _sent(client, target, form, dice, follow=not len(seen) % SHARE)
+                _answered(client, target, form.filled_with(UNFIT))
+                if form.times:
+                    _answered(client, target, form.timed(clock.now().astimezone(FAR) + timedelta(days=1)))
     assert len(seen) > 10
 
 
@@ -101,10 +107,14 @@ def test_presses__with_fields_of_others__break_nothing(furnished: dict[str, Any]
             _sent(client, address(path, furnished), form, dice)
 
 
-def _sent(client: Client, target: str, form: Form, dice: Random, *, follow: bool = False) -> None:
+def _sent(client: Client, target: str, form: Form, dice: Dice, *, follow: bool = False) -> None:
     """Send a form; the page that it leads to shows what was stored."""
     data: dict[str, Any] = dict(form.filled(dice))
     data |= {name: SimpleUploadedFile("a\r\n.json", dice.choice(FILES)) for name in form.files}
+    _answered(client, target, data, follow=follow)
+
+
+def _answered(client: Client, target: str, data: dict[str, Any], *, follow: bool = False) -> None:
     found = tried(lambda: client.post(target, data, follow=follow))
     harmless(found.answer, (target, data))
     assert found.answer.status_code < 400 or not found.changed, (target, data, found.changed)
