@@ -58,7 +58,9 @@ def test_source__that_answers__names_what_is_known(audit: Any, monkeypatch: pyte
     assert audit.asked([audit.CONTROL], source) is None and audit.vendored(source) is None, "nobody answers"
 
 
-CLEAN, FOUND = ([], []), (["x 1: CVE-1"], [])
+Answer = tuple[list[str], list[str]]
+CLEAN: Answer = ([], [])
+FOUND: Answer = (["x 1: CVE-1"], [])
 
 
 @pytest.mark.parametrize(
