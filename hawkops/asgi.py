@@ -6,13 +6,14 @@ from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 from hawkops.wsgi import application as django_pages  # configures Django before anything below needs it
 
 # isort: split
 from hawkops import exposition, readiness
 from hawkops.core import metering
-from hawkops.core.asgi import answer, answer_json
+from hawkops.core.asgi import answer, answer_json, header
 from hawkops.courier import Courier
 from hawkops.kept_ready import EVERY_SECONDS, keep_ready
 from hawkops.live import LiveStream
@@ -50,7 +51,10 @@ class Console:
         elif scope["type"] != "http":
             raise RuntimeError(f"The console speaks HTTP only, not {scope['type']}.")
         elif scope["path"] == "/live":
-            await self.live(scope, receive, send)
+            if self._is_ours(header(scope, b"host")):
+                await self.live(scope, receive, send)
+            else:
+                await answer(send, 400, b"This console has other names.\n", [(b"content-type", b"text/plain")])
         elif scope["path"] == "/healthz":  # it lives: nobody is asked
             await answer(send, 200, b"ok\n", [(b"content-type", b"text/plain; charset=utf-8")])
         elif scope["path"] == "/readyz":
@@ -76,6 +80,10 @@ class Console:
     def _pulse(self) -> None:
         pulse_note("console listener", silent_seconds=self.live.listener.silent_seconds)
         pulse_note("courier", silent_seconds=self.courier.silent_seconds)
+
+    def _is_ours(self, host: str) -> bool:
+        """Say what Django says of every other request's host."""
+        return validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
 
     def close_streams(self) -> None:
         """End every open stream; browsers come back by themselves."""

@@ -112,6 +112,8 @@ class LiveStream:
                         (b"content-type", b"text/event-stream"),
                         (b"cache-control", b"no-store"),
                         (b"x-accel-buffering", b"no"),
+                        (b"x-content-type-options", b"nosniff"),
+                        (b"cross-origin-resource-policy", b"same-origin"),
                     ],
                 }
             )

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import Any
 
 import uvicorn
+from django.conf import settings
 
-from hawkops.core import env, logs
+from hawkops.core import logs
 
 APPLICATIONS = {"console": "hawkops.asgi:application", "gateway": "hawkops.gateway:application"}
 
@@ -28,10 +29,15 @@ def main() -> None:
     gc.freeze()
     # Payloads under way are many small objects that all die soon: a larger first threshold lets most die uncounted.
     gc.set_threshold(200_000, 20, 20)
-    config = uvicorn.Config(
+    _Server(configured(application, options.door, options.host, options.port), application).run()
+
+
+def configured(application: Any, door: str, host: str, port: int) -> uvicorn.Config:
+    """Say how a door is served."""
+    return uvicorn.Config(
         application,
-        host=options.host,
-        port=options.port,
+        host=host,
+        port=port,
         loop="uvloop",
         http="httptools",
         lifespan="on",
@@ -41,11 +47,10 @@ def main() -> None:
         timeout_graceful_shutdown=2,
         server_header=False,
         # devices' addresses are nobody's business, and the middleware costs every request
-        proxy_headers=options.door == "console",
-        forwarded_allow_ips=env.words("TRUSTED_PROXIES", "127.0.0.1"),
+        proxy_headers=door == "console" and bool(settings.TRUSTED_PROXIES),
+        forwarded_allow_ips=settings.TRUSTED_PROXIES,
         backlog=2048,
     )
-    _Server(config, application).run()
 
 
 class _Server(uvicorn.Server):

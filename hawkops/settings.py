@@ -91,6 +91,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "hawkops.core.middleware.EnvironmentMiddleware",
+    "hawkops.core.middleware.FitMiddleware",
     "hawkops.core.middleware.RefusalMiddleware",
     "hawkops.accounts.views.confirming.RecentLoginMiddleware",
 ]

@@ -12,15 +12,17 @@ class RolloutConfig(AppConfig):
     def ready(self) -> None:
         """Look at the evidence, and at the app's rollbacks, again when a run has ended; say what is kept of a device.
 
-        Which boxes a script decides, the report's check and how the history speaks of flags are made known too.
+        Which boxes a script decides, the report's check, who counts devices and how the history speaks of flags are made
+        known too.
         """
         # models must be loaded before this import
         from hawkops.core.erasure import register
         from hawkops.history.domain import travel
         from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
+        from monitoring.selectors import newcomers
         from rollout.probes.catalogue import register_all
-        from rollout.selectors import past
+        from rollout.selectors import census, past
         from rollout.selectors.releases import script_uses
         from rollout.services import groups, guardrails
         from rollout.services.census import device_erase
@@ -28,6 +30,7 @@ class RolloutConfig(AppConfig):
         from rollout.services.rollback import app_followed
 
         register("census entries", device_erase)
+        newcomers.register(census.newcomers)
         register("groups and pins", groups.device_erase)
         register("bands of guardrails", guardrails.device_erase)
         uses.register(script_uses)

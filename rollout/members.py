@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 from hawkops.core.errors import InvalidInput
+from hawkops.core.spreadsheet import harmless, meant
 
 FILE_BYTES = 25_000_000
 HEADINGS = ("targeting_key", "targetingkey", "device", "device_id", "key")
@@ -20,7 +21,7 @@ def from_csv(data: bytes) -> Iterator[str]:
         raise InvalidInput("The file is not UTF-8; save it as CSV in UTF-8.") from None
     try:
         for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True)):
-            key = row[0].strip() if row else ""
+            key = meant(row[0].strip()) if row else ""
             if key and not (number == 0 and key.lower() in HEADINGS):
                 yield key
     except csv.Error as error:
@@ -28,9 +29,9 @@ def from_csv(data: bytes) -> Iterator[str]:
 
 
 def as_csv(members: Iterable[str]) -> Iterator[str]:
-    """Give the lines of the file, with a heading."""
+    """Give the lines of the file, with a heading. Names come from devices: none of them becomes a formula."""
     yield "targeting_key\r\n"
     for member in members:
         line = io.StringIO()
-        csv.writer(line).writerow([member])
+        csv.writer(line).writerow([harmless(member)])
         yield line.getvalue()

@@ -17,6 +17,7 @@ from hawkops.accounts.api import caller
 from hawkops.accounts.models import KeyedAnswer
 from hawkops.core import clock
 from hawkops.core.errors import Conflict
+from hawkops.core.sealing import Unsealable, seal, unseal
 
 HEADER = "Idempotency-Key"
 KEEP = timedelta(hours=24)
@@ -48,7 +49,8 @@ def answered(request: HttpRequest, response: HttpResponse) -> None:
     """Keep what a request with a key is answered."""
     kept = getattr(request, "keyed_answer", None)
     if isinstance(kept, KeyedAnswer):
-        kept.status, kept.content = response.status_code, response.content
+        # a secret that is shown this once may stand in it
+        kept.status, kept.content = response.status_code, seal(response.content.decode()).encode()
         kept.location = response.get("Location", "")
         kept.save(update_fields=["status", "content", "location"])
 
@@ -72,7 +74,11 @@ def _begun(request: HttpRequest, key: str) -> tuple[KeyedAnswer, bool]:
 def _again(kept: KeyedAnswer) -> HttpResponse:
     if kept.status is None:
         raise Conflict(f"The first request with this {HEADER} is under way, or was cut off. Look at what it did.")
-    response = HttpResponse(bytes(kept.content), status=kept.status, content_type="application/json; charset=utf-8")
+    try:
+        content = unseal(bytes(kept.content).decode())
+    except Unsealable:
+        raise Conflict("It was done, and its answer can't be opened any more. Look at what it did.") from None
+    response = HttpResponse(content, status=kept.status, content_type="application/json; charset=utf-8")
     response["Idempotent-Replayed"] = "true"
     if kept.location:
         response["Location"] = kept.location

@@ -8,7 +8,9 @@ from django.http.request import RawPostDataException
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
-from pydantic import ConfigDict
+from pydantic import ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from hawkops.core.bounded import fit, json_loads
 from hawkops.core.errors import HawkOpsError
@@ -19,10 +21,13 @@ WHOLE_MOST = 2**63 - 1
 SIGN_IN_AGAIN = "You signed in a while ago, and this raises exposure: sign in again, then repeat it. Kills never ask."
 SIGN_IN = "Send Authorization: Bearer hkt_… with a token that still lives, or sign in."
 REFUSALS = {
+    400: "A text or number in it means nothing here.",
     401: "Nobody is signed in, and there is no live token.",
     403: "The token or person may not do this here.",
     404: "There is no such thing here.",
     409: "It was changed meanwhile, or it needs something first.",
+    413: "The body is larger than this door takes.",
+    415: "The body is of another kind than this operation takes.",
     422: "The body or a parameter is not what this operation takes.",
 }
 
@@ -37,6 +42,13 @@ class ReasonBody(Body):
     """Why."""
 
     reason: str
+
+
+class Inline:
+    """Writes an enumeration's words where it stands: named by its class, another of that name would hide it."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler.resolve_ref_schema(handler(schema))
 
 
 class WhyNumberOut(Schema):

@@ -54,6 +54,10 @@ def addresses(**_given: Any) -> list[CheckMessage]:
                 id="hawkops.W002",
             )
         )
+    if "*" in settings.TRUSTED_PROXIES:
+        hint = "Name the proxies in front by address or network: 10.0.0.0/24."
+        found.append(Warning("TRUSTED_PROXIES believes everybody: whence and how they come can be forged.", hint=hint,
+                             id="hawkops.W005"))  # fmt: skip
     if "*" in settings.ALLOWED_HOSTS:
         found.append(Warning("ALLOWED_HOSTS allows every name.", hint="Name the console's own.", id="hawkops.W003"))
     elif split.hostname not in LOCAL and not _named(split.hostname):

@@ -3,8 +3,9 @@
 import re
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.exceptions import TemplateDoesNotExist
 from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
@@ -23,7 +24,12 @@ def render_page(
     """Render the whole page, or only the partial named by `?part=`."""
     part = request.GET.get("part", "")
     name = f"{template}#{part}" if PART.fullmatch(part) else template
-    response = render(request, name, context or {}, status=status)
+    try:
+        response = render(request, name, context or {}, status=status)
+    except TemplateDoesNotExist as missing:
+        if part and missing.args[0] == name:
+            raise Http404(f"The page has no part {part!r}.") from None
+        raise
     response["Cache-Control"] = "no-store"
     return response
 

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 
 from hawkops.core import logs, metering
+from hawkops.core.bounded import Malformed, fit
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError
 
@@ -27,6 +28,7 @@ PERMISSIONS = ", ".join(
     )
 )
 ENVIRONMENT_COOKIE = "hawkops_environment"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,31 @@ class EnvironmentMiddleware:
             raise Http404(f"There is no environment {kwargs['environment']!r}.") from None
 
 
+class FitMiddleware:
+    """Refuse texts that PostgreSQL can't hold, in addresses and forms, before any view compares them with a column."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Answer 400 for a NUL; a program's JSON is read, and refused, by its own door."""
+        if request.path.startswith("/api/v1/"):
+            return None
+        try:
+            fit(request.path)
+            for given in (request.GET, request.POST if request.content_type in FORMS else QueryDict()):
+                for name in given:
+                    fit([name, *given.getlist(name)])
+        except Malformed as error:
+            return _refused(request, error)
+        return None
+
+
 class RefusalMiddleware:
     """Turn a refusal that no view handled into its plain sentence and status."""
 
@@ -117,8 +144,10 @@ class RefusalMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer with the error's own status; anything unexpected goes on to Django."""
-        if not isinstance(error, HawkOpsError):
-            return None
-        if request.accepts("text/html"):
-            return render(request, "refused.html", {"message": error.message}, status=error.status)
-        return HttpResponse(error.message, status=error.status, content_type="text/plain; charset=utf-8")
+        return _refused(request, error) if isinstance(error, HawkOpsError) else None
+
+
+def _refused(request: HttpRequest, error: HawkOpsError) -> HttpResponse:
+    if request.accepts("text/html"):
+        return render(request, "refused.html", {"message": error.message}, status=error.status)
+    return HttpResponse(error.message, status=error.status, content_type="text/plain; charset=utf-8")

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from hawkops.core import env
+from hawkops.core.addresses import Address, is_public
 from hawkops.core.errors import InvalidInput
 
 SECONDS = 10.0
@@ -59,12 +60,12 @@ def address(url: str) -> str:
         raise InvalidInput("Plain http is refused: what is sent could be read on the way. Use https.")
     if not private:
         for found in _resolved(split.hostname, port or 443):
-            if not found.is_global:
+            if not is_public(found):
                 raise InvalidInput(f"{split.hostname} is on a private network; OUTBOUND_PRIVATE=1 allows that.")
     return url
 
 
-def _resolved(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _resolved(host: str, port: int) -> list[Address]:
     try:
         rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -102,7 +103,7 @@ def _targets(url: str) -> list[tuple[str, dict[str, object]]]:
     host, port = split.hostname or "", split.port or 443
     found: list[tuple[str, dict[str, object]]] = []
     for checked in _resolved(host, port):
-        if not checked.is_global:
+        if not is_public(checked):
             raise InvalidInput(f"{host} is on a private network; OUTBOUND_PRIVATE=1 allows that.")
         literal = f"[{checked}]" if checked.version == 6 else str(checked)
         found.append((split._replace(netloc=f"{literal}:{port}").geturl(), {"sni_hostname": host}))
@@ -129,11 +130,21 @@ def ask(url: str, *, json: object) -> bytes:
 
 def fetch(url: str, target: Path, *, bytes_most: int) -> int:
     """Write what an address holds into a file and return its size. Raises InvalidInput, Undelivered, OSError."""
-    address(url)
+    refused: Undelivered | None = None
+    for there, extensions in _targets(address(url)):
+        try:
+            return _fetched(url, there, extensions, target, bytes_most)
+        except _Unconnected as error:  # perhaps its other address can be reached
+            refused = error
+    raise refused or Undelivered(f"{urlsplit(url).hostname} has no address")
+
+
+def _fetched(url: str, there: str, extensions: dict[str, object], target: Path, bytes_most: int) -> int:
     host, size = urlsplit(url).hostname, 0
     try:
         with (
-            httpx.stream("GET", url, timeout=SECONDS, follow_redirects=False, trust_env=False) as answer,
+            httpx.Client(verify=_authorities(), timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
+            client.stream("GET", there, headers=_named(url, None), extensions=extensions) as answer,
             target.open("wb") as file,
         ):
             if answer.status_code != httpx.codes.OK:
@@ -143,6 +154,8 @@ def fetch(url: str, target: Path, *, bytes_most: int) -> int:
                 if size > bytes_most:
                     raise Undelivered(f"{host} sends more than {bytes_most / 1e9:.0f} GB")
                 file.write(chunk)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise _Unconnected(f"{host}: {error or type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Undelivered(f"{host}: {error or type(error).__name__}") from error
     return size

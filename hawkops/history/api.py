@@ -4,7 +4,7 @@ Who may read is said where it is mounted.
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from django.http import HttpRequest
@@ -15,7 +15,7 @@ from hawkops.core.access import Scope
 from hawkops.core.api import WHOLE_MOST, documented
 from hawkops.core.errors import InvalidInput, NotFound
 from hawkops.core.htmx import request_id
-from hawkops.core.moments import past
+from hawkops.core.moments import past, utc
 from hawkops.history import listing, travel
 from hawkops.history.domain import query
 from hawkops.history.models import HistoryEntry
@@ -184,7 +184,7 @@ def _line(q: str, *, verb: str, subject: str, actor: str, hidden: bool) -> str:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+    return utc(moment) if moment else None
 
 
 def _entry(row: HistoryEntry) -> EntryOut:

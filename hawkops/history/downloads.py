@@ -15,6 +15,7 @@ from hawkops.core import clock
 from hawkops.core.access import requires
 from hawkops.core.errors import InvalidInput
 from hawkops.core.htmx import request_id
+from hawkops.core.spreadsheet import harmless
 from hawkops.history import listing, selectors
 from hawkops.history.actors import Actor
 from hawkops.history.domain.query import parse
@@ -22,8 +23,6 @@ from hawkops.history.models import HistoryEntry
 from hawkops.history.reading import nameless, reading_note
 from hawkops.history.views import asked_line, readable
 
-# what a spreadsheet takes for the beginning of a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 NOTE = "Filtered, so it proves nothing by itself: `manage.py history_export` writes the whole chain, provable offline."
 COLUMNS = (
     "entry",
@@ -114,11 +113,7 @@ def _csv(entries: Iterator[HistoryEntry], line: str, head: int) -> Iterator[str]
     writer = csv.writer(_Echo())
     yield writer.writerow(COLUMNS)
     for entry in entries:
-        yield writer.writerow([_plain(value) for value in row(entry).values()])
-
-
-def _plain(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        yield writer.writerow([harmless(value) for value in row(entry).values()])
 
 
 def _jsonl(entries: Iterator[HistoryEntry], line: str, head: int) -> Iterator[str]:

@@ -27,6 +27,7 @@ def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
     """Return the secrets in what a script is handed, and in the settings: it may find those in the data folder."""
     named = [str(getattr(settings, name, "") or "") for name in NAMED]
     named += [env.get(name, "") for name in NAMED]
+    named += settings.SECRET_KEY_FALLBACKS
     addresses = [getattr(settings, name) for name in ADDRESSES] + [os.environ.get("DATABASE_OWNER_URL", "")]
     addresses += env.values()
     # of a chat's webhook, the path is the secret

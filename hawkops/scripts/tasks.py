@@ -11,6 +11,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from hawkops.core.env import text
 from hawkops.scripts import runner, schedules, services
 from hawkops.scripts.errors import StaleToken
 from hawkops.scripts.masking import secrets_of
@@ -30,22 +31,26 @@ MODEL = (
     "OUTBOUND_PRIVATE",
 )
 PLAY = ("PLAY_SERVICE_ACCOUNT", "PLAY_TRACKS", "PLAY_API_URL", "APP_BUNDLE", "ANDROID_PROJECT")
-INSTALLATION = (
-    *(
-        f"{name}{suffix}"
-        for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "SMTP_URL")
-        for suffix in ("", "_FILE")
-    ),
-    "DATABASE_OWNER_URL",
-    "CONSOLE_URL",
-    "GATEWAY_URL",
-    "ALLOWED_HOSTS",
-    "METRICS_TOKEN",
-    "SECURITY_WEBHOOK",
-    "SECURITY_EMAIL",
-    "MAIL_FROM",
-    "OUTBOUND_PRIVATE",
-    "DISK_ENCRYPTION",
+INSTALLATION = tuple(
+    f"{name}{suffix}"
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "SMTP_URL",
+        "DATABASE_OWNER_URL",
+        "CONSOLE_URL",
+        "GATEWAY_URL",
+        "ALLOWED_HOSTS",
+        "METRICS_TOKEN",
+        "SECURITY_WEBHOOK",
+        "SECURITY_EMAIL",
+        "MAIL_FROM",
+        "OUTBOUND_PRIVATE",
+        "DISK_ENCRYPTION",
+    )
+    for suffix in ("", "_FILE")
 )
 
 
@@ -90,7 +95,8 @@ def _environment(taken: Run, *, installation: bool) -> dict[str, str]:
         "HAWKOPS_GATEWAY": settings.GATEWAY_URL,
         "HAWKOPS_DATA": str(settings.DATA),
     }
-    env |= {name: os.environ[name] for name in (*MODEL, *PLAY) if name in os.environ}
+    # read here, so that a script needs to know nothing of `…_FILE`
+    env |= {name: value for name in (*MODEL, *PLAY) if (value := text(name, ""))}
     if installation:
         env |= {name: os.environ[name] for name in INSTALLATION if name in os.environ}
     return env

@@ -1,14 +1,14 @@
 """`/api/v1/ENVIRONMENT/incidents`: list, read, open, note and move. The moves are the pages' own."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
 from hawkops.accounts.api import asks, who
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body
+from hawkops.core.api import Body, Inline
 from hawkops.core.errors import InvalidInput
 from incidents.domain.incidents import Move, moves_from
 from incidents.domain.incidents import State as IncidentState
@@ -87,7 +87,7 @@ class ReceiptOut(Schema):
 
     key: str
     title: str
-    state: ReceiptState
+    state: Annotated[ReceiptState, Inline()]
     at: datetime | None
     channel: str
     who: str

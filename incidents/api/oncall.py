@@ -12,6 +12,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.core.api import Body
 from hawkops.core.errors import InvalidInput
+from hawkops.core.moments import utc
 from incidents.selectors import oncall as selectors
 from incidents.services import oncall as services
 
@@ -162,7 +163,7 @@ def _moment(field: str, text: str) -> datetime:
         raise InvalidInput(f"{field} is a moment with its offset: 2026-12-24T18:00:00+01:00.") from error
     if found.tzinfo is None:
         raise InvalidInput(f"{field} needs its offset: {text[:20]}+01:00, or Z.")
-    return found
+    return utc(found)
 
 
 def _told(environment: str) -> OnCallOut:

@@ -6,7 +6,7 @@ https://developer.pagerduty.com/docs/events-api-v2-overview, .../verifying-webho
 import hashlib
 import hmac
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from incidents.domain.message import THREAD_MOST, Action, Message, cut, one_line
@@ -129,7 +129,7 @@ def heard(document: object, *, now: datetime) -> Heard:
     return Heard(
         event_id=event_id,
         event_type=cut(kind, 80),
-        occurred_at=occurred_at,
+        occurred_at=occurred_at.astimezone(UTC),
         thread=thread if isinstance(thread, str) and len(thread) <= THREAD_MOST else "",
         by_id=cut(one_line(by_id), 40) if isinstance(by_id, str) else "",
         by=cut(one_line(by), 100) if isinstance(by, str) else "",

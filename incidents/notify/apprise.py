@@ -1,6 +1,6 @@
 """Whatever Apprise knows, in a process of its own: it opens connections by itself, and there they can be watched.
 
-What is refused elsewhere is refused there too: private networks, programs on this machine.
+What is refused elsewhere is refused there too: private networks, programs and files of this machine.
 """
 
 import json
@@ -25,7 +25,7 @@ def _asked(job: dict[str, Any]) -> dict[str, Any]:
     """Hand the child a job and return what it says. Raises subprocess.SubprocessError, ValueError."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, "-m", "incidents.notify.apprise_child"],
+        [sys.executable, "-B", "-m", "incidents.notify.apprise_child"],
         input=json.dumps({**job, "private": env.flag("OUTBOUND_PRIVATE")}),
         capture_output=True,
         text=True,

@@ -1,17 +1,22 @@
 """One message through Apprise: a job as JSON on standard input, one JSON line out. Imports nothing of Django.
 
 A hook of the interpreter sees every connection, redirects included: one to a private network is refused unless the job
-allows it, and so are sockets of this machine and programs.
+allows it, and so are sockets of this machine, programs, and files: a URL may name a template or a key to read.
 """
 
 import ipaddress
 import json
 import logging
+import mimetypes
+import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import apprise
+
+from hawkops.core.addresses import is_public
 
 REFUSED: list[str] = []
 PROGRAMS = (
@@ -25,6 +30,13 @@ PROGRAMS = (
     "os.forkpty",
 )
 CALLS = ("socket.connect", "socket.sendto")
+# what Python itself reads: its modules, the certificates that requests brings, names of media types and time zones
+READABLE = tuple(
+    f"{os.path.realpath(place)}/"
+    for place in (sys.prefix, sys.base_prefix, "/usr/share/zoneinfo", "/etc/ssl", "/etc/pki")
+)
+READABLE_FILES = (*mimetypes.knownfiles, "/dev/null", "/dev/urandom")
+OURS = f"{Path(__file__).resolve().parents[2]}/"
 
 
 class Refusal(OSError):
@@ -35,6 +47,8 @@ def guard(event: str, arguments: tuple[Any, ...], *, private: bool) -> None:
     """Raise Refusal for a connection or a program that is not allowed."""
     if event in PROGRAMS:
         _refuse("starting a program on this machine is refused")
+    if event == "open" and not _readable(*arguments):
+        _refuse("reading a file of this machine is refused")
     if event not in CALLS:
         return
     line, address = arguments[0], arguments[-1]
@@ -47,8 +61,19 @@ def guard(event: str, arguments: tuple[Any, ...], *, private: bool) -> None:
     except ValueError:
         _refuse("a connection by name is refused")
         return
-    if not found.is_global:
+    if not is_public(found):
         _refuse("it is on a private network; OUTBOUND_PRIVATE=1 allows that")
+
+
+def _readable(path: object, mode: object, flags: int) -> bool:
+    """Say whether a file may be opened; a number is one that is open already."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        return True
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        return False
+    name = os.path.realpath(os.fsdecode(path))
+    ours = name.startswith(OURS) and name.endswith((".py", ".pyc"))
+    return ours or name in READABLE_FILES or name.startswith(READABLE)
 
 
 def _refuse(why: str) -> None:

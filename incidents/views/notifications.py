@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
@@ -13,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.access import Role, can, can_in_all, requires, requires_everywhere
+from hawkops.core.bounded import Malformed, fit, json_loads
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput, NotFound
 from hawkops.core.htmx import render_page, request_id, see_other
@@ -385,7 +385,9 @@ def pagerduty(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     if not pager.signed(body, request.headers.get("X-PagerDuty-Signature", ""), secret):
         return JsonResponse({"error": "The signature is missing or wrong."}, status=403)
     try:
-        heard = pager.heard(orjson.loads(body), now=clock.now())
+        heard = pager.heard(fit(json_loads(body)), now=clock.now())
+    except Malformed as error:
+        return JsonResponse({"error": error.message}, status=error.status)
     except ValueError as error:
         return JsonResponse({"error": f"That is no event: {error}."}, status=400)
     taken = acknowledging.pagerduty_hear(channel=found, heard=heard, request_id=request_id(request))

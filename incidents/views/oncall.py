@@ -1,7 +1,7 @@
 """On call: who has the shift, the schedule, overrides, swaps, contacts, and the calendar feed. Times are the rotation's."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -17,6 +17,7 @@ from hawkops.core.access import Role, can, can_in_all, requires, requires_everyw
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput, NotFound
 from hawkops.core.htmx import render_page, request_id, see_other
+from hawkops.core.moments import utc
 from hawkops.history.actors import Actor
 from incidents.domain.calendar import moment_of, zone_of
 from incidents.domain.contacts import ContactRole
@@ -122,7 +123,7 @@ def _moment(given: QueryDict, name: str, zone: str) -> datetime:
     except ValueError:
         raise InvalidInput(f"{text[:40]!r} is no time; write 2026-12-24T18:00, in {zone}.") from None
     if found.tzinfo is not None:
-        return found.astimezone(UTC)
+        return utc(found)
     return moment_of(found.date(), found.time(), zone_of(zone))
 
 

@@ -15,12 +15,14 @@ from monitoring.domain.metrics import HISTORY_GAP
 from monitoring.selectors import affected, measured, patterns
 from monitoring.selectors.criteria import Evaluated, criteria, evaluate
 from monitoring.selectors.health import Standing, checks, health
+from monitoring.selectors.newcomers import newcomers
 from monitoring.selectors.patterns import Breach, ReadState
 from monitoring.selectors.sections import rules as limits
 from monitoring.selectors.telemetry import last_data_at
 
 SILENT_KEY = "telemetry-silent"
 AFFECTED_KEY = "users-affected"
+NEWCOMERS_KEY, NEWCOMERS_TITLE = "device-burst", "Many device ids appear at once"
 SCAN_KEY = "log-scan"
 SILENT_AFTER = timedelta(minutes=2)
 # A file may be away for a moment while it is rotated, and a scan late after a start.
@@ -35,7 +37,7 @@ PURPOSES = (Purpose.ALERT, Purpose.SECURITY)
 def looks(environment: str, *, now: datetime) -> list[Look]:
     """Look at everything that alerts in an environment; the installation's own alerts belong to `OWNER`."""
     newest = last_data_at(environment)
-    found = [_silence(newest, now), _of_users(environment, now)]
+    found = [_silence(newest, now), _of_users(environment, now), *_of_newcomers(environment)]
     for one in health(environment, now=now):
         # where nothing ever reported, nobody waits for its devices
         awaited = newest is not None if one.check.per_environment else environment == OWNER
@@ -55,7 +57,7 @@ def look_again(source: Source, key: str, kind: Kind, environment: str, *, now: d
     """
     found: Iterable[Look] = ()
     if source is Source.TELEMETRY:
-        found = [_silence(last_data_at(environment), now)]
+        found = [_silence(last_data_at(environment), now), *_of_newcomers(environment)]
     elif source is Source.HEALTH:
         found = (look for one in health(environment, now=now) for look in _of_health(one, environment))
     elif source is Source.PATTERN:
@@ -93,6 +95,7 @@ def rules(environment: str) -> list[Rule]:
     found = [
         Rule(SILENT_KEY, "No telemetry arrives", Severity.CRITICAL),
         Rule(AFFECTED_KEY, "Too many users are affected", Severity.CRITICAL),
+        Rule(NEWCOMERS_KEY, NEWCOMERS_TITLE, Severity.WARNING),
     ]
     for check in checks():
         if check.per_environment or environment == OWNER:
@@ -153,6 +156,22 @@ def _of_users(environment: str, now: datetime) -> Look:
         from_telemetry=True,
         simulated=affected.simulated(environment, now=now),
     )
+
+
+def _of_newcomers(environment: str) -> Iterable[Look]:
+    """Give a look at device ids that come in a burst: they may be invented with a key that leaked out of an app."""
+    found = newcomers(environment)
+    if found is not None:
+        yield Look(
+            source=Source.TELEMETRY,
+            key=NEWCOMERS_KEY,
+            kind=Kind.BREACH,
+            title=NEWCOMERS_TITLE,
+            severity=Severity.WARNING,
+            group=alerting.SECURITY,
+            sign=Sign.BAD if found.is_burst else Sign.WELL,
+            sentence=found.sentence,
+        )
 
 
 def _of_health(one: Standing, environment: str) -> Iterable[Look]:

@@ -4,7 +4,6 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
@@ -16,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
+from hawkops.core.bounded import fit, json_loads
 from hawkops.core.environments import Environment
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page
@@ -205,12 +205,10 @@ def alertmanager(request: HttpRequest, environment: str) -> HttpResponse:
     if int(request.headers.get("Content-Length") or 0) > BODY_BYTES:
         return JsonResponse({"error": f"A webhook may have {BODY_BYTES} bytes."}, status=413)
     try:
-        payload: Any = orjson.loads(request.read(BODY_BYTES + 1))
+        payload: Any = fit(json_loads(request.read(BODY_BYTES + 1)))
         moved = alertmanager_take(
             environment=environment, payload=payload, actor=Actor("alertmanager:webhook", "Alertmanager")
         )
-    except orjson.JSONDecodeError as error:
-        return JsonResponse({"error": f"The body is not JSON: {error}."}, status=400)
     except HawkOpsError as refusal:
         return JsonResponse({"error": refusal.message}, status=refusal.status)
     return JsonResponse({"moved": moved})

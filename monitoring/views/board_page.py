@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from urllib.parse import urlencode
 
@@ -10,6 +10,8 @@ from django.urls import reverse
 
 from hawkops.core import clock
 from hawkops.core.charts import Figure
+from hawkops.core.errors import InvalidInput
+from hawkops.core.moments import utc
 from hawkops.core.verdicts import Verdict
 from monitoring.charts.asked import Asked, limit_word
 from monitoring.charts.boards import BOARDS, Board, Panel, declared
@@ -417,10 +419,9 @@ class BoardPage:
 def _past(text: str, now: datetime) -> datetime | None:
     """Read a moment before now; None for anything else. Without a zone it is UTC."""
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        found = utc(datetime.fromisoformat(text))
+    except (ValueError, InvalidInput):
         return None
-    found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     return found if found < now and found.year > now.year - 3 else None
 
 

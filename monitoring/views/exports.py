@@ -10,12 +10,11 @@ import orjson
 from django.http import HttpResponse
 
 from hawkops.core.charts import Figure
+from hawkops.core.spreadsheet import harmless
 from monitoring.selectors.criteria import Evaluated
 from monitoring.views.board_page import BoardPage, Cell, ClassRow
 
 COLUMNS = ("kind", "time", "chart", "line", "unit", "value", "observations", "devices", "verdict", "sentence")
-# what a spreadsheet takes for the beginning of a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_csv(page: BoardPage) -> HttpResponse:
@@ -24,7 +23,7 @@ def as_csv(page: BoardPage) -> HttpResponse:
     writer = csv.DictWriter(answer, COLUMNS)
     writer.writeheader()
     for kind, rows in (("point", _points(page)), ("criterion", _criteria(page)), ("device class", _cells(page))):
-        writer.writerows({"kind": kind, **{name: _harmless(value) for name, value in row.items()}} for row in rows)
+        writer.writerows({"kind": kind, **{name: harmless(value) for name, value in row.items()}} for row in rows)
     return answer
 
 
@@ -89,10 +88,6 @@ def _cell(row: ClassRow, cell: Cell) -> dict[str, Any]:
         "verdict": cell.verdict.value if cell.verdict else "",
         "sentence": cell.note,
     }
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """`/api/v1/ENVIRONMENT/releases/ID/decision`: what the numbers recommend after a phase, and what people decided."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from django.http import HttpRequest
@@ -12,6 +12,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.core.api import Body, WhyOut, why_out
 from hawkops.core.errors import InvalidInput, NotAllowed, NotFound
+from hawkops.core.moments import utc
 from hawkops.core.verdicts import Verdict
 from monitoring.domain.statistics.guardrails import Miss
 from rollout.api.releases import release_found
@@ -104,7 +105,7 @@ class DecisionOut(Schema):
 def decision(request: HttpRequest, environment: str, pk: int, at: datetime | None = None) -> DecisionOut:
     """What the numbers recommend now, or did at a past moment: telemetry of then, thresholds of today."""
     found = release_found(environment, pk)
-    moment = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+    moment = utc(at) if at is not None else None
     if moment is not None and moment > clock.now():
         raise InvalidInput("That is still to come; a past moment can be looked at.")
     return _out(found, moment)

@@ -1,13 +1,14 @@
 """`/api/v1/ENVIRONMENT/drills`: drills of the kill switches on the internal group, with what they measured."""
 
 from datetime import datetime
+from typing import Annotated
 
 from django.http import HttpRequest
 from ninja import Router, Schema
 
 from hawkops.accounts.api import asks, who
 from hawkops.core.access import Role, Scope
-from hawkops.core.api import Body
+from hawkops.core.api import Body, Inline
 from rollout.domain import drills as domain
 from rollout.domain.drills import Outcome, State
 from rollout.models import Drill
@@ -40,7 +41,7 @@ class DrillOut(Schema):
     flag: str
     variant: str
     group: str
-    state: State
+    state: Annotated[State, Inline()]
     outcome: Outcome | None
     sentence: str
     reason: str

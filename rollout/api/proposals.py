@@ -11,6 +11,7 @@ from hawkops.accounts.models import User
 from hawkops.core.access import Role, Scope
 from hawkops.core.api import Body, ReasonBody
 from hawkops.core.errors import NotAllowed, NotFound
+from hawkops.core.moments import utc
 from rollout.api.phases import NeedOut, needs_out
 from rollout.models import Proposal
 from rollout.services import proposals as services
@@ -90,7 +91,7 @@ def proposal_make(request: HttpRequest, response: HttpResponse, environment: str
         environment=environment,
         payload=body.payload,
         reason=body.reason,
-        scheduled_at=body.scheduled_at,
+        scheduled_at=utc(body.scheduled_at) if body.scheduled_at else None,
         **who(request),
     )
     response["Location"] = f"/api/v1/{environment}/proposals/{made.pk}"

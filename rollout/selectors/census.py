@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, Max, Q, QuerySet
 
 from hawkops.core import clock
+from monitoring.selectors.newcomers import WITHIN, Newcomers
 from rollout.domain.census import Census
 from rollout.domain.targeting import Constraint
 from rollout.models import CensusDevice
@@ -71,6 +72,13 @@ def active_count(environment: str) -> int:
 def simulated_count(environment: str) -> int:
     """Return how many of them are simulated."""
     return active(environment).filter(simulated=True).count()
+
+
+def newcomers(environment: str, *, within: timedelta = WITHIN) -> Newcomers:
+    """Count the active devices, simulated ones left out, and those of them first seen within a span. One query."""
+    counts = active(environment).filter(simulated=False)
+    new = Count("pk", filter=Q(first_seen_at__gt=clock.now() - within))
+    return Newcomers(within=within, **counts.aggregate(active=Count("pk"), new=new))
 
 
 def classes(environment: str) -> list[tuple[str, bool, int]]:

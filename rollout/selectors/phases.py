@@ -35,6 +35,8 @@ from rollout.selectors import (
 from rollout.selectors import decision as decisions
 
 UNDER_WAY = ("running", "paused")
+# for so long most devices must be known before a step that nobody presses is done
+KNOWN_FOR = timedelta(hours=24)
 
 
 def phase_of(release: Release, number: int) -> Phase | None:
@@ -280,6 +282,8 @@ def held(run: PhaseRun) -> str:
         return f"{phase.flag} is under an override."
     if stored.revision != run.flag_revision:
         return f"{phase.flag} was changed by hand at revision {stored.revision}. Resume the phase to go on from there."
+    if (strange := census.newcomers(release.environment, within=KNOWN_FOR)).is_burst:
+        return f"{strange.sentence}: a step waits until most devices that it is judged by are known."
     if failing := guardrail_states.holding(run):
         said = "; ".join(f"{row.guardrail.title}: {row.state.sentence}" for row in failing if row.state)
         return f"Guardrails fail. {said}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from hawkops.core.errors import InvalidInput, NotFound
+from hawkops.core.moments import utc
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
 from rollout.domain.experiments import Arm
@@ -226,7 +227,7 @@ def _waiver(act: Act, payload: Payload) -> HistoryEntry | None:
         release=_release(act.environment, payload),
         box=payload["box"],
         owner=payload["owner"],
-        expires_at=datetime.fromisoformat(payload["expires_at"]),
+        expires_at=utc(datetime.fromisoformat(payload["expires_at"])),
         approvers=[one.label for one in act.authority.approvers if one.reference not in act.authority.makers],
         actor=act.actor,
         reason=act.reason,

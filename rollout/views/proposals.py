@@ -1,6 +1,6 @@
 """Proposals and freeze windows: what waits for somebody's yes, what it needs, and the times in which nothing is raised."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +14,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role, can, requires
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
+from hawkops.core.moments import utc
 from hawkops.history import selectors as history
 from hawkops.history.actors import Actor
 from rollout.domain.runbook_diff import text_diff
@@ -233,7 +234,7 @@ def moment(text: str, *, needed: bool = True) -> datetime | None:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise InvalidInput(f"{text[:40]!r} is not a time; write 2026-01-31T14:00, in UTC.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return utc(found)
 
 
 def _percent(text: str) -> float:

@@ -6,7 +6,8 @@ Who may call what is tried by the access matrix, `tests/access`.
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 import pytest
 from django.test import Client
@@ -16,6 +17,7 @@ from hawkops.accounts.services.credentials import api_token_create, api_token_re
 from hawkops.api import document, operations
 from hawkops.asgi import EMERGENCY
 from hawkops.core.access import Scope
+from hawkops.core.api import Inline
 from hawkops.history.actors import Actor
 from hawkops.history.models import Head
 from hawkops.scripts import services as scripts
@@ -163,6 +165,20 @@ def test_document__two_models_of_one_name__would_hide_each_other() -> None:
     ]
     names = [one.__name__ for one in ours]
     assert sorted(names) == sorted(set(names))
+
+    def enumerations(annotation: Any) -> Iterator[type[Enum]]:
+        if isinstance(annotation, type) and issubclass(annotation, Enum):
+            yield annotation
+        for inside in get_args(annotation):
+            yield from enumerations(inside)
+
+    words: dict[str, set[type[Enum]]] = {}
+    for one in ours:
+        for field in one.model_fields.values():
+            if not any(isinstance(mark, Inline) for mark in field.metadata):
+                for kind in enumerations(field.annotation):
+                    words.setdefault(kind.__name__, set()).add(kind)
+    assert {name: kinds for name, kinds in words.items() if len(kinds) > 1} == {}, "write one of them Inline()"
 
 
 def test_every_operation__stranger_or_dead_token__is_told_401(furnished: dict[str, str]) -> None:

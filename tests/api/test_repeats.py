@@ -83,3 +83,15 @@ def test_post__under_way_or_older_than_a_day__is_told_so_or_done_anew(secret: st
     answer = post(secret, {**RELEASE, "supersede": True}, "k")
     assert answer.status_code == 201
     assert Release.objects.count() == 2
+
+
+def test_kept_answers__hold_no_secret_in_plain(secret: str) -> None:
+    """An answer that shows a secret once is kept for a day, for a request that is sent again."""
+    first = post(secret, RELEASE, "sealed")
+    kept = KeyedAnswer.objects.get()
+    name = str(RELEASE["name"]).encode()
+    assert first.status_code == 201 and name in first.content
+    assert name not in bytes(kept.content)
+    assert post(secret, RELEASE, "sealed").content == first.content
+    KeyedAnswer.objects.update(content=b"gAAAAAbroken")
+    assert post(secret, RELEASE, "sealed").status_code == 409

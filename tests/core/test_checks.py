@@ -32,6 +32,11 @@ def test_addresses(settings: Any, url: str, debug: bool, hosts: list[str], expec
     assert ids(checks.addresses()) == expected
 
 
+def test_proxies__everybody_believed__is_named(settings: Any) -> None:
+    settings.TRUSTED_PROXIES = ["*"]
+    assert ids(checks.addresses()) == ["hawkops.W005"]
+
+
 def test_roles__one_database_url__is_proof_weakened(settings: Any) -> None:
     assert ids(checks.roles()) == []
     settings.DATABASES = {"default": settings.DATABASES["default"]}

@@ -1,11 +1,14 @@
 """Calls to other machines go to the very address that was checked."""
 
+import ipaddress
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hawkops.core import outbound
+from hawkops.core.addresses import is_public
 from hawkops.core.errors import InvalidInput
 from hawkops.core.sealing import Unsealable, seal, unseal
 from tests.incidents.sinks import Sink
@@ -45,6 +48,60 @@ def test_post__name_that_points_elsewhere_meanwhile__never_reaches_it(
     with pytest.raises(InvalidInput, match="private network"):
         outbound.post(f"https://rebind.example:{port}/", json={})
     assert sink.got == []
+
+
+def test_fetch__name_that_points_elsewhere_meanwhile__never_reaches_it(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    port = sink.url.rpartition(":")[2]
+    monkeypatch.setattr(outbound, "SECONDS", 0.5)
+    asked = resolve(monkeypatch, PUBLIC, PUBLIC, "127.0.0.1")
+    with pytest.raises(outbound.Undelivered, match=r"rebind\.example"):
+        outbound.fetch(f"https://rebind.example:{port}/", tmp_path / "model", bytes_most=10)
+    assert len(asked) == 2, "connecting looks nothing up any more"
+    assert sink.got == []
+
+
+@pytest.mark.parametrize("status,headers", [(302, {"Location": "http://127.0.0.1:1/"}), (200, {})])
+def test_calls__are_not_led_elsewhere(sink: Sink, tmp_path: Path, status: int, headers: dict[str, str]) -> None:
+    """A redirect is an answer like any other."""
+    sink.answer((status, "x", headers))
+    assert outbound.post(f"{sink.url}/a", json={}).status == status
+    assert len(sink.got) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.0.0.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fc00::1",
+        "fec0::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "2002:a00:1::",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::7f00:1",
+    ],
+)
+def test_addresses__private_ones__however_they_are_written(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+
+
+def test_addresses__public_ones() -> None:
+    for address in ("1.1.1.1", "93.184.216.34", "2606:4700::1111", "64:ff9b::101:101"):
+        assert is_public(ipaddress.ip_address(address)), address
 
 
 def test_post__keeps_the_name_and_the_bytes(sink: Sink) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from email import message_from_string, policy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -471,6 +472,23 @@ def test_apprise__sends_and_reads_the_status(make: MakeChannel, sink: Sink) -> N
         ("slack", "https://[::1]/x"),
         ("slack", "https://10.1.2.3/x"),
         ("slack", "https://169.254.169.254/latest/meta-data"),
+        ("slack", "https://2130706433/x"),
+        ("slack", "https://0x7f.1/x"),
+        ("slack", "https://0/x"),
+        ("slack", "https://0.0.0.0/x"),
+        ("slack", "https://[::ffff:127.0.0.1]/x"),
+        ("slack", "https://[64:ff9b::7f00:1]/x"),
+        ("slack", "https://localhost./x"),
+        ("slack", "https://good.example@127.0.0.1/x"),
+        ("slack", "https://239.1.2.3/x"),
+        ("slack", "file:///etc/passwd"),
+        ("slack", "gopher://127.0.0.1:6379/_x"),
+        ("webhook", "https://127.0.0.1:5432/"),
+        ("apprise", "file:///etc/passwd"),
+        ("apprise", "dbus://"),
+        ("apprise", "glib://"),
+        ("apprise", "macosx://"),
+        ("apprise", "windows://"),
         ("slack", "ftp://example.com"),
         ("slack", "https://[/x"),
         ("webhook", "https://192.168.0.1/hook"),
@@ -511,6 +529,19 @@ def test_apprise__programs_of_this_machine__are_refused(make: MakeChannel) -> No
     with pytest.raises(InvalidInput, match="on this machine is refused"):
         make("apprise", address="syslog://")
     assert not Channel.objects.exists()
+
+
+@pytest.mark.django_db
+def test_apprise__files_of_this_machine__are_not_read(make: MakeChannel, sink: Sink, tmp_path: Path) -> None:
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"type": "message", "secret": "kept here"}))
+    host = sink.url.removeprefix("http://")
+    channel = make("apprise", address=f"workflows://{host}/workflow/sig?template={card}")
+    delivery = services.channel_test(channel=channel, actor=SYSTEM)
+    send_due()
+    delivery.refresh_from_db()
+    assert "reading a file of this machine is refused" in delivery.receipts.get().answer
+    assert not any(b"kept here" in one.body for one in sink.got)
 
 
 # ---- secrets ----

@@ -683,7 +683,24 @@ def test_pages__every_role__may_read_all(
         # the strip says the same to all: two of six see it made anew on every page
         monkeypatch.setattr(strip, "facts", cache(strip.facts))
     for path in PAGES:
-        assert cast[role].get(address(path, furnished)).status_code in (200, 303), path
+        answer = cast[role].get(address(path, furnished))
+        assert answer.status_code in (200, 303), path
+        # behind a shared computer's back button nothing of it may stand
+        assert "no-store" in answer["Cache-Control"], path
+        assert inline(answer) == [], path
+
+
+def inline(answer: Any) -> list[str]:
+    """What the content security policy would refuse in a page: scripts, styles and handlers that stand in it."""
+    if not answer["Content-Type"].startswith("text/html") or "attachment" in answer.get("Content-Disposition", ""):
+        return []
+    page = answer.content.decode()
+    return [
+        *re.findall(r"<script(?![^>]*(?:\bsrc=|type=.application/json))[^>]*>", page),
+        *re.findall(r"<style\b[^>]*>", page),
+        *re.findall(r"<[^>]*\s(?:style|on[a-z]+)=[\"'][^>]*>", page),
+        *re.findall(r"(?:href|src|action)=.javascript:[^>]*", page),
+    ]
 
 
 def test_pages__stranger__is_sent_to_sign_in_and_no_role__is_refused(

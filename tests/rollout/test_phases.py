@@ -241,7 +241,7 @@ def test_step__after_an_outage__the_next_one_keeps_its_whole_time(
     assert run.next_at > clock.now() + timedelta(minutes=59)
 
 
-@pytest.mark.parametrize("what", ["kill", "gate", "by hand"])
+@pytest.mark.parametrize("what", ["kill", "gate", "by hand", "strangers"])
 def test_step__something_against_it__is_held_with_one_entry_until_it_is_gone(
     release: Release, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -251,6 +251,8 @@ def test_step__something_against_it__is_held_with_one_entry_until_it_is_gone(
         overrides.kill(environment="staging", actor=SYSTEM, reason="")
     elif what == "gate":
         gates_reset(release)
+    elif what == "strangers":  # ids invented with a leaked key would make a larger fleet, and a larger share of it
+        devices("staging", 1_200, prefix="stranger", known=False)
     else:
         flags.flag_rules_set(
             environment="staging",
@@ -264,7 +266,9 @@ def test_step__something_against_it__is_held_with_one_entry_until_it_is_gone(
     assert [phases.phases_due(), phases.phases_due()] == [0, 0]
     run.refresh_from_db()
     assert run.step == 1
-    assert {"kill": "override", "gate": "Gates: 1 open", "by hand": "by hand"}[what] in run.held
+    assert {"kill": "override", "gate": "Gates: 1 open", "by hand": "by hand", "strangers": "never seen"}[
+        what
+    ] in run.held
     assert HistoryEntry.objects.filter(verb="phase.held").count() == 1
 
 

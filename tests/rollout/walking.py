@@ -122,16 +122,16 @@ def procedure_behind(release: Release) -> None:
 
 
 def devices(
-    environment: str, count: int, *, prefix: str = "device", served: bool = True, said: Any = None
+    environment: str, count: int, *, prefix: str = "device", served: bool = True, said: Any = None, known: bool = True
 ) -> list[str]:
-    """Add active devices that were served LiteRT on."""
+    """Add active devices that were served LiteRT on, known for long or seen for the first time."""
     now = clock.now()
     keys = [f"{prefix}-{index}" for index in range(count)]
     CensusDevice.objects.bulk_create(
         CensusDevice(
             environment=environment,
             device_id=key,
-            first_seen_at=now,
+            first_seen_at=now - timedelta(days=30 if known else 0),
             last_seen_at=now,
             attributes=said or {},
             served_on=["litert_enabled"] if served else [],

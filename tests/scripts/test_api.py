@@ -64,8 +64,8 @@ def test_run__changing__needs_its_dry_run_here_too(client: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        ("{", 400, "not JSON"),
-        ("[" * 100_000, 400, "not JSON"),
+        ("{", 400, "not valid JSON"),
+        ("[" * 100_000, 400, "nested deeper"),
         ([], 400, "must be an object"),
         ({}, 400, "script must be a text"),
         ({"script": "nope.sh"}, 404, "no script"),

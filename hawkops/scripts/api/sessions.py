@@ -3,7 +3,6 @@
 Whoever asks is signed in as on the pages; a stranger gets 401, not the sign-in page. What writes needs the form token too.
 """
 
-import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -13,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hawkops.core.access import Role, can
+from hawkops.core.bounded import fit, json_loads
 from hawkops.core.errors import HawkOpsError, InvalidInput, NotAllowed
 from hawkops.history.actors import Actor
 from hawkops.scripts import selectors, services
@@ -138,10 +138,7 @@ def cancel(request: HttpRequest, environment: str, pk: int) -> JsonResponse:
 
 def _body(request: HttpRequest) -> dict[str, Any]:
     """Read what a run is asked for with. Raises InvalidInput that names the member."""
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise InvalidInput("The body is not JSON.") from None
+    body = fit(json_loads(request.body))
     if not isinstance(body, dict):
         raise InvalidInput("The body must be an object.")
     if unknown := sorted(set(body) - {"script", "arguments", "dry_run", "times", "needs"}):
