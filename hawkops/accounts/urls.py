@@ -2,18 +2,51 @@
 
 from django.urls import path
 
-from hawkops.accounts.views import confirming, credentials, people, profile, signing
+from hawkops.accounts.views import (
+    confirming,
+    credentials,
+    factors,
+    oidc,
+    people,
+    person,
+    profile,
+    second,
+    sessions,
+    signing,
+)
 
 app_name = "accounts"
 urlpatterns = [
     path("login", signing.sign_in, name="login"),
+    path("login/passkey", signing.passkey_sign_in, name="passkey_sign_in"),
+    path("login/passkey/options", signing.passkey_options, name="passkey_options"),
+    path("login/second", second.second, name="second"),
+    path("login/second/options", second.second_options, name="second_options"),
+    path("login/oidc", oidc.begin, name="oidc"),
+    path("login/oidc/return", oidc.come_back, name="oidc_return"),
     path("logout", signing.sign_out, name="logout"),
     path("enter/<str:token>", signing.enter, name="enter"),
     path("confirm", confirming.confirm, name="confirm"),
+    path("confirm/options", confirming.confirm_options, name="confirm_options"),
     path("profile", profile.profile, name="profile"),
     path("profile/phones/<int:pk>/revoke", profile.phone_revoke_own, name="phone_revoke_own"),
+    path("profile/app", factors.app, name="app"),
+    path("profile/app/begin", factors.app_begin, name="app_begin"),
+    path("profile/app/remove", factors.app_remove_press, name="app_remove"),
+    path("profile/passkeys/options", factors.passkey_new_options, name="passkey_new_options"),
+    path("profile/passkeys/add", factors.passkey_add_press, name="passkey_add"),
+    path("profile/passkeys/<int:pk>/rename", factors.passkey_rename_press, name="passkey_rename"),
+    path("profile/passkeys/<int:pk>/remove", factors.passkey_remove_press, name="passkey_remove"),
+    path("profile/codes/make", factors.codes_make, name="codes_make"),
+    path("profile/sessions/end", sessions.end_others, name="sessions_end_own"),
+    path("profile/sessions/<int:pk>/end", sessions.end_own, name="session_end_own"),
     path("<str:environment>/people", people.people, name="people"),
     path("<str:environment>/people/add", people.person_add, name="person_add"),
+    path("<str:environment>/people/<int:pk>", person.person, name="person"),
+    path("<str:environment>/people/<int:pk>/sessions/end", person.sessions_end_all, name="sessions_end"),
+    path("<str:environment>/people/<int:pk>/email", person.email, name="person_email"),
+    path("<str:environment>/people/<int:pk>/identity/link", person.link, name="identity_link"),
+    path("<str:environment>/people/<int:pk>/identity/<int:identity>/unlink", person.unlink, name="identity_unlink"),
     path("<str:environment>/people/<int:pk>/roles", people.person_roles, name="person_roles"),
     path("<str:environment>/people/<int:pk>/teams", people.person_teams, name="person_teams"),
     path("<str:environment>/keys/add", credentials.key_add, name="key_add"),
