@@ -5,6 +5,7 @@ from pathlib import Path
 from csp.constants import NONE, SELF
 
 from hawkops.core import env, logs
+from hawkops.core.access import Role
 from hawkops.core.environments import Environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,12 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "template_partials",
+    # of it only what accounts calls: none of its pages has an address
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "hawkops.core",
     "hawkops.history",
     "hawkops.accounts",
@@ -93,7 +100,10 @@ MIDDLEWARE = [
     "hawkops.core.middleware.EnvironmentMiddleware",
     "hawkops.core.middleware.FitMiddleware",
     "hawkops.core.middleware.RefusalMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "hawkops.accounts.views.sessions.SessionsMiddleware",
     "hawkops.accounts.views.confirming.RecentLoginMiddleware",
+    "hawkops.accounts.views.requiring.SecondFactorMiddleware",
 ]
 
 ROOT_URLCONF = "hawkops.urls"
@@ -146,6 +156,24 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+
+# whoever holds one of these roles changes nothing without a second factor, kills aside
+SECOND_FACTOR_FOR = env.words("SECOND_FACTOR_FOR", allowed=tuple(Role))
+MFA_ADAPTER = "hawkops.accounts.adapters.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "HawkOps"
+# a clock half a minute off still signs in
+MFA_TOTP_TOLERANCE = 1
+MFA_RECOVERY_CODE_COUNT, MFA_RECOVERY_CODE_DIGITS = 10, 12
+MFA_WEBAUTHN_USER_VERIFICATION = "required"
+# who vouches for people elsewhere; nothing of it answers until it is set
+OIDC_ISSUER = env.issuer("OIDC_ISSUER")
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", "")
+OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET", "")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+OIDC_CREATE_AS = env.one_of("OIDC_CREATE_AS", tuple(Role))
+SOCIALACCOUNT_ADAPTER = "hawkops.accounts.adapters.IdentityAdapter"
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
 
 # who signed in longer ago says again who they are before exposure rises in production; 0 asks nobody
 RECENT_LOGIN_MINUTES = env.number("RECENT_LOGIN_MINUTES", 60)

@@ -8,6 +8,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 from ninja.utils import check_csrf
 
 from hawkops.accounts.models import ApiToken
+from hawkops.accounts.selectors import MUST_HAVE, lacks_factor
 from hawkops.accounts.services.credentials import api_token_find
 from hawkops.core.access import Role, Scope, can
 from hawkops.core.api import documented
@@ -51,9 +52,9 @@ class Session(APIKeyCookie):
 
     param_name = "hawkops_session"
 
-    def __init__(self, roles: tuple[Role, ...]) -> None:
+    def __init__(self, scope: Scope, roles: tuple[Role, ...]) -> None:
         super().__init__(csrf=False)  # checked below, so that its refusal says what is missing
-        self.roles = roles
+        self.scope, self.roles = scope, roles
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Caller | None:
         """Return who calls; None when nobody is signed in. Raises NotAllowed."""
@@ -66,6 +67,9 @@ class Session(APIKeyCookie):
         if not can(request.user, where, *self.roles):
             wanted = " or ".join(self.roles) or "any"
             raise NotAllowed(f"This needs the role {wanted} in {where or 'some environment'}.")
+        # what the scope kill covers only stops
+        if request.method not in SAFE_METHODS and self.scope is not Scope.KILL and lacks_factor(request.user):
+            raise NotAllowed(MUST_HAVE)
         return Caller(Actor.person(request.user), tuple(one for one in Environment if can(request.user, one.value)))
 
 
@@ -74,7 +78,7 @@ def asks(scope: Scope, *roles: Role) -> dict[str, Any]:
 
     Reading takes any role.
     """
-    return {"auth": [Bearer(scope), Session(roles)], "openapi_extra": documented(scope.value, *roles)}
+    return {"auth": [Bearer(scope), Session(scope, roles)], "openapi_extra": documented(scope.value, *roles)}
 
 
 def caller(request: HttpRequest) -> Caller:

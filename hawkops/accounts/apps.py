@@ -11,9 +11,13 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Follow sign-ins, and say how the history speaks of a person's roles: an entry tells those of one environment."""
+        from allauth.mfa.models import Authenticator
+
         from hawkops.accounts.past import PEOPLE
         from hawkops.accounts.views import confirming  # needs the models
+        from hawkops.core.sealing import sealed_inside
         from hawkops.history.domain import travel
 
         confirming.connect()
         travel.register("person", PEOPLE)
+        sealed_inside(Authenticator, "data", "secret", "seed")

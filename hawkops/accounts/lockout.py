@@ -1,4 +1,8 @@
-"""Wrong passwords lock a name at an address, with growing pauses. Nothing here is asked by a kill, a link or a token."""
+"""Wrong passwords and codes lock a name at an address, with growing pauses; no kill, link or token asks here.
+
+Codes have counts of their own, one of them over all addresses: a right password must not buy new guesses, and six digits
+are few.
+"""
 
 import hashlib
 import hmac
@@ -20,22 +24,27 @@ from hawkops.history.services import change
 
 # tries before the first pause: for one name, and from one address for any names
 FREE_FOR_NAME, FREE_FOR_ADDRESS = 5, 30
+# and wrong codes of one name from anywhere
+FREE_FOR_CODES = 20
 PAUSE_FIRST, PAUSE_MOST = timedelta(seconds=30), timedelta(minutes=15)
 FORGOTTEN_AFTER = timedelta(days=1)
 
 
 class TooManyTries(HawkOpsError):
-    """Too many wrong passwords; the one given now was not looked at."""
+    """Too many wrong passwords or codes; the one given now was not looked at."""
 
     status = 429
 
-    def __init__(self, wait: timedelta) -> None:
+    def __init__(self, wait: timedelta, *, codes: bool = False) -> None:
         self.seconds = max(1, math.ceil(wait.total_seconds()))
         minutes = math.ceil(self.seconds / 60)
         spoken = f"{self.seconds} seconds" if self.seconds < 120 else f"{minutes} minutes"
-        super().__init__(
-            f"Too many wrong passwords from here. Wait {spoken}, then try again; a login link works at once."
-        )
+        if codes:
+            super().__init__(f"Too many wrong codes. Wait {spoken}, then try again with a new one.")
+        else:
+            super().__init__(
+                f"Too many wrong passwords from here. Wait {spoken}, then try again; a login link works at once."
+            )
 
 
 def pause_after(tries: int, free: int) -> timedelta:
@@ -45,9 +54,9 @@ def pause_after(tries: int, free: int) -> timedelta:
     return min(PAUSE_MOST, PAUSE_FIRST * (1 << min(tries - free, 10)))
 
 
-def try_begin(*, name: str, address: str) -> None:
+def try_begin(*, name: str, address: str, codes: bool = False) -> None:
     """Count a try before it is checked, so that many at once can't slip through. Raises TooManyTries in a pause."""
-    free = {_name_key(name, address): FREE_FOR_NAME, _address_key(address): FREE_FOR_ADDRESS}
+    free = {**_own_keys(name, address, codes), _address_key(address): FREE_FOR_ADDRESS}
     now = clock.now()
     with transaction.atomic():
         SecretTries.objects.filter(last_at__lt=now - FORGOTTEN_AFTER).delete()
@@ -55,7 +64,7 @@ def try_begin(*, name: str, address: str) -> None:
         SecretTries.objects.bulk_create(fresh, ignore_conflicts=True)
         rows = list(SecretTries.objects.select_for_update(no_key=True).filter(key__in=free).order_by("key"))
         if waits := [row.until - now for row in rows if row.until and row.until > now]:
-            raise TooManyTries(max(waits))
+            raise TooManyTries(max(waits), codes=codes)
         for row in rows:
             row.count, row.last_at = row.count + 1, now
             pause = pause_after(row.count, free[row.key])
@@ -63,15 +72,15 @@ def try_begin(*, name: str, address: str) -> None:
             row.save(update_fields=["count", "last_at", "until"])
 
 
-def try_succeeded(*, name: str, address: str) -> None:
+def try_succeeded(*, name: str, address: str, codes: bool = False) -> None:
     """Forget the wrong tries for the name; of the address only this one, since others may be guessing beside."""
-    SecretTries.objects.filter(key=_name_key(name, address)).delete()
+    SecretTries.objects.filter(key__in=_own_keys(name, address, codes)).delete()
     SecretTries.objects.filter(key=_address_key(address)).update(count=Greatest(F("count") - 1, 0), until=None)
 
 
-def try_failed(*, name: str, address: str, request_id: str = "") -> None:
-    """Record the pause that a wrong password began, if it began one; the address stands where it can be erased."""
-    keys = (_name_key(name, address), _address_key(address))
+def try_failed(*, name: str, address: str, codes: bool = False, request_id: str = "") -> None:
+    """Record the pause that a wrong password or code began, if it began one; the address stands where it can be erased."""
+    keys = (*_own_keys(name, address, codes), _address_key(address))
     row = SecretTries.objects.filter(key__in=keys, until__gt=clock.now()).order_by("-until").first()
     if row is None:
         return
@@ -88,8 +97,12 @@ def try_failed(*, name: str, address: str, request_id: str = "") -> None:
         )
 
 
-def _name_key(name: str, address: str) -> str:
-    return _key("name", unicodedata.normalize("NFKC", name).strip().casefold(), _network(address))
+def _own_keys(name: str, address: str, codes: bool) -> dict[str, int]:
+    """What is counted for the name, and how many tries of it are free."""
+    spelled = unicodedata.normalize("NFKC", name).strip().casefold()
+    if codes:
+        return {_key("codes", spelled, _network(address)): FREE_FOR_NAME, _key("codes", spelled, ""): FREE_FOR_CODES}
+    return {_key("name", spelled, _network(address)): FREE_FOR_NAME}
 
 
 def _address_key(address: str) -> str:

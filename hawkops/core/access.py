@@ -83,6 +83,12 @@ def requires(
     return decorate
 
 
+def stops(view: Callable[P, R]) -> Callable[P, R]:
+    """Mark a press that only stops: no second factor is asked before it, whoever must have one."""
+    view.stops = True  # type: ignore[attr-defined]
+    return view
+
+
 def requires_everywhere(
     *roles: Role,
 ) -> Callable[[Callable[Concatenate[HttpRequest, P], R]], Callable[Concatenate[HttpRequest, P], R]]:

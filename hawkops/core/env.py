@@ -88,6 +88,24 @@ def words(name: str, default: str = "", *, allowed: Iterable[str] = ()) -> list[
     return found
 
 
+def one_of(name: str, allowed: Iterable[str]) -> str:
+    """Read one of some words; empty when unset."""
+    found = words(name, allowed=allowed)
+    if len(found) > 1:
+        raise BadSetting(f"{name} takes one word.")
+    return str(found[0]) if found else ""
+
+
+def issuer(name: str) -> str:
+    """Read whose word on people is taken: an https address, or one of this machine; empty when unset."""
+    url = text(name, "")
+    split = urlsplit(url)
+    local = split.scheme == "http" and split.hostname in ("localhost", "127.0.0.1", "::1")
+    if url and (not split.hostname or not (local or split.scheme == "https")):
+        raise BadSetting(f"{name} is {url!r}; write the issuer as it names itself, https://…")
+    return url
+
+
 def database(url: str, *, session_timeout_ms: int | None) -> dict[str, object]:
     """Turn a PostgreSQL URL into Django's settings.
 

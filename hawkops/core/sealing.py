@@ -7,7 +7,7 @@ then the old one can go. What no key opens says so, and must be entered anew.
 import base64
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -33,6 +33,15 @@ class SealedField(_Text):
         """For the database it is a text like others."""
         name, _path, given, named = super().deconstruct()
         return name, "django.db.models.TextField", list(given), dict(named)
+
+
+# of columns that hold a JSON object, which of its values are sealed
+_inside: dict[str, dict[str, tuple[str, ...]]] = {}
+
+
+def sealed_inside(model: type[models.Model], column: str, *keys: str) -> None:
+    """Say that some values of a JSON column are sealed, so that `secrets_rotate` seals them anew too."""
+    _inside.setdefault(model._meta.label, {})[column] = keys
 
 
 def seal(text: str) -> str:
@@ -65,8 +74,21 @@ def sealed_columns() -> Iterator[tuple[type[models.Model], list[str]]]:
     """Give every model that holds sealed texts, with their columns."""
     for model in apps.get_models():
         names = [field.attname for field in model._meta.concrete_fields if isinstance(field, SealedField)]
+        names += _inside.get(model._meta.label, {})
         if names:
             yield model, names
+
+
+def resealed_columns(row: models.Model, names: list[str]) -> dict[str, Any]:
+    """Return a row's sealed columns under the present key. Raises Unsealable."""
+    found: dict[str, Any] = {}
+    for name in names:
+        held, keys = getattr(row, name), _inside.get(row._meta.label, {}).get(name)
+        if keys is None:
+            found[name] = resealed(held)
+        else:
+            found[name] = {**held, **{key: resealed(held[key]) for key in keys if key in held}}
+    return found
 
 
 def _boxes() -> MultiFernet:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hawkops.core.sealing import Unsealable, resealed, sealed_columns
+from hawkops.core.sealing import Unsealable, resealed_columns, sealed_columns
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 
@@ -27,11 +27,11 @@ def secrets_reseal(*, actor: Actor) -> Rotation:
                     continue
                 subject = f"{model._meta.model_name}:{key}"
                 try:
-                    fresh = {name: resealed(getattr(row, name)) for name in names}
+                    fresh = resealed_columns(row, names)
                 except Unsealable:
                     found.lost.append(subject)
                     continue
-                if all(getattr(row, name) == text for name, text in fresh.items()):
+                if all(getattr(row, name) == value for name, value in fresh.items()):
                     found.already += 1
                     continue
                 model._default_manager.filter(pk=key).update(**fresh)

@@ -4,7 +4,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can, requires, stops
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
@@ -33,6 +33,7 @@ def _back(environment: str) -> HttpResponse:
     return see_other("incidents:emergency_degradation", "#recovery", environment=environment)
 
 
+@stops
 @require_POST
 @requires(*MAY_STOP)
 def disable(request: HttpRequest, environment: str) -> HttpResponse:

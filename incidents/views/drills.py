@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can, requires, stops
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
@@ -87,6 +87,7 @@ def _minutes(said: str) -> int:
     return int(said)
 
 
+@stops
 @require_POST
 @requires(*MAY_DRILL)
 def drill_stop(request: HttpRequest, environment: str, pk: int) -> HttpResponse:

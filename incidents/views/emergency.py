@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can, requires, stops
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id
 from hawkops.history import selectors as history
@@ -140,6 +140,7 @@ def _back(environment: str, **said: str) -> HttpResponse:
     return response
 
 
+@stops
 @require_POST
 @requires(*MAY_STOP)
 def kill(request: HttpRequest, environment: str) -> HttpResponse:
@@ -157,6 +158,7 @@ def kill(request: HttpRequest, environment: str) -> HttpResponse:
     return _back(environment, pressed=str(entry.seq))
 
 
+@stops
 @require_POST
 @requires(*MAY_STOP)
 def disable(request: HttpRequest, environment: str) -> HttpResponse:
@@ -184,6 +186,7 @@ def disable(request: HttpRequest, environment: str) -> HttpResponse:
     return _back(environment, pressed=str(entry.seq))
 
 
+@stops
 @require_POST
 @requires(*MAY_STOP)
 def halve(request: HttpRequest, environment: str) -> HttpResponse:

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can, requires, stops
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
@@ -59,6 +59,7 @@ def _back(environment: str) -> HttpResponse:
     return see_other("incidents:emergency", environment=environment)
 
 
+@stops
 @require_POST
 @requires(*MAY_STOP)
 def lockdown(request: HttpRequest, environment: str) -> HttpResponse:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from hawkops.accounts.models import EnrolledPhone, User
 from hawkops.accounts.services.phones import LIFETIME, MAY_USE, phone_enrol, phone_find, phone_refusal
-from hawkops.core.access import requires
+from hawkops.core.access import requires, stops
 from hawkops.core.errors import HawkOpsError, NotAllowed
 from hawkops.core.htmx import request_id, see_other
 from hawkops.history.actors import Actor
@@ -60,6 +60,7 @@ def _small(request: HttpRequest, context: dict[str, Any], *, status: int = 200) 
     return response
 
 
+@stops
 @login_not_required
 @require_POST
 def phone_kill_press(request: HttpRequest, environment: str) -> HttpResponse:

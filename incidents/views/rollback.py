@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.core.access import Role, can, requires
+from hawkops.core.access import Role, can, requires, stops
 from hawkops.core.errors import HawkOpsError, InvalidInput
 from hawkops.core.htmx import render_page, request_id, see_other
 from hawkops.history.actors import Actor
@@ -58,6 +58,7 @@ def page(request: HttpRequest, environment: str) -> HttpResponse:
     return render_page(request, "incidents/rollback.html", context)
 
 
+@stops
 @require_POST
 @requires(*MAY_STOP)
 def press(request: HttpRequest, environment: str) -> HttpResponse:

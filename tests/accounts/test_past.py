@@ -2,12 +2,15 @@
 
 import pytest
 
+from hawkops.accounts.services.factors import passkey_add, second_factor_reset
 from hawkops.accounts.services.people import person_create, roles_set, teams_set
+from hawkops.accounts.services.signing import sign_in_record
 from hawkops.core import clock
 from hawkops.core.access import Role
 from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
+from hawkops.history.services import change
 from hawkops.history.travel import visit
 
 pytestmark = pytest.mark.django_db
@@ -33,3 +36,17 @@ def test_person__roles_of_each_environment__stand_beside_each_other() -> None:
         "roles in all": ["viewer"],
         "teams": ["security"],
     }
+
+
+def test_person__factors__stand_as_they_were_and_visits_say_nothing() -> None:
+    ana = person_create(username="ana", actor=SYSTEM, roles=[Role.VIEWER])
+    passkey_add(user=ana, name="Laptop", credential={})
+    between = HistoryEntry.objects.order_by("-seq")[0].at
+    sign_in_record(user=ana, by="password", factor="passkey")
+    with change(actor=SYSTEM) as this:
+        this.record("person.session_ended", subject=f"person:{ana.pk}", before={"sessions": 2})
+    second_factor_reset(user=ana, actor=SYSTEM, reason="Lost")
+    found = visit("demo", f"person:{ana.pk}", at=between).state
+    assert found.values["factors"] == ["passkey Laptop"] and found.values["recovery_codes"] == 10
+    now = visit("demo", f"person:{ana.pk}", at=clock.now()).state
+    assert now.values["factors"] == [] and now.ended is None and not {"by", "sessions"} & set(now.values)

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
@@ -67,6 +70,12 @@ PUBLIC = {
     "healthz",
     "login",
     "enter",
+    "passkey_sign_in",
+    "passkey_options",
+    "second",
+    "second_options",
+    "oidc",
+    "oidc_return",
     "alertmanager",
     "metrics",
     "pagerduty",
@@ -155,6 +164,9 @@ PRESSES = {
     "freezes/create": {Role.RELEASER, Role.APPROVER},
     "freezes/{freeze}/end": {Role.RELEASER, Role.APPROVER},
     "people/{person}/teams": set(),
+    "people/{person}/sessions/end": set(),
+    "people/{person}/email": set(),
+    "people/{person}/identity/link": set(),
     "releases/{release}/checklist/alert_endpoints": {Role.RELEASER},
     "releases/{release}/scans": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
@@ -402,6 +414,13 @@ OTHERS = (
     Other("GET", "/status/{status}", YES, YES, program="the incident's link"),
     Other("GET", "/login", YES, YES),
     Other("POST", "/login", YES, YES),
+    Other("POST", "/login/passkey", YES, YES),
+    Other("POST", "/login/passkey/options", YES, YES),
+    Other("GET", "/login/second", YES, YES, program="the first step of signing in"),
+    Other("POST", "/login/second", YES, YES, program="the first step of signing in"),
+    Other("POST", "/login/second/options", YES, YES, program="the first step of signing in"),
+    Other("POST", "/login/oidc", YES, YES),
+    Other("GET", "/login/oidc/return", YES, YES, program="the issuer's answer"),
     Other("POST", "/logout", SIGN_IN, YES),
     Other("GET", "/enter/{enter}", YES, YES, program="the one-time link"),
     Other("POST", "/enter/{enter}", YES, YES, program="the one-time link"),
@@ -409,9 +428,23 @@ OTHERS = (
     Other("POST", "/break-glass", YES, YES, program="a sealed code"),
     Other("GET", "/confirm", SIGN_IN, YES),
     Other("POST", "/confirm", SIGN_IN, YES),
+    Other("POST", "/confirm/options", SIGN_IN, YES),
     Other("GET", "/profile", SIGN_IN, YES),
     Other("POST", "/profile", SIGN_IN, YES),
     Other("POST", "/profile/phones/{phone}/revoke", SIGN_IN, table.OWN, table.OWN),
+    Other("GET", "/profile/app", SIGN_IN, YES),
+    Other("POST", "/profile/app", SIGN_IN, YES),
+    Other("POST", "/profile/app/begin", SIGN_IN, YES),
+    Other("POST", "/profile/app/remove", SIGN_IN, table.OWN, table.OWN),
+    Other("POST", "/profile/passkeys/options", SIGN_IN, YES),
+    Other("POST", "/profile/passkeys/add", SIGN_IN, YES),
+    Other("POST", "/profile/passkeys/{passkey}/rename", SIGN_IN, table.OWN, table.OWN),
+    Other("POST", "/profile/passkeys/{passkey}/remove", SIGN_IN, table.OWN, table.OWN),
+    Other("POST", "/profile/codes/make", SIGN_IN, YES),
+    Other("POST", "/profile/sessions/end", SIGN_IN, YES),
+    Other("POST", "/profile/sessions/{session}/end", SIGN_IN, table.OWN, table.OWN),
+    Other("GET", "/demo/people/{person}", SIGN_IN, NEVER, only=frozenset({Role.ADMIN})),
+    Other("POST", "/demo/people/{person}/identity/{identity}/unlink", SIGN_IN, NEVER, only=frozenset({Role.ADMIN})),
     Other("GET", "/api/v1", YES, YES),
     Other("GET", "/api/v1/nothing", YES, YES),
     Other("GET", "/api/v1/docs", SIGN_IN, YES),
@@ -537,6 +570,7 @@ def furnish() -> dict[str, Any]:
         "freeze": freeze.pk,
         "person": person_create(username="furnished", actor=SYSTEM).pk,
         "phone": _phone(),
+        **_ways_in(User.objects.get(username="ana")),
         "release": Release.objects.get().pk,
         "run": run.pk,
         "series": run.series_id,
@@ -560,6 +594,14 @@ def _phone() -> int:
     """Somebody's enrolled phone."""
     owner = person_create(username="owner", actor=SYSTEM, roles=[Role.OPERATOR])
     return phone_enrol(user=owner, environment="demo", name="Pixel", actor=SYSTEM)[0].pk
+
+
+def _ways_in(of: User) -> dict[str, int]:
+    """Somebody's passkey, session, and identity elsewhere."""
+    passkey = Authenticator.objects.create(user=of, type="webauthn", data={"name": "Furnished", "credential": {}})
+    session = UserSession.objects.create(user=of, session_key="furnished", ip="192.0.2.1", user_agent="x")
+    identity = SocialAccount.objects.create(user=of, provider="oidc-furnished", uid="furnished")
+    return {"passkey": passkey.pk, "session": session.pk, "identity": identity.pk}
 
 
 def _on_call() -> dict[str, Any]:

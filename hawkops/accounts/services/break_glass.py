@@ -5,6 +5,7 @@ It may do what an operator and an administrator may, and raise nothing where oth
 
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from hawkops.accounts.lockout import try_begin, try_failed, try_succeeded
 from hawkops.accounts.models import BREAK_GLASS, BreakGlassCode, User
@@ -66,7 +67,7 @@ def break_glass_open(*, code: str, reason: str, address: str, request_id: str = 
     reason = " ".join(reason.split())
     if len(reason) < REASON_LEAST:
         raise InvalidInput("Say in a sentence why: everybody is told, and it stands in the history.")
-    given = {"name": BREAK_GLASS, "address": address}
+    given: dict[str, Any] = {"name": BREAK_GLASS, "address": address}
     try_begin(**given)
     found = BreakGlassCode.objects.filter(code_hash=secret_hash(spelled(code)), opened_at=None, revoked_at=None).first()
     opened = _spent(found, reason, request_id) if found is not None else None

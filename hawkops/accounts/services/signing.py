@@ -44,10 +44,17 @@ def login_link_use(*, token: str, request_id: str = "") -> User:
     return link.user
 
 
-def sign_in_record(*, user: User, request_id: str = "") -> None:
-    """Note that a person signed in with a password."""
+def sign_in_record(*, user: User, by: str = "password", factor: str = "", request_id: str = "") -> None:
+    """Note that a person signed in: by what, and by which second factor."""
     with change(actor=Actor.person(user), request_id=request_id) as this:
-        this.record("person.signed_in", subject=f"person:{user.pk}")
+        after = {"by": by, "second_factor": factor} if factor else {"by": by}
+        this.record("person.signed_in", subject=f"person:{user.pk}", after=after)
+
+
+def sign_out_record(*, user: User, request_id: str = "") -> None:
+    """Note that a person signed out: what else of the browser is open hears it."""
+    with change(actor=Actor.person(user), request_id=request_id) as this:
+        this.record("person.signed_out", subject=f"person:{user.pk}")
 
 
 def password_set_record(*, user: User, request_id: str = "") -> None:

@@ -1,9 +1,8 @@
 """The page behind the glass: a code and a reason, without a session; and the administrator's presses for codes."""
 
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -16,7 +15,7 @@ from hawkops.accounts.services.break_glass import (
     break_glass_revoke,
 )
 from hawkops.accounts.views.people import back
-from hawkops.accounts.views.signing import BACKEND
+from hawkops.accounts.views.second import enter_person
 from hawkops.core.access import Role, must_everywhere, requires
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.htmx import request_id
@@ -44,9 +43,9 @@ def open_glass(request: HttpRequest) -> HttpResponse:
         if isinstance(refusal, TooManyTries):
             answer["Retry-After"] = str(refusal.seconds)
         return answer
-    login(request, user, backend=BACKEND)
+    answer = enter_person(request, user, by="break-glass code", wanted="/production/emergency")
     request.session.set_expiry(opened.open_until)
-    return redirect("/production/emergency")
+    return answer
 
 
 @require_POST

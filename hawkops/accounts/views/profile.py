@@ -1,4 +1,4 @@
-"""One's own password and phones."""
+"""One's own page: password, factors, sessions and phones."""
 
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
@@ -9,16 +9,19 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from hawkops.accounts.models import EnrolledPhone, User
+from hawkops.accounts.selectors import MUST_HAVE, factors, identities, lacks_factor, sessions
 from hawkops.accounts.services.phones import phone_revoke
 from hawkops.accounts.services.signing import password_set_record
+from hawkops.accounts.views.factors import SHOWN_CODES
 from hawkops.core.htmx import request_id
 from hawkops.core.recent import must_be_recent
+from hawkops.core.sealing import unseal
 from hawkops.history.actors import Actor
 
 
 @require_http_methods(["GET", "POST"])
 def profile(request: HttpRequest) -> HttpResponse:
-    """Set one's own password, and sign out."""
+    """See by what one signs in and from where; set one's own password."""
     user = request.user
     assert isinstance(user, User)
     form: SetPasswordForm[User] = SetPasswordForm(user, request.POST or None)
@@ -29,7 +32,18 @@ def profile(request: HttpRequest) -> HttpResponse:
         password_set_record(user=user, request_id=request_id(request))
         messages.success(request, "Your password is set. Other sessions of yours have ended.")
         return redirect("accounts:profile")
-    context = {"form": form, "roles": sorted(user.roles_in("")), "phones": user.phones.all()[:20]}
+    codes = request.session.pop(SHOWN_CODES, "")
+    context = {
+        "form": form,
+        "roles": sorted(user.roles_in("")),
+        "phones": user.phones.all()[:20],
+        "factors": factors(user),
+        "must_have": MUST_HAVE if lacks_factor(user) else "",
+        "shown_codes": unseal(codes).split(),
+        "sessions": sessions(user),
+        "session_key": request.session.session_key,
+        "identities": identities(user),
+    }
     return render(request, "accounts/profile.html", context)
 
 
