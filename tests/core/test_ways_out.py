@@ -1,5 +1,6 @@
 """No address leads out of the house: not to another site, and not to a file that nobody meant to show."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,8 @@ ELSEWHERE = (
     "/\t/evil.example",
     " //evil.example",
 )
+# an empty text and our own static files are no text of somebody's
+MARKUP = re.compile(r'mark_safe\(|\|safe\b|autoescape off|from_string\(|SafeString\((?!""\)|_static\(")')
 CLIMBS = (
     "../../etc/passwd",
     "..%2f..%2fetc/passwd",
@@ -76,3 +79,11 @@ def test_paths__that_climb__find_nothing(climb: str, person: Any, client_as: Any
         assert "etc" not in answer.get("Location", "").split("/")[:2], base
         assert b"root:" not in answer.content
         assert b"SECRET_KEY" not in answer.content
+
+
+def test_markup__is_never_taken_from_a_text_and_no_template_is_made_of_one() -> None:
+    root = Path(__file__).resolve().parents[2]
+    apps = [file for app in ("hawkops", "incidents", "monitoring", "rollout") for file in (root / app).rglob("*.py")]
+    for file in [*apps, *(root / "templates").rglob("*.html")]:
+        found = MARKUP.search(file.read_text())
+        assert found is None, (file, found)

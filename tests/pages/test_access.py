@@ -70,6 +70,7 @@ PUBLIC = {
     "healthz",
     "login",
     "enter",
+    "break_glass",
     "passkey_sign_in",
     "passkey_options",
     "second",

@@ -12,13 +12,14 @@ from hawkops.core.access import Role
 from hawkops.core.errors import Conflict
 from hawkops.core.verdicts import Verdict
 from hawkops.history.models import HistoryEntry
+from monitoring.services.alerts import alerts_evaluate
 from rollout.domain import phases as domain
 from rollout.domain.evaluation import evaluate
 from rollout.domain.flags import ON
 from rollout.domain.gates import Finding
 from rollout.domain.phases import Audience, Judged
 from rollout.domain.targeting import Context, Rule
-from rollout.models import Flag, PhaseRun, Proposal, Release, Validation
+from rollout.models import CensusDevice, Flag, PhaseRun, Proposal, Release, Validation
 from rollout.runbook.loading import load
 from rollout.selectors import phases as selectors
 from rollout.selectors import targeting
@@ -217,6 +218,29 @@ def test_step__due__raises_once_and_removes_nobody(release: Release, monkeypatch
     assert (run.step, run.percent, run.next_at) == (2, 5.0, None)
     assert run.reached_at is not None
     assert before <= served()
+
+
+def test_forged_telemetry__however_good__raises_nothing_beyond_what_people_approved(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device key is in every app: whoever takes it out may send good news, and invent devices, for ever."""
+    criteria(monkeypatch, Verdict.PASS)
+    devices("staging", 400, prefix="forged", known=False)
+    assert (phases.phases_due(), served()) == (0, set()), "no plan, no step"
+    run = ramping(release, monkeypatch)
+    first = served()
+    devices("staging", 1_200, prefix="invented", known=False)
+    backdate(run, next_at=clock.now() - timedelta(days=1))
+    assert (phases.phases_due(), served()) == (0, first), "a larger fleet is no larger share of the real one"
+    CensusDevice.objects.exclude(device_id__startswith="device-").delete()
+    assert phases.phases_due() == 1
+    reached = served()
+    backdate(run, started_at=clock.now() - timedelta(days=365), reached_at=clock.now() - timedelta(days=364))
+    alerts_evaluate(environments=("staging",))
+    assert (phases.phases_due(), served(), PhaseRun.objects.count()) == (0, reached, 2), "people start the next phase"
+    overrides.kill(environment="staging", actor=SYSTEM, reason="")
+    alerts_evaluate(environments=("staging",))
+    assert (phases.phases_due(), served()) == (0, set()), "and people alone lift a kill"
 
 
 def test_step__after_an_outage__the_next_one_keeps_its_whole_time(

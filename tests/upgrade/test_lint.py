@@ -56,6 +56,5 @@ def test_operation__that_the_version_before_would_miss__is_named(operation: Any,
         state.add_model(
             ModelState("rollout", name, [("id", models.BigAutoField(primary_key=True)), ("name", text(null=True))])
         )
-    migration = migrations.Migration("0020_more", "rollout")
-    setattr(migration, "operations", [operation])  # noqa: B010 - its stub knows it as the class's
+    migration = type("More", (migrations.Migration,), {"operations": [operation]})("0020_more", "rollout")
     assert bool(list(of(migration, state, {("rollout", "fresh")}))) == breaks
