@@ -15,7 +15,7 @@ class RolloutConfig(AppConfig):
         Which boxes a script decides, the report's check and how the history speaks of flags are made known too.
         """
         # models must be loaded before this import
-        from hawkops.core.erasure import register
+        from hawkops.core.erasure import person_apart, person_signed, register
         from hawkops.history.domain import travel
         from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
@@ -26,10 +26,13 @@ class RolloutConfig(AppConfig):
         from rollout.services.census import device_erase
         from rollout.services.releases import EVIDENCE_REFRESH
         from rollout.services.rollback import app_followed
+        from rollout.signed import APART, SIGNED
 
         register("census entries", device_erase)
         register("groups and pins", groups.device_erase)
         register("bands of guardrails", guardrails.device_erase)
+        person_signed(*SIGNED)
+        person_apart(*APART)
         uses.register(script_uses)
         travel.register("flag", past.FLAGS)
         register_all()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hawkops.accounts.views import confirming, credentials, people, profile, signing
+from hawkops.accounts.views import confirming, credentials, erasing, people, profile, signing
 
 app_name = "accounts"
 urlpatterns = [
@@ -16,6 +16,8 @@ urlpatterns = [
     path("<str:environment>/people/add", people.person_add, name="person_add"),
     path("<str:environment>/people/<int:pk>/roles", people.person_roles, name="person_roles"),
     path("<str:environment>/people/<int:pk>/teams", people.person_teams, name="person_teams"),
+    path("<str:environment>/people/<int:pk>/erase", erasing.before, name="person_erase"),
+    path("<str:environment>/people/<int:pk>/erase/press", erasing.press, name="person_erase_press"),
     path("<str:environment>/keys/add", credentials.key_add, name="key_add"),
     path("<str:environment>/keys/<int:pk>/revoke", credentials.key_revoke, name="key_revoke"),
     path("<str:environment>/phones/<int:pk>/revoke", credentials.phone_revoke_any, name="phone_revoke"),

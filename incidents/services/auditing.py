@@ -181,5 +181,5 @@ def why_late(step: EscalationStep) -> str:
     if step.state == StepState.UNREACHED:
         return "There is no channel to tell it by."
     pages = StepDelivery.objects.filter(step=step).select_related("delivery__channel")
-    states = [f"{one.delivery.channel.name} {one.delivery.state}" for one in pages]
+    states = [f"{one.delivery.channel.kept_as} {one.delivery.state}" for one in pages]
     return f"No receipt: {', '.join(states)}." if states else "Its deliveries are gone."

@@ -78,6 +78,7 @@ PUBLIC = {
 } | API
 
 COMES_BACK = {
+    "people/{person}/erase/press",
     "runbook/import",
     "releases/create",
     "flags/create",
@@ -154,6 +155,7 @@ PRESSES = {
     "freezes/create": {Role.RELEASER, Role.APPROVER},
     "freezes/{freeze}/end": {Role.RELEASER, Role.APPROVER},
     "people/{person}/teams": set(),
+    "people/{person}/erase/press": set(),
     "releases/{release}/checklist/alert_endpoints": {Role.RELEASER},
     "releases/{release}/scans": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
@@ -415,6 +417,7 @@ OTHERS = (
     Other("GET", "/demo/api/runs/{run}/output", "401", NEVER),
     Other("GET", "/demo/api/series/{series}", "401", NEVER),
     Other("POST", "/demo/api/runs/{run}/cancel", "401", NEVER, only=MAY_RUN),
+    Other("GET", "/demo/people/{person}/erase", SIGN_IN, NEVER, only=frozenset({Role.ADMIN})),
     Other("GET", "/demo/releases/{release}/decision/1.json", SIGN_IN, NEVER),
     Other("GET", "/demo/runs/{run}/junit.xml", SIGN_IN, NEVER),
     Other("GET", "/demo/series/{series}/junit.xml", SIGN_IN, NEVER),

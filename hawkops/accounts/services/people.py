@@ -17,6 +17,8 @@ def person_create(
     username = username.strip()
     if not username:
         raise InvalidInput("Give the person a username.")
+    if ":" in username:
+        raise InvalidInput("A username has no colon: person:7 is what somebody is called who was erased.")
     with change(actor=actor) as this:
         if User.objects.filter(username__iexact=username).exists():
             raise Conflict(f"There is already a person named {username}.")
