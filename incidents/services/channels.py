@@ -219,7 +219,7 @@ def channel_test(*, channel: Channel, actor: Actor, request_id: str = "") -> Del
         delivery.save()
         if locked.kind == Kind.PAGERDUTY:  # nobody is to find it open there
             delivery_of(locked, replace(message, action=Action.RESOLVE)).save()
-        this.record("channel.tested", subject=f"channel:{locked.pk}", after={"name": locked.name})
+        this.record("channel.tested", subject=f"channel:{locked.pk}", after={"name": locked.kept_as})
         announce("notifications", locked.environment)
     return delivery
 

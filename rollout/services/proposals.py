@@ -6,12 +6,12 @@ cause. An edit lets every yes fall.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from hawkops.core import clock
-from hawkops.core.erasure import Named
 from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput, NotAllowed
 from hawkops.core.teams import Team
 from hawkops.history.actors import Actor
@@ -166,9 +166,9 @@ def _by_reference(proposal: Proposal, needs: Mapping[str, str]) -> dict[str, str
     """Return what was missing with approvers as the history calls them."""
     said = dict(needs)
     for one in policy.approvers(proposal):
-        kind, _, number = one.reference.partition(":")
-        if kind == "person":
-            said = {key: Named(int(number), one.label).renamed(text) for key, text in said.items()}
+        # as the policy words it: a name may be a word of the rest
+        by_whom = re.compile(rf"(?<!\w){re.escape(one.label)}(?= for (?:{'|'.join(Team)})\b)")
+        said = {key: by_whom.sub(one.reference, text) for key, text in said.items()}
     return said
 
 
