@@ -12,8 +12,11 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         """Follow sign-ins, and say how the history speaks of a person's roles: an entry tells those of one environment."""
         from hawkops.accounts.past import PEOPLE
+        from hawkops.accounts.signed import SIGNED
         from hawkops.accounts.views import confirming  # needs the models
+        from hawkops.core.erasure import person_signed
         from hawkops.history.domain import travel
 
         confirming.connect()
+        person_signed(*SIGNED)
         travel.register("person", PEOPLE)

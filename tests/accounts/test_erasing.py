@@ -11,16 +11,17 @@ from django.db import models
 from django.test import Client
 
 from hawkops.accounts.lockout import FREE_FOR_NAME, try_begin, try_failed
-from hawkops.accounts.models import EnrolledPhone, LoginLink, RoleGrant, User
+from hawkops.accounts.models import EnrolledPhone, LegalHold, LoginLink, RoleGrant, User
 from hawkops.accounts.services.credentials import api_token_create
 from hawkops.accounts.services.erasing import person_erase
+from hawkops.accounts.services.holds import hold_lift, hold_set
 from hawkops.accounts.services.people import person_create
 from hawkops.accounts.services.phones import phone_enrol
 from hawkops.accounts.services.signing import login_link_create
 from hawkops.core import clock
 from hawkops.core.access import Role, Scope
 from hawkops.core.erasure import Named, mentions, signed_columns
-from hawkops.core.errors import Conflict, InvalidInput, NotAllowed
+from hawkops.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.models import ActorName, HistoryEntry, Personal
 from hawkops.history.services import change, history_verify
@@ -144,6 +145,41 @@ def test_person__erased_by_themselves_or_named_in_the_reason__is_refused(mia: Us
         person_erase(user=chief, reason="Request 12", actor=SYSTEM)
     assert User.objects.get(username="mia").is_active
     assert not HistoryEntry.objects.filter(verb="person.erased").exists()
+
+
+def test_hold__stops_the_erasure__until_somebody_else_lifts_it(mia: User, chief: User) -> None:
+    actor = Actor.person(chief)
+    with pytest.raises(InvalidInput, match="Say why"):
+        hold_set(user=mia, reason="", actor=actor)
+    hold_set(user=mia, reason="Case 7", actor=actor)
+    with pytest.raises(Conflict, match="chief holds it already: Case 7"):
+        hold_set(user=mia, reason="Case 8", actor=SYSTEM)
+    with pytest.raises(Conflict, match="A legal hold stands"):
+        person_erase(user=mia, reason="Request 12", actor=actor)
+    with pytest.raises(NotAllowed, match="another administrator"):
+        hold_lift(user=mia, reason="Case 7 is closed", actor=actor)
+    assert User.objects.filter(username="mia").exists()
+    hold_lift(user=mia, reason="Case 7 is closed", actor=SYSTEM)
+    with pytest.raises(NotFound, match="Nothing holds"):
+        hold_lift(user=mia, reason="again", actor=SYSTEM)
+    person_erase(user=mia, reason="Request 12", actor=actor)
+    verbs = HistoryEntry.objects.filter(subject=f"person:{mia.pk}").order_by("-seq").values_list("verb", flat=True)
+    assert list(verbs[:3]) == ["person.erased", "hold.lifted", "hold.set"]
+
+
+def test_hold__on_the_page__is_set_by_one_and_lifted_by_another(mia: User, chief: User) -> None:
+    first, second = Client(), Client()
+    first.force_login(chief)
+    second.force_login(person_create(username="deputy", actor=SYSTEM, roles=[Role.ADMIN]))
+    path = f"/demo/people/{mia.pk}"
+    first.post(f"{path}/hold", {"hold_reason": "Case 7"})
+    page = first.get(f"{path}/erase").content
+    assert b"by chief: Case 7" in page and b"Erase for good" not in page
+    assert first.post(f"{path}/erase/press", {"reason": "Request 12", "name": "mia"}).status_code == 422
+    first.post(f"{path}/hold/lift", {"hold_reason": "closed"})
+    assert LegalHold.objects.get().lifted_at is None
+    second.post(f"{path}/hold/lift", {"hold_reason": "closed"})
+    assert b"Erase for good" in first.get(f"{path}/erase").content
 
 
 def test_command__says_what_went_and_what_remains(mia: User) -> None:

@@ -156,6 +156,8 @@ PRESSES = {
     "freezes/{freeze}/end": {Role.RELEASER, Role.APPROVER},
     "people/{person}/teams": set(),
     "people/{person}/erase/press": set(),
+    "people/{person}/hold": set(),
+    "people/{person}/hold/lift": set(),
     "releases/{release}/checklist/alert_endpoints": {Role.RELEASER},
     "releases/{release}/scans": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},

@@ -6,6 +6,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import CASCADE
 
 from hawkops.accounts.models import ApiToken, KeyedAnswer, RoleGrant, User
+from hawkops.accounts.services.holds import hold_of
 from hawkops.core.access import Role
 from hawkops.core.erasure import Named, mentions, person_erasers, unsigned
 from hawkops.core.errors import Conflict, InvalidInput, NotAllowed
@@ -63,6 +64,10 @@ def person_erase(*, user: User, reason: str, actor: Actor, request_id: str = "")
         locked = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         named = Named(locked.pk, locked.username)
         _may_go(named, reason, actor)
+        if (held := hold_of(locked)) is not None:
+            raise Conflict(
+                f"A legal hold stands since {held.at:%d %b %Y}, by {held.by}: {held.reason}. Nothing is erased."
+            )
         rows = {
             "sessions": _sessions_end(named.pk),
             "kept answers": KeyedAnswer.objects.filter(caller=named.reference).delete()[0],
