@@ -239,6 +239,7 @@ PAGES = (
     "api",
     "platform",
     "platform?part=vitals",
+    "platform/retention",
     "strip",
     "emergency",
     "emergency/lockdown/panel",
