@@ -78,6 +78,7 @@ app.conf.beat_schedule = {
     "remedies": periodic("incidents.remedies_due", 30.0),
     "on_call_gaps": periodic("incidents.on_call_gaps", 3600.0),
     # among the scripts: a backup takes long, and nothing waits behind one there
+    "ended_prune": periodic("accounts.ended_prune", 3600.0),
     "backup": periodic("hawkops.backup_due", 600.0, queue="scripts"),
     "patterns": periodic("monitoring.patterns_scan", 10.0),
 }

@@ -17,6 +17,7 @@ urlpatterns = [
     path("<str:environment>/", views.overview, name="overview"),
     path("<str:environment>/api", api.page, name="api_page"),
     path("<str:environment>/platform", views.platform, name="platform"),
+    path("<str:environment>/platform/retention", views.retention, name="retention"),
     path("<str:environment>/strip", views.strip, name="strip"),
     path("<str:environment>/", include("hawkops.history.urls")),
     path("<str:environment>/", include("hawkops.scripts.urls")),

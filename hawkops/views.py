@@ -9,12 +9,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from hawkops.core import clock
-from hawkops.core.access import requires
+from hawkops.core.access import Role, can, requires
 from hawkops.core.environments import Environment
 from hawkops.core.htmx import render_page
 from hawkops.core.middleware import ENVIRONMENT_COOKIE
 from hawkops.core.verdicts import WORST_FIRST, Verdict
 from hawkops.history import selectors as history
+from hawkops.retention import holds, measured
 from hawkops.versions import versions
 from hawkops.vitals.registry import vitals
 from incidents.selectors import escalations
@@ -53,6 +54,21 @@ def platform(request: HttpRequest, environment: str) -> HttpResponse:
         "versions": _versions(),
     }
     return render_page(request, "platform.html", context)
+
+
+@require_safe
+@requires()
+def retention(request: HttpRequest, environment: str) -> HttpResponse:
+    """How long each kind of data is kept, what deletes it, and whether it does. Holds are for auditors' eyes."""
+    may_read = can(request.user, environment, Role.AUDITOR)
+    rows = measured(now=clock.now())
+    context = {
+        "rows": rows,
+        "late": [one for one in rows if one.verdict is Verdict.FAIL],
+        "may_read": may_read,
+        "holds": holds() if may_read else [],
+    }
+    return render(request, "retention.html", context)
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ class RolloutConfig(AppConfig):
         known too.
         """
         # models must be loaded before this import
-        from hawkops.core.erasure import register
+        from hawkops.core.erasure import person_apart, person_signed, register
         from hawkops.history.domain import travel
         from hawkops.scripts import uses
         from hawkops.scripts.events import run_finished
@@ -28,11 +28,14 @@ class RolloutConfig(AppConfig):
         from rollout.services.census import device_erase
         from rollout.services.releases import EVIDENCE_REFRESH
         from rollout.services.rollback import app_followed
+        from rollout.signed import APART, SIGNED
 
         register("census entries", device_erase)
         newcomers.register(census.newcomers)
         register("groups and pins", groups.device_erase)
         register("bands of guardrails", guardrails.device_erase)
+        person_signed(*SIGNED)
+        person_apart(*APART)
         uses.register(script_uses)
         travel.register("flag", past.FLAGS)
         register_all()

@@ -200,6 +200,37 @@ class BreakGlassCode(models.Model):
         return self.opened_at is None and self.revoked_at is None
 
 
+class LegalHold(models.Model):
+    """What is kept of a person must not be erased while one stands, until somebody else lifts it. Never deleted."""
+
+    # `person:7`
+    subject = models.CharField(max_length=60)
+    reason = models.CharField(max_length=300)
+    by = models.CharField(max_length=150)
+    reference = models.CharField(max_length=60)
+    at = models.DateTimeField()
+    lifted_by = models.CharField(max_length=150, blank=True)
+    lifted_reference = models.CharField(max_length=60, blank=True)
+    lifted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        constraints: ClassVar = [
+            # whoever sets it second finds the first one standing
+            models.UniqueConstraint(
+                fields=["subject"], condition=models.Q(lifted_at=None), name="accounts_one_hold_stands"
+            ),
+            # the second person, in the database too
+            models.CheckConstraint(
+                condition=models.Q(lifted_at=None) | ~models.Q(lifted_reference=models.F("reference")),
+                name="accounts_hold_lifted_by_another",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} since {self.at:%Y-%m-%d}"
+
+
 class KeyedAnswer(models.Model):
     """What a caller was answered to a request with an `Idempotency-Key`; `status` is None while it is under way."""
 

@@ -10,6 +10,11 @@ class _HasPk(Protocol):
     pk: int
 
 
+def person_reference(user: object) -> str:
+    """Return what an entry calls a person, in its subject as in its states: names can be erased, entries can't."""
+    return f"person:{user.pk}"  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True)
 class Actor:
     """An actor's reference goes into the hash; the label (a username, say) stands apart and can be erased."""
@@ -20,7 +25,7 @@ class Actor:
     @classmethod
     def person(cls, user: object) -> Actor:
         """The signed-in user."""
-        return cls(f"person:{user.pk}", user.get_username())  # type: ignore[attr-defined]
+        return cls(person_reference(user), user.get_username())  # type: ignore[attr-defined]
 
     @classmethod
     def phone(cls, user: object, name: str) -> Actor:

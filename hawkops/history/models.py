@@ -65,7 +65,8 @@ class HistoryEntry(models.Model):
     def actor_label(self) -> str:
         """The actor's name as far as it has not been erased (costs a query unless prefetched)."""
         personal = getattr(self, "personal", None)
-        return personal.label if personal else self.actor.partition(":")[2] or self.actor
+        kind, _, name = self.actor.partition(":")
+        return personal.label if personal else name if name and kind != "person" else self.actor
 
     def row(self) -> chain.Row:
         """The part that is hashed."""

@@ -28,6 +28,7 @@ from hawkops.history.witnessed import Folder
 
 # so that the last one is younger than an hour at any moment
 CHECKPOINT_EVERY = timedelta(minutes=55)
+VERIFICATIONS_KEPT = timedelta(days=90)
 # any number that nobody else takes for another purpose
 CHECKPOINT_LOCK = 0x6861_776B_0001
 
@@ -265,6 +266,6 @@ def checkpoint_write(*, after: timedelta = CHECKPOINT_EVERY) -> Checkpoint | Non
         return Checkpoint.objects.create(size=tree.size, at=at, note=note, nodes=[node.hex() for node in tree.nodes])
 
 
-def verifications_prune(*, keep: timedelta = timedelta(days=90)) -> int:
+def verifications_prune(*, keep: timedelta = VERIFICATIONS_KEPT) -> int:
     """Drop old results of the verifier (they prove nothing that a new run would not)."""
     return Verification.objects.filter(at__lt=clock.now() - keep).delete()[0]

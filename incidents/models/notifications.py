@@ -64,6 +64,11 @@ class Channel(models.Model):
         return f"{self.environment} {self.name}"
 
     @property
+    def kept_as(self) -> str:
+        """What the history calls it: the name of somebody's own channel is theirs to be forgotten."""
+        return self.name if self.person_id is None else f"channel {self.pk}"
+
+    @property
     def takes(self) -> str:
         """What it takes, in words."""
         topics = "every topic" if len(self.topics) == len(Topic) else ", ".join(self.topics)

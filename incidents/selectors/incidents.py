@@ -1,12 +1,13 @@
 """Reading incidents: which stand, what happened in one, and what still has to be done."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db.models import Case, Count, IntegerField, Prefetch, Q, QuerySet, Value, When
 
 from hawkops.accounts.models import User
+from hawkops.accounts.names import spoken
 from hawkops.accounts.services.credentials import secret_hash
 from hawkops.core import clock
 from hawkops.core.access import can
@@ -160,8 +161,9 @@ def timeline(found: Incident, *, limit: int = ROWS_MOST) -> list[Row]:
         Q(verb__in=ALERTS) | _any(Q(verb__startswith=prefix) for prefix in AROUND)
     )
     entries = history.entries(environment=found.environment).filter(own | around).order_by("-seq")[: 2 * limit]
-    rows = (_row(one, found.subject, {*merged, *causes}) for one in entries)
-    return [one for one in rows if one is not None][:limit]
+    rows = [row for one in entries if (row := _row(one, found.subject, {*merged, *causes})) is not None][:limit]
+    said = spoken(text for row in rows for text in (row.title, row.text))
+    return [replace(row, title=said(row.title), text=said(row.text)) for row in rows]
 
 
 def _any(terms: Iterable[Q]) -> Q:

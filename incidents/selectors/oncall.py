@@ -1,7 +1,7 @@
 """Reading who is on call, when nobody is, how people are reached, and the runbook's contacts."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,9 +53,13 @@ class Gap:
     @property
     def why(self) -> str:
         """Why nobody covers it, in words."""
+        return self.why_of(User.get_username)
+
+    def why_of(self, called: Callable[[User], str]) -> str:
+        """Say it with whatever somebody is called there."""
         if self.left is None:
             return "nobody's turn"
-        name = self.left.get_username()
+        name = called(self.left)
         return f"{name} has left" if not self.left.is_active else f"{name} is no operator or releaser here any more"
 
 

@@ -168,18 +168,19 @@ def _late(now: datetime) -> int:
                 "target": fresh.target,
                 "due_at": fresh.due_at.isoformat(),
             }
-            this.record("escalation.step_late", subject=row.subject, after=after, reason=why_late(fresh))
+            this.record("escalation.step_late", subject=row.subject, after=after, reason=why_late(fresh, kept=True))
             announce("escalations", row.environment)
         found += 1
     return found
 
 
-def why_late(step: EscalationStep) -> str:
-    """Say why nobody's channel accepted a step."""
+def why_late(step: EscalationStep, *, kept: bool = False) -> str:
+    """Say why nobody's channel accepted a step; `kept` as the history keeps it, without a person's own names."""
     if step.state == StepState.WAITING:
         return "Nobody ran it: the workers and the console's courier are down or behind."
     if step.state == StepState.UNREACHED:
         return "There is no channel to tell it by."
     pages = StepDelivery.objects.filter(step=step).select_related("delivery__channel")
-    states = [f"{one.delivery.channel.name} {one.delivery.state}" for one in pages]
+    channels = [(one.delivery.channel, one.delivery.state) for one in pages]
+    states = [f"{channel.kept_as if kept else channel.name} {state}" for channel, state in channels]
     return f"No receipt: {', '.join(states)}." if states else "Its deliveries are gone."

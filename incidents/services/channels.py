@@ -13,7 +13,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.core.live import announce
 from hawkops.core.sealing import seal
-from hawkops.history.actors import Actor
+from hawkops.history.actors import Actor, person_reference
 from hawkops.history.services import change
 from incidents.domain import signing
 from incidents.domain.message import Action, Link, Message
@@ -116,13 +116,14 @@ def _signing(kind: str, given: str) -> tuple[str, str]:
 
 
 def state(channel: Channel) -> dict[str, Any]:
-    """Return a channel as the history keeps it: without its secrets."""
+    """Return a channel as the history keeps it: without its secrets, and of somebody's own without what names them."""
+    own = channel.person is not None
     return {
-        "name": channel.name,
+        "name": channel.kept_as,
         "kind": channel.kind,
-        "address": channel.hint,
+        "address": "their own" if own else channel.hint,
         "signed": bool(channel.signing_secret),
-        "of": channel.person.get_username() if channel.person else "the team",
+        "of": person_reference(channel.person) if channel.person else "the team",
         "topics": list(channel.topics),
         "severities": list(channel.severities),
         "paused": channel.paused,
@@ -153,6 +154,7 @@ def channel_change(
         if others.exclude(pk=locked.pk).exists():
             raise Conflict(f"There is a channel {name!r} in {locked.environment} already.")
         before, now = state(locked), clock.now()
+        was = (locked.name, locked.hint)
         locked.name, locked.paused = name, paused
         locked.topics, locked.severities = list(rules.topics), list(rules.severities)
         if found is not None:
@@ -161,6 +163,9 @@ def channel_change(
         if signing_secret.strip():
             locked.signing_secret = seal(_signing(locked.kind, signing_secret)[0])
         after = {**state(locked), **({"resigned": True} if signing_secret.strip() else {})}
+        if locked.person_id is not None:  # what of theirs changed, and not to what
+            kept = zip(("renamed", "readdressed"), was, (locked.name, locked.hint), strict=True)
+            after |= {word: True for word, old, new in kept if old != new}
         if before == after:
             return False
         locked.save()
@@ -214,7 +219,7 @@ def channel_test(*, channel: Channel, actor: Actor, request_id: str = "") -> Del
         delivery.save()
         if locked.kind == Kind.PAGERDUTY:  # nobody is to find it open there
             delivery_of(locked, replace(message, action=Action.RESOLVE)).save()
-        this.record("channel.tested", subject=f"channel:{locked.pk}", after={"name": locked.name})
+        this.record("channel.tested", subject=f"channel:{locked.pk}", after={"name": locked.kept_as})
         announce("notifications", locked.environment)
     return delivery
 
@@ -235,7 +240,7 @@ def delivery_retry(*, delivery: Delivery, actor: Actor, request_id: str = "") ->
             "notification.retried",
             subject=f"channel:{locked.channel_id}",
             before=before,
-            after={"name": locked.channel.name, "title": locked.title, "state": locked.state},
+            after={"name": locked.channel.kept_as, "title": locked.title, "state": locked.state},
         )
         announce("notifications", locked.channel.environment)
 

@@ -9,7 +9,7 @@ from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.errors import HawkOpsError
 from hawkops.core.live import announce
-from hawkops.history.actors import Actor
+from hawkops.history.actors import Actor, person_reference
 from hawkops.history.services import change
 from incidents.domain.incidents import RoleName
 from incidents.domain.message import Action, Link, Message
@@ -50,7 +50,7 @@ def _propose(row: Incident, person: User) -> bool:
         message = _message(found, person)
         for channel in own_channels(found.environment, person):
             delivery_of(channel, message, topic=Topic.INCIDENTS.value).save()
-        told(this, found, PROPOSED, after={"person": person.get_username(), "role": RoleName.COMMANDER.value})
+        told(this, found, PROPOSED, after={"person": person_reference(person), "role": RoleName.COMMANDER.value})
         announce("notifications", found.environment)
     return True
 

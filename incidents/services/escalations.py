@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from hawkops.accounts.models import User
 from hawkops.core import clock
 from hawkops.core.environments import Environment
+from hawkops.core.erasure import Named
 from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput, NotFound
 from hawkops.core.live import announce
 from hawkops.history.actors import Actor
@@ -302,7 +303,6 @@ def state(row: Escalation) -> dict[str, Any]:
         "state": row.state,
         **({"simulated": True} if row.simulated else {}),
         **({"covers": row.covers} if row.covers else {}),
-        **({"by": row.acknowledged_by} if row.state == State.ACKNOWLEDGED else {}),
         **({"until": row.acknowledged_until.isoformat()} if row.acknowledged_until else {}),
     }
 
@@ -465,7 +465,7 @@ def _run(pk: int) -> int:
         if row.state == State.ACKNOWLEDGED:
             if row.acknowledged_until is None or row.acknowledged_until > now:
                 return 0
-            _resume(this, row, why=f"{row.acknowledged_by}'s acknowledgement ran out")
+            _resume(this, row, why="the acknowledgement ran out")
         if row.kind == CHECK and _arrived(row):
             _end(this, row, by="it arrived")
             return 0
@@ -494,6 +494,11 @@ class Reach:
     who: str
     channels: list[Channel]
     notes: tuple[str, ...] = ()
+    person: User | None = None
+
+    def kept_as(self, said: str) -> str:
+        """Return words of it as the history keeps them: with what it calls the person."""
+        return said if self.person is None else Named(self.person.pk, self.person.get_username()).renamed(said)
 
 
 def _tell(this: Change, row: Escalation, step: EscalationStep, now: datetime) -> None:
@@ -519,12 +524,12 @@ def _tell(this: Change, row: Escalation, step: EscalationStep, now: datetime) ->
             "title": row.title,
             "number": step.number,
             "target": step.target,
-            "who": step.who,
-            "channels": [channel.name for channel in found.channels],
+            "who": found.kept_as(step.who),
+            "channels": [channel.kept_as for channel in found.channels],
             "due_at": step.due_at.isoformat(),
             "late": step.late_at is not None,
         },
-        reason=step.note,
+        reason=found.kept_as(step.note),
     )
     announce("notifications", row.environment)
     announce("escalations", row.environment)
@@ -559,6 +564,7 @@ def reach(environment: str, target: Target, severity: Severity, now: datetime) -
         return Reach("the team", _team(environment, severity))
     contact = oncall.contact_of(target.value)
     person: User | None
+    barred = None
     if target is Target.ON_CALL:
         person = oncall.on_call_now(environment, now=now).person
         missing = "Nobody is on call."
@@ -567,19 +573,19 @@ def reach(environment: str, target: Target, severity: Severity, now: datetime) -
         missing = f"No person is entered as {target.label}."
         if person is not None and not oncall.able_to_read(person, environment):
             missing = f"{person.get_username()}, the {target.label}, may not enter {environment}."
-            person = None
+            person, barred = None, person
     ways = contact.ways if contact is not None else []
     call = (
         f"Numbers of the {target.label}: {', '.join(ways)}." if ways else f"No number of the {target.label} is known."
     )
     if person is None:
-        return Reach(target.label, _team(environment, severity), (missing, call))
+        return Reach(target.label, _team(environment, severity), (missing, call), barred)
     who = f"{person.get_username()} ({target.label})"
     own = oncall.own_channels(environment, person)
     if own:
-        return Reach(who, own)
+        return Reach(who, own, person=person)
     said = f"{person.get_username()} has no channel of their own, so the team is told."
-    return Reach(who, _team(environment, severity), (said, call))
+    return Reach(who, _team(environment, severity), (said, call), person)
 
 
 def _team(environment: str, severity: Severity) -> list[Channel]:

@@ -11,7 +11,7 @@ from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotFound
 from hawkops.core.live import announce
 from hawkops.history import selectors as history
-from hawkops.history.actors import Actor
+from hawkops.history.actors import Actor, person_reference
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import Change, change
 from incidents.domain.incidents import Move, RoleName, State, moved
@@ -271,12 +271,18 @@ def incident_role_set(
         held = IncidentRole.objects.filter(incident=found, role=role).select_related("person").first()
         if (held.person_id if held else None) == (person.pk if person else None):
             return False
-        before = {"role": role, "person": held.person.username if held else ""}
+        before = {"role": role, "person": person_reference(held.person) if held else ""}
         if person is None:
             IncidentRole.objects.filter(incident=found, role=role).delete()
         else:
             IncidentRole.objects.update_or_create(incident=found, role=role, defaults={"person": person})
-        told(this, found, "incident.role_set", before=before, after={"role": role, "person": username})
+        told(
+            this,
+            found,
+            "incident.role_set",
+            before=before,
+            after={"role": role, "person": person_reference(person) if person else ""},
+        )
     return True
 
 
@@ -356,7 +362,7 @@ def _task(task: IncidentTask) -> dict[str, object]:
     return {
         "task": task.pk,
         "title": task.title,
-        "owner": task.owner.username if task.owner else "",
+        "owner": person_reference(task.owner) if task.owner else "",
         "blocks": task.blocks,
         "done": task.done_at is not None,
     }

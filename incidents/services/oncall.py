@@ -10,7 +10,7 @@ from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from hawkops.core.live import announce
-from hawkops.history.actors import Actor
+from hawkops.history.actors import Actor, person_reference
 from hawkops.history.models import HistoryEntry
 from hawkops.history.services import change
 from incidents.domain import rotation as domain
@@ -52,6 +52,11 @@ def _reason(text: str) -> str:
 
 def _name(person: User | None) -> str:
     return person.get_username() if person is not None else "nobody"
+
+
+def _kept_as(person: User | None) -> str:
+    """Return what the history calls somebody: it can't forget a name."""
+    return person_reference(person) if person is not None else "nobody"
 
 
 # ---- rotation ----
@@ -99,9 +104,8 @@ def rotation_save(
 
 
 def _rotation(row: Rotation) -> dict[str, Any]:
-    names = {one.pk: one.get_username() for one in User.objects.filter(pk__in=row.people)}
     return {
-        "people": [names.get(pk, f"person {pk}") for pk in row.people],
+        "people": [f"person:{pk}" for pk in row.people],
         "begins_on": row.begins_on.isoformat(),
         "handover": f"{row.handover:%H:%M}",
         "length_days": row.length_days,
@@ -120,7 +124,7 @@ def gaps_note() -> int:
                 (one.after or {}).get("gap")
                 for one in HistoryEntry.objects.filter(subject=subject, verb=GAP_VERB).order_by("-seq")[:50]
             }
-            name = f"{_name(gap.left)} {gap.starts_at:%G-W%V}"
+            name = f"{_kept_as(gap.left)} {gap.starts_at:%G-W%V}"
             if name in known:
                 continue
             with change(actor=GAPS, environment=environment.value) as this:
@@ -129,7 +133,7 @@ def gaps_note() -> int:
                     "gap": name,
                     "starts_at": gap.starts_at.isoformat(),
                     "ends_at": gap.ends_at.isoformat(),
-                    "sentence": f"{gap.why.capitalize()}. An override or another rotation covers it.",
+                    "sentence": f"{gap.why_of(_kept_as).capitalize()}. An override or another rotation covers it.",
                 }
                 this.record(GAP_VERB, subject=subject, after=after)
                 announce("oncall", environment.value)
@@ -185,7 +189,7 @@ def _override(
 
 def _taken(row: OnCallOverride) -> dict[str, Any]:
     return {
-        "person": _name(row.person),
+        "person": _kept_as(row.person),
         "starts_at": row.starts_at.isoformat(),
         "ends_at": row.ends_at.isoformat(),
     }
@@ -267,8 +271,8 @@ def _swappable(
 
 def _swap(swap: Swap) -> dict[str, Any]:
     return {
-        "proposer": _name(swap.proposer),
-        "other": _name(swap.other),
+        "proposer": _kept_as(swap.proposer),
+        "other": _kept_as(swap.other),
         "gives": [swap.given_from.isoformat(), swap.given_until.isoformat()],
         "takes": [swap.taken_from.isoformat(), swap.taken_until.isoformat()]
         if swap.taken_from and swap.taken_until
@@ -353,24 +357,28 @@ def contact_save(
         row = Contact.objects.select_for_update(no_key=True).filter(pk=role).first()
         if row is None:
             raise NotFound("There is no such contact.")
-        before = _contact(row)
+        was, before = _ways(row), _contact(row)
         row.primary, row.secondary, row.emergency = ways
         row.person = person
         after = _contact(row)
-        if before == after:
+        if was == _ways(row):
             return False
         row.save()
         this.record("contact.changed", subject=f"contact:{role}", before=before, after=after)
     return True
 
 
+def _ways(row: Contact) -> tuple[object, ...]:
+    return row.primary, row.secondary, row.emergency, row.person_id
+
+
 def _contact(row: Contact) -> dict[str, Any]:
+    """Return a row as the history keeps it: of somebody's numbers that they are there."""
+    ways = {"primary": row.primary, "secondary": row.secondary, "emergency": row.emergency}
     return {
         "role": row.label,
-        "primary": row.primary,
-        "secondary": row.secondary,
-        "emergency": row.emergency,
-        "person": _name(row.person) if row.person_id else None,
+        **({name: "theirs" if way else "" for name, way in ways.items()} if row.person_id else ways),
+        "person": _kept_as(row.person) if row.person_id else None,
     }
 
 
@@ -442,7 +450,7 @@ def link_create(
             token_hash=selectors.token_hash(token),
             made_at=clock.now(),
         )
-        after = {"person": _name(person), "shows": "their own shifts" if own else "all shifts"}
+        after = {"person": _kept_as(person), "shows": "their own shifts" if own else "all shifts"}
         this.record("calendar_link.made", subject=f"calendar_link:{link.pk}", after=after)
     return link, token
 
@@ -462,4 +470,4 @@ def link_revoke(
             raise Conflict("It is revoked already.")
         found.revoked_at = clock.now()
         found.save(update_fields=["revoked_at"])
-        this.record("calendar_link.revoked", subject=f"calendar_link:{pk}", before={"person": _name(found.person)})
+        this.record("calendar_link.revoked", subject=f"calendar_link:{pk}", before={"person": _kept_as(found.person)})

@@ -170,7 +170,7 @@ def _receipt(claim: Claim, answer: Answer, at: datetime, seconds: float) -> None
         _channel_moved(channel, delivery, state, answer, now)
         if state is not State.PENDING and (verb := _turned(delivery, state)):
             after = {
-                "name": delivery.channel.name,
+                "name": delivery.channel.kept_as,
                 "title": delivery.title,
                 "state": state.value,
                 "attempts": delivery.attempts,

@@ -3,6 +3,7 @@
 from django.db import models
 
 from hawkops.core.environments import Environment
+from hawkops.core.erasure import nameless
 from rollout.domain import flags as domain
 from rollout.domain import targeting
 from rollout.domain.experiments import experiment
@@ -105,7 +106,7 @@ class Flag(models.Model):
             **({"rules": self.rules} if self.rules else {}),
             **({"pinned": len(self.pinned)} if self.pinned else {}),
             **({"experiment": self.experiment} if self.experiment else {}),
-            **({"scoped_overrides": self.scoped_overrides} if self.scoped_overrides else {}),
+            **({"scoped_overrides": nameless(self.scoped_overrides)} if self.scoped_overrides else {}),
             "override": {"variant": self.override_variant, "reason": self.override_reason}
             if self.override_variant
             else None,

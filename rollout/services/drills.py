@@ -96,7 +96,7 @@ def drill_stop(*, environment: str, pk: int, actor: Actor, reason: str = "", req
             raise Conflict(f"Drill {pk} ended already: {found.outcome}.")
         if found.state == State.PRESSED:
             _restore(found, state, stored[found.flag], Outcome.STOPPED, this, by=actor.label)
-        _cancel(found, Outcome.STOPPED, f"Stopped by {actor.label}.", this, by=actor.label)
+        _cancel(found, Outcome.STOPPED, "Stopped by hand.", this, by=actor.label)
     found.refresh_from_db()
     return found
 
@@ -230,7 +230,7 @@ def _restore(
     drill.restored_revision = next_revision(state)
     flag.save(update_fields=["scoped_overrides"])
     drill.state, drill.outcome, drill.ended_at = State.RESTORED.value, outcome.value, clock.now()
-    drill.ended_by, drill.sentence = by, _sentence(drill, counted, outcome, by)
+    drill.ended_by, drill.sentence = by, _sentence(drill, counted, outcome)
     drill.save()
     after = {**flag.state(), "drill": drill.pk, "environment_revision": drill.restored_revision, **_state(drill)}
     this.record("flag.drill_ended", subject=f"flag:{drill.flag}", before=before, after=after)
@@ -317,13 +317,13 @@ def _count(drill: Drill) -> domain.Counted:
     return counted
 
 
-def _sentence(drill: Drill, counted: domain.Counted, outcome: Outcome, by: str) -> str:
+def _sentence(drill: Drill, counted: domain.Counted, outcome: Outcome) -> str:
     said = _obeyed(drill, counted)
     if outcome is Outcome.OBEYED and counted.all_at and drill.pressed_at:
         return f"{said}, the last one after {(counted.all_at - drill.pressed_at).total_seconds():.1f} s."
     if outcome is Outcome.TIME_OVER:
         return f"{said} within {drill.minutes} min, so {drill.devices - counted.obeyed} did not."
-    return f"Stopped by {by}; {said} by then."
+    return f"Stopped by hand; {said} by then."
 
 
 def _obeyed(drill: Drill, counted: domain.Counted) -> str:

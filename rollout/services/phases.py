@@ -82,7 +82,7 @@ def phase_start(
                 "phase": number,
                 "title": phase.title,
                 "percents": run.percents,
-                "approved_by": [one.label for one in authority.approvers],
+                "approved_by": [one.reference for one in authority.approvers],
                 "proposal": proposal.pk if proposal else None,
             },
         )

@@ -57,7 +57,7 @@ def step_attest(*, release: Release, step: str, digest: str, note: str, actor: A
         if digest != found.digest:
             raise Conflict("The settings changed since you looked. Read them again: nothing is confirmed.")
         kept.details = {"digest": found.digest, "settings": found.said}
-        kept.sentence = f"{len(found.settings)} settings confirmed by {actor.label}, sha256 {found.digest[:16]}: {note}"
+        kept.sentence = f"{len(found.settings)} settings confirmed, sha256 {found.digest[:16]}: {note}"
         _mark(kept, Mark.DONE, actor)
         this.record(
             "step.attested",

@@ -6,6 +6,7 @@ cause. An edit lets every yes fall.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -151,12 +152,24 @@ def proposal_approve(
             seen=seen,
         )
         this.record(
-            "proposal.approved", subject=f"proposal:{locked.pk}", after={"teams": given, "edition": edition, **seen}
+            "proposal.approved",
+            subject=f"proposal:{locked.pk}",
+            after={"teams": given, "edition": edition, **seen, "needs": _by_reference(locked, seen["needs"])},
         )
     cause = this.entries[-1].seq
     if locked.scheduled_at is None and decision_of(locked).allowed:
         return proposal_apply(proposal=locked, actor=actor, cause=cause, request_id=request_id)
     return locked
+
+
+def _by_reference(proposal: Proposal, needs: Mapping[str, str]) -> dict[str, str]:
+    """Return what was missing with approvers as the history calls them."""
+    said = dict(needs)
+    for one in policy.approvers(proposal):
+        # as the policy words it: a name may be a word of the rest
+        by_whom = re.compile(rf"(?<!\w){re.escape(one.label)}(?= for (?:{'|'.join(Team)})\b)")
+        said = {key: by_whom.sub(one.reference, text) for key, text in said.items()}
+    return said
 
 
 def proposal_apply(*, proposal: Proposal, actor: Actor, cause: int | None = None, request_id: str = "") -> Proposal:
@@ -185,7 +198,7 @@ def proposal_apply(*, proposal: Proposal, actor: Actor, cause: int | None = None
                 "proposal.applied",
                 subject=f"proposal:{locked.pk}",
                 before={"state": "open"},
-                after={"state": "applied", "approved_by": [one.label for one in act.authority.approvers]},
+                after={"state": "applied", "approved_by": [one.reference for one in act.authority.approvers]},
             )
     except HawkOpsError as refusal:
         _refused(proposal, refusal.message, actor)

@@ -316,7 +316,7 @@ def _box(release: Release, key: str) -> Box:
 def _said(word: Attestation | None) -> dict[str, Any] | None:
     if word is None:
         return None
-    return {"ticked": word.ticked, "by": word.by, "note": word.note, "link": word.link}
+    return {"ticked": word.ticked, "note": word.note, "link": word.link}
 
 
 def _is_web(link: str) -> bool:

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from hawkops.core import clock
 from hawkops.core.environments import Environment
+from hawkops.core.erasure import nameless
 from hawkops.core.errors import Conflict, HawkOpsError, InvalidInput
 from hawkops.history.actors import Actor
 from hawkops.history.models import HistoryEntry
@@ -148,8 +149,8 @@ def rollback_undo(
             after={
                 "title": f"level {locked.level}",
                 "level": locked.level,
-                "restored": [one.document() for one in standing],
-                "left_alone": [one.document() for one in left],
+                "restored": nameless([one.document() for one in standing]),
+                "left_alone": nameless([one.document() for one in left]),
             },
         )
     return this.entry
@@ -265,7 +266,7 @@ def _kept(environment: str, level: Level, release: Release | None, actor: Actor,
 
 
 def _made(made: Rollback, this: Recording) -> None:
-    after: dict[str, Any] = {"title": f"level {made.level}", "level": made.level, "changes": made.changes}
+    after: dict[str, Any] = {"title": f"level {made.level}", "level": made.level, "changes": nameless(made.changes)}
     if made.phase is not None:
         after["paused_phase"] = made.phase
     if made.rehearsal_id is not None:

@@ -71,7 +71,7 @@ def waiver_make(
         this.record(
             "check.waived",
             subject=f"check:{release.pk}:{box}",
-            after={"owner": owner, "expires_at": expires_at, "by": made.by},
+            after={"owner": owner, "expires_at": expires_at},
         )
     return made
 

@@ -78,7 +78,9 @@ def test_team_lead__filled_in__is_asked_for_no_more(administrator: User, crew: o
     assert client.post(f"{HERE}/contacts/team_lead/save", given).status_code == 303
     assert "nobody stands there" not in words(client)
     (entry,) = HistoryEntry.objects.filter(seq__gt=seq)
-    assert (entry.verb, entry.after["person"], entry.before["primary"]) == ("contact.changed", "ben", "")
+    ben = f"person:{User.objects.get(username='ben').pk}"
+    assert (entry.verb, entry.after["person"], entry.before["primary"]) == ("contact.changed", ben, "")
+    assert entry.after["primary"] == "theirs"
     assert client.post(f"{HERE}/contacts/team_lead/save", given).status_code == 303
     assert Head.objects.get().seq == entry.seq, "saved as it is, nothing is recorded"
     assert client.post(f"{HERE}/contacts/dog/save", given).status_code == 404
@@ -96,7 +98,7 @@ def test_rotation__made_and_shown__by_its_own_clocks(rotation: Client) -> None:
     assert 'value="2026-11-30"' in form
     assert form.index("<option selected>ana") < form.index("<option selected>ben")
     entry = HistoryEntry.objects.get(verb="rotation.changed")
-    assert entry.after["people"] == ["ana", "ben"]
+    assert entry.after["people"] == [f"person:{User.objects.get(username=name).pk}" for name in ("ana", "ben")]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ PUBLIC = {
 } | API
 
 COMES_BACK = {
+    "people/{person}/erase/press",
     "runbook/import",
     "releases/create",
     "flags/create",
@@ -168,6 +169,9 @@ PRESSES = {
     "people/{person}/sessions/end": set(),
     "people/{person}/email": set(),
     "people/{person}/identity/link": set(),
+    "people/{person}/erase/press": set(),
+    "people/{person}/hold": set(),
+    "people/{person}/hold/lift": set(),
     "releases/{release}/checklist/alert_endpoints": {Role.RELEASER},
     "releases/{release}/scans": {Role.RELEASER, Role.OPERATOR},
     "releases/{release}/checklist/performance_tests/run": {Role.RELEASER, Role.OPERATOR},
@@ -253,6 +257,7 @@ PAGES = (
     "api",
     "platform",
     "platform?part=vitals",
+    "platform/retention",
     "strip",
     "emergency",
     "emergency/lockdown/panel",
@@ -456,6 +461,7 @@ OTHERS = (
     Other("GET", "/demo/api/runs/{run}/output", "401", NEVER),
     Other("GET", "/demo/api/series/{series}", "401", NEVER),
     Other("POST", "/demo/api/runs/{run}/cancel", "401", NEVER, only=MAY_RUN),
+    Other("GET", "/demo/people/{person}/erase", SIGN_IN, NEVER, only=frozenset({Role.ADMIN})),
     Other("GET", "/demo/releases/{release}/decision/1.json", SIGN_IN, NEVER),
     Other("GET", "/demo/runs/{run}/junit.xml", SIGN_IN, NEVER),
     Other("GET", "/demo/series/{series}/junit.xml", SIGN_IN, NEVER),

@@ -19,6 +19,8 @@ def person_create(
         raise InvalidInput("Give the person a username.")
     if username.lower() == BREAK_GLASS:
         raise InvalidInput(f"{BREAK_GLASS} is nobody's name: it is the account behind a sealed code.")
+    if ":" in username:
+        raise InvalidInput("A username has no colon: person:7 is what somebody is called who was erased.")
     with change(actor=actor) as this:
         if User.objects.filter(username__iexact=username).exists():
             raise Conflict(f"There is already a person named {username}.")

@@ -9,7 +9,7 @@ from hawkops.core import clock
 from hawkops.core.access import Role, can
 from hawkops.core.environments import Environment
 from hawkops.core.errors import Conflict, InvalidInput, NotAllowed
-from hawkops.history.actors import Actor
+from hawkops.history.actors import Actor, person_reference
 from hawkops.history.services import change
 
 LIFETIME = timedelta(days=30)
@@ -48,7 +48,7 @@ def phone_enrol(
             enrolled_at=at,
             expires_at=at + LIFETIME,
         )
-        after = {"name": name, "of": locked.get_username(), "expires_at": phone.expires_at}
+        after = {"name": name, "of": person_reference(locked), "expires_at": phone.expires_at}
         this.record("phone.enrolled", subject=phone.subject, after=after)
     return phone, secret
 
@@ -103,7 +103,7 @@ def phone_use(*, phone: EnrolledPhone) -> str:
         if not refusal:
             locked.used_at = clock.now()
             locked.save(update_fields=["used_at"])
-        after = {"name": phone.name, "of": phone.user.get_username()}
+        after = {"name": phone.name, "of": person_reference(phone.user)}
         verb = "phone.refused" if refusal else "phone.used"
         this.record(verb, subject=phone.subject, after=after, reason=refusal or None)
     return refusal

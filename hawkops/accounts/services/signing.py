@@ -3,7 +3,10 @@
 import secrets
 from datetime import timedelta
 
-from hawkops.accounts.models import LoginLink, User
+from django.contrib.sessions.models import Session
+
+from hawkops.accounts import lockout, repeats
+from hawkops.accounts.models import KeyedAnswer, LoginLink, SecretTries, User
 from hawkops.accounts.services.credentials import secret_hash
 from hawkops.core import clock
 from hawkops.core.errors import NotAllowed, NotFound
@@ -11,6 +14,8 @@ from hawkops.history.actors import Actor
 from hawkops.history.services import change
 
 LINK_LIFETIME = timedelta(hours=1)
+# what signs nobody in any more is kept so long, for whoever asks who could
+ENDED_KEPT = timedelta(days=30)
 
 
 def login_link_create(*, user: User, actor: Actor, lifetime: timedelta = LINK_LIFETIME) -> str:
@@ -61,3 +66,15 @@ def password_set_record(*, user: User, request_id: str = "") -> None:
     """Note that a person set a password (never the password)."""
     with change(actor=Actor.person(user), request_id=request_id) as this:
         this.record("person.password_changed", subject=f"person:{user.pk}")
+
+
+def ended_prune() -> int:
+    """Forget sessions and links that ended a month ago, old answers and old tries; return how many."""
+    now = clock.now()
+    rows = (
+        Session.objects.filter(expire_date__lt=now - ENDED_KEPT),
+        LoginLink.objects.filter(expires_at__lt=now - ENDED_KEPT),
+        KeyedAnswer.objects.filter(at__lt=now - repeats.KEEP),
+        SecretTries.objects.filter(last_at__lt=now - lockout.FORGOTTEN_AFTER),
+    )
+    return sum(ended.delete()[0] for ended in rows)
