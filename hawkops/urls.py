@@ -18,6 +18,7 @@ urlpatterns = [
     path("<str:environment>/api", api.page, name="api_page"),
     path("<str:environment>/platform", views.platform, name="platform"),
     path("<str:environment>/strip", views.strip, name="strip"),
+    path("<str:environment>/", include("hawkops.compliance.urls")),
     path("<str:environment>/", include("hawkops.history.urls")),
     path("<str:environment>/", include("hawkops.scripts.urls")),
     path("<str:environment>/", include("monitoring.urls")),

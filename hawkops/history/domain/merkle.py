@@ -1,9 +1,11 @@
 """The Merkle tree over the entries' hashes, as RFC 6962 §2.1 has it (the tree of Certificate Transparency logs)."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 Node = bytes
+# the leaves under a node: from the first, up to the one after the last
+Span = tuple[int, int]
 
 
 def leaf_hash(data: bytes) -> Node:
@@ -45,3 +47,80 @@ class Frontier:
         for node in reversed(self.nodes[:-1]):
             root = node_hash(node, root)
         return root
+
+
+def siblings(leaf: int, size: int) -> list[Span]:
+    """Return what stands beside the way from a leaf (the first is 0) up to the root, lowest first (§2.1.1)."""
+    if not 0 <= leaf < size:
+        raise ValueError(f"a tree of {size} leaves has no leaf {leaf}")
+    low, high, found = 0, size, list[Span]()
+    while high - low > 1:
+        middle = low + (1 << ((high - low - 1).bit_length() - 1))
+        if leaf < middle:
+            found.append((middle, high))
+            high = middle
+        else:
+            found.append((low, middle))
+            low = middle
+    return found[::-1]
+
+
+def paths(
+    leaves: Iterable[int], size: int, data: Iterable[bytes], *, start: Frontier | None = None
+) -> tuple[Node, dict[int, list[Node]]]:
+    """Return the root over `size` leaves and the inclusion proof of each leaf asked for, reading `data` once.
+
+    `data` begins after `start`, a tree of which no leaf is asked for. Memory is that of the proofs, whatever the size.
+    Raises ValueError for a leaf that is not there, or when `data` is too short.
+    """
+    wanted = {leaf: siblings(leaf, size) for leaf in leaves}
+    spans = {span for beside in wanted.values() for span in beside}
+    known: dict[Span, Node] = {}
+    begun = start or Frontier()
+    if wanted and min(wanted) < begun.size:
+        raise ValueError(f"leaf {min(wanted)} lies before leaf {begun.size}, where the reading begins")
+    stack: list[tuple[int, int, Node]] = []
+
+    def stand(low: int, high: int, node: Node) -> None:
+        if (low, high) in spans:
+            known[low, high] = node
+        stack.append((low, high, node))
+
+    at = 0
+    for node, width in zip(begun.nodes, _widths(begun.size), strict=True):
+        stand(at, at + width, node)
+        at += width
+    for leaf in data:
+        if at == size:
+            break
+        stand(at, at + 1, leaf_hash(leaf))
+        at += 1
+        while len(stack) > 1 and stack[-1][1] - stack[-1][0] == stack[-2][1] - stack[-2][0]:
+            (_, high, right), (low, _, left) = stack.pop(), stack.pop()
+            stand(low, high, node_hash(left, right))
+    if at != size:
+        raise ValueError(f"there are {at} leaves, not {size}")
+    # what does not fill a perfect subtree stands at the right edge, folded from its end
+    node = hashlib.sha256().digest()
+    for index, (low, _high, left) in enumerate(reversed(stack)):
+        node = node_hash(left, node) if index else left
+        if (low, size) in spans:
+            known[low, size] = node
+    return node, {leaf: [known[span] for span in beside] for leaf, beside in wanted.items()}
+
+
+def _widths(size: int) -> list[int]:
+    return [1 << bit for bit in range(size.bit_length() - 1, -1, -1) if size >> bit & 1]
+
+
+def root_by(data: bytes, leaf: int, size: int, path: Sequence[Node]) -> Node | None:
+    """Return the root that a leaf's inclusion proof leads to; None when the proof has not as many nodes as it must."""
+    if not 0 <= leaf < size:
+        return None
+    beside = siblings(leaf, size)
+    if len(beside) != len(path):
+        return None
+    node = leaf_hash(data)
+    for (low, _high), other in zip(beside, path, strict=True):
+        node = node_hash(node, other) if leaf < low else node_hash(other, node)
+    return node
