@@ -78,6 +78,7 @@ PUBLIC = {
 } | API
 
 COMES_BACK = {
+    "people/review/done",
     "runbook/import",
     "releases/create",
     "flags/create",
@@ -213,6 +214,7 @@ PRESSES = {
     "troubleshooting/furnished/save": {Role.RELEASER, Role.OPERATOR},
     "troubleshooting/furnished/archive": {Role.RELEASER, Role.OPERATOR},
     "troubleshooting/remedies/{remedy}/undo": {Role.RELEASER, Role.OPERATOR},
+    "people/review/done": {Role.AUDITOR},
     "people/add": set(),
     "people/{person}/roles": set(),
     "keys/add": set(),
@@ -299,6 +301,12 @@ PAGES = (
     "history/subject/flag:litert_enabled?at=2026-01-31T14:00",
     "history/subject/person:{person}",
     "people",
+    "people/review",
+    "people/review.csv",
+    "people/history",
+    "people/history?person=person:{person}",
+    "people/history.csv",
+    "people/acts.csv",
     "monitoring/litert",
     "monitoring/health",
     "monitoring/patterns",

@@ -62,14 +62,15 @@ def signed_text(document: Mapping[str, Any]) -> str:
     lines = [
         f"{SCHEMA} {document['origin']}",
         f"{document['environment']} {document['release']} {document['at']}",
-        *(f"{name} {_digest(document['sections'].get(name))}" for name in SECTIONS),
-        f"entries {_digest([[one['seq'], one['hash']] for one in document['entries']])}",
-        f"checkpoint {_digest(document['checkpoint'])}",
+        *(f"{name} {digest(document['sections'].get(name))}" for name in SECTIONS),
+        f"entries {digest([[one['seq'], one['hash']] for one in document['entries']])}",
+        f"checkpoint {digest(document['checkpoint'])}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a value in its canonical form."""
     return hashlib.sha256(chain.canonical(value).encode()).hexdigest()
 
 
