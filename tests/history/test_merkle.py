@@ -111,7 +111,7 @@ def test_inclusion__any_leaves_of_any_tree__lead_to_its_root_and_no_other_leaf_d
         start.append(data)
     wanted = at.draw(st.sets(st.integers(begun, size - 1), min_size=1))
 
-    root, found = paths(wanted, size, leaves[begun:], start=start)
+    root, found = paths(wanted, size, leaves[begun:], start=start, block=at.draw(st.sampled_from([1, 4, 1_024])))
 
     assert root == naive(leaves)
     assert found.keys() == wanted
