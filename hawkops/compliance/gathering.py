@@ -5,23 +5,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q
 
 from hawkops.accounts.models import User
 from hawkops.compliance.domain import pack
 from hawkops.compliance.domain.told import GRANTED, TEAMED
 from hawkops.core import clock
-from hawkops.core.errors import Conflict, InvalidInput
-from hawkops.history import exported, listing, selectors
+from hawkops.core.errors import InvalidInput
+from hawkops.history import listing, selectors
 from hawkops.history.domain.chain import Row
-from hawkops.history.domain.checkpoint import note_of, opened
-from hawkops.history.domain.proof import Link
+from hawkops.history.domain.checkpoint import note_of
 from hawkops.history.domain.query import Query, Term
-from hawkops.history.keys import signing_key, verifiers
+from hawkops.history.keys import signing_key
 from hawkops.history.models import Checkpoint, HistoryEntry
-from hawkops.history.services import checkpoint_write
-from hawkops.history.witnessed import Folder
+from hawkops.history.proving import proven
 from hawkops.scripts.checks import compliance
 from hawkops.scripts.models import Run
 from hawkops.scripts.probes.findings import Finding, failed, passed, unmeasured
@@ -87,52 +84,26 @@ def gathered(release: Release) -> Gathered:
 def document(release: Release) -> dict[str, Any]:
     """Return the signed pack, every entry with its inclusion proof. Signs a checkpoint first, so that it covers them all.
 
-    Raises Conflict where the history does not give what was signed, or another checkpoint is being written; InvalidInput
-    and OSError for the key, as `signing_key`.
+    Raises as `proven`.
     """
     found = gathered(release)
-    last = found.entries[-1].seq if found.entries else 0
-    kept = found.checkpoint
-    if kept is None or kept.size < last:
-        kept = checkpoint_write(after=timedelta()) or selectors.checkpoint_latest()
-    if kept is None or kept.size < last:
-        raise Conflict(
-            "A checkpoint is being written, and does not cover the newest entries yet. Ask again in a moment."
-        )
-    folder = Folder(settings.WITNESS_DIR)
-    known = verifiers(folder, of=[(kept.size, kept.note)])
-    signed, _signer = opened(kept.note, known)
-    root, proofs = selectors.inclusion([one.seq for one in found.entries], size=kept.size)
-    if root != signed.root:
-        raise Conflict(
-            f"The history does not give what was signed at entry {kept.size}, so nothing can be proven from it. "
-            "Press “Verify now” on the history's page: it names the first bad entry."
-        )
+    shown = proven([one.seq for one in found.entries])
     made: dict[str, Any] = {
         "schema": pack.SCHEMA,
-        "origin": signed.origin,
+        "origin": shown.origin,
         "environment": release.environment,
         "release": release.pk,
         "at": found.at.isoformat(timespec="microseconds"),
         "limit": pack.LIMIT,
         "verify": "python verify_compliance.pyz FILE --key VERIFIER, or manage.py compliance_verify FILE",
-        "verifiers": [str(one) for one in known],
-        "checkpoint": kept.note,
+        "verifiers": list(shown.verifiers),
+        "checkpoint": shown.note,
         "sections": found.sections,
         "people": found.people,
-        "entries": [
-            {**exported.written(link), "proof": [node.hex() for node in proofs[link.row.seq]]}
-            for link in (_link(one) for one in found.entries)
-        ],
+        "entries": [shown.written(one) for one in found.entries],
     }
-    made["signature"] = note_of(pack.signed_text(made), signed.origin, signing_key())
+    made["signature"] = note_of(pack.signed_text(made), shown.origin, signing_key())
     return made
-
-
-def _link(entry: HistoryEntry) -> Link:
-    personal = getattr(entry, "personal", None)
-    salt, label = (bytes(personal.salt), personal.label) if personal else (None, None)
-    return Link(entry.row(), entry.previous_hash, entry.hash, salt, label)
 
 
 # ---- which entries ----

@@ -82,9 +82,6 @@ def _file(
     release = _release(environment, pk)
     try:
         made = document(release)
-    except OSError as error:
-        refusal: HawkOpsError = Conflict(f"The folder of the signing key can't be written: {error.strerror}.")
-        return _refused(refusal)
     except (Conflict, InvalidInput) as error:
         return _refused(error)
     reading_note(

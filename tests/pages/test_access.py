@@ -295,6 +295,7 @@ PAGES = (
     "history?part=rows&verb=flag.",
     "history.csv?q=verb:flag.",
     "history.jsonl",
+    "history.proven.jsonl?q=verb:release.",
     "history/1",
     "history/at?subject=flag:litert_enabled",
     "history/subject/flag:litert_enabled",

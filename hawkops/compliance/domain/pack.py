@@ -13,9 +13,9 @@ from typing import Any
 
 from hawkops.compliance.domain import told
 from hawkops.history import exported
-from hawkops.history.domain import chain, merkle
+from hawkops.history.domain import chain, proof
 from hawkops.history.domain.chain import Row
-from hawkops.history.domain.checkpoint import Checkpoint, Unproven, Verifier, opened, text_of
+from hawkops.history.domain.checkpoint import Unproven, Verifier, opened, text_of
 from hawkops.history.domain.proof import Link
 
 SCHEMA = "hawkops.compliance/1"
@@ -112,22 +112,13 @@ def _entries(document: Mapping[str, Any], links: Links, known: list[Verifier], f
         seq = link.row.seq
         if seq <= last:
             raise Unfit(f"Entry {seq} stands after entry {last}.")
-        _entry(link, path, checkpoint)
+        if why := proof.unfit(link, path, checkpoint):
+            raise Unfit(f"{why[0].upper()}{why[1:]}.")
         last, found.entries = seq, found.entries + 1
         if link.label is None:
             found.nameless += 1
         else:
             found.names += 1
-
-
-def _entry(link: Link, path: list[bytes], checkpoint: Checkpoint) -> None:
-    seq = link.row.seq
-    if chain.row_hash(link.previous, link.row) != link.hash:
-        raise Unfit(f"Entry {seq} was altered: its content does not give its hash.")
-    if link.label is not None and chain.commitment(link.salt or b"", link.label) != link.row.commitment:
-        raise Unfit(f"The name kept for entry {seq} is not the one it was written with.")
-    if merkle.root_by(bytes.fromhex(link.hash), seq - 1, checkpoint.size, path) != checkpoint.root:
-        raise Unfit(f"Entry {seq} is not in the history that the checkpoint over {checkpoint.size} entries signs.")
 
 
 def _sections(document: Mapping[str, Any], links: Links, _known: list[Verifier], _found: Findings) -> None:
