@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
+from hawkops.accounts.selectors import glass_open
 from hawkops.core import clock
 from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, percent, spoken
@@ -129,6 +130,7 @@ def facts(environment: str) -> dict[str, Fact]:
     return {
         "kill": Fact("LiteRT is killed", kill_detail, emergency, active=killed),
         "lockdown": _lockdown(environment, kill_detail),
+        "glass": _glass(),
         "exposure": Fact(
             f"{percent(exposure)} · {number(reach)} devices",
             f"LiteRT on, of {number(active)} active",
@@ -155,6 +157,15 @@ def _lockdown(environment: str, obeyed: str) -> Fact:
     url = reverse("incidents:emergency", kwargs={"environment": environment}) + "#lockdown"
     said = ("nothing is raised", obeyed, f"{found.asked_by} asks to lift it" if found.asked_at else "")
     return Fact("Lockdown: LiteRT is off", "; ".join(part for part in said if part), url, active=True)
+
+
+def _glass() -> Fact:
+    """Say that somebody works behind a break-glass code; empty while nobody does."""
+    found = glass_open()
+    if found is None or found.open_until is None:
+        return Fact("", "", "")
+    url = reverse("history:subject", kwargs={"environment": "production", "subject": f"break_glass:{found.pk}"})
+    return Fact("The glass is broken", f"until {found.open_until:%H:%M} UTC: {found.reason}", url, active=True)
 
 
 def _incident(environment: str) -> Fact:

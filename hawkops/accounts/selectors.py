@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from hawkops.accounts.models import ApiToken, DeviceKey
+from hawkops.accounts.models import ApiToken, BreakGlassCode, DeviceKey
+from hawkops.core import clock
 
 # what was used so lately is still in somebody's hands
 USED_LATELY = timedelta(days=7)
@@ -17,6 +18,11 @@ class Ending:
 
     title: str
     ends: datetime
+
+
+def glass_open() -> BreakGlassCode | None:
+    """Return the code behind which somebody works just now, None while nobody does."""
+    return BreakGlassCode.objects.filter(open_until__gt=clock.now()).order_by("-opened_at").first()
 
 
 def credentials_ending(*, now: datetime, within: timedelta) -> list[Ending]:

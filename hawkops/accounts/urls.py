@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hawkops.accounts.views import confirming, credentials, people, profile, signing
+from hawkops.accounts.views import break_glass, confirming, credentials, people, profile, signing
 
 app_name = "accounts"
 urlpatterns = [
@@ -10,6 +10,9 @@ urlpatterns = [
     path("logout", signing.sign_out, name="logout"),
     path("enter/<str:token>", signing.enter, name="enter"),
     path("confirm", confirming.confirm, name="confirm"),
+    path("break-glass", break_glass.open_glass, name="break_glass"),
+    path("<str:environment>/people/codes", break_glass.code_make, name="code_make"),
+    path("<str:environment>/people/codes/<int:pk>/revoke", break_glass.code_revoke, name="code_revoke"),
     path("profile", profile.profile, name="profile"),
     path("profile/phones/<int:pk>/revoke", profile.phone_revoke_own, name="phone_revoke_own"),
     path("<str:environment>/people", people.people, name="people"),

@@ -18,7 +18,16 @@ CHANGING = (*told.GRANTED, told.TEAMED)
 CHANGING_BEGINS = ("person.", "key.", "token.", "phone.", "role.")
 # people come and go: nothing of that changes what they may do
 NO_CHANGE = ("person.signed_in", "person.password_changed")
-ACTS = ("proposal.", "step.skip", "lockdown.", "runbook.", "phase.", "flag.killed", "rollback.made", "break_glass.")
+ACTS = (
+    "proposal.",
+    "step.skip",
+    "lockdown.",
+    "runbook.",
+    "phase.",
+    "flag.killed",
+    "rollback.made",
+    "break_glass.opened",
+)
 CHANGES_SHOWN = 50
 
 

@@ -10,7 +10,8 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from hawkops.accounts.selectors import credentials_ending
+from hawkops.accounts.models import BreakGlassCode
+from hawkops.accounts.selectors import credentials_ending, glass_open
 from hawkops.backups.planned import EVERY, FAILED, last_at
 from hawkops.core.environments import Environment
 from hawkops.core.templatetags.look import number, spoken
@@ -312,6 +313,26 @@ def _keys(now: datetime) -> Iterator[Vital]:
     )
 
 
+def _glass(now: datetime) -> Iterator[Vital]:
+    """Whether somebody works behind a break-glass code, and whether one is sealed for the next time."""
+    title, newest = "Break-glass code", BreakGlassCode.objects.first()
+    opened = glass_open()
+    sealed = BreakGlassCode.objects.filter(opened_at=None, revoked_at=None).count()
+    make = "Make one and seal it: People and keys, or `manage.py break_glass_create`."
+    if opened is not None:
+        until = f"{opened.open_until:%H:%M} UTC"
+        said = f"Opened {_old(_age(opened.opened_at, now))}, until {until}: {opened.reason}"
+        yield Vital(
+            "break_glass", title, said, Verdict.FAIL, "Find out who it is; the history shows each of their acts."
+        )
+    elif sealed:
+        yield Vital("break_glass", title, f"{sealed} sealed.", Verdict.PASS, "")
+    elif newest is None:
+        yield Vital("break_glass", title, "None was ever made.", Verdict.NO_DATA, make)
+    else:
+        yield Vital("break_glass", title, "None is sealed: the last was opened or taken back.", Verdict.FAIL, make)
+
+
 def process_memory_bytes() -> int:
     """Return what this process holds in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -329,6 +350,7 @@ def register_all() -> None:
     register("checkpoint", _checkpoint)
     register("backup", _proofs)
     register("credentials", _keys)
+    register("break_glass", _glass)
     register("room", _room)
 
 

@@ -77,6 +77,7 @@ def news_of(entry: Entry) -> News | None:
         "notification": _notification,
         "incident": _incident,
         "lockdown": _lockdown,
+        "break_glass": _break_glass,
         "kill_clock": _kill_clock,
     }.get(noun)
     return teller(entry) if teller else _other(entry)
@@ -322,6 +323,29 @@ def _lockdown(entry: Entry) -> News:
         thread=LOCKDOWN_THREAD,
         path="emergency",
         path_text="Emergency",
+    )
+
+
+def _break_glass(entry: Entry) -> News | None:
+    """Tell of a code that is used; making and taking back are told, too."""
+    state = _mapping(entry.after)
+    title, action, severity = {
+        "break_glass.opened": ("🔨 Somebody broke the glass", Action.TRIGGER, Severity.CRITICAL),
+        "break_glass.closed": ("The glass is closed again", Action.RESOLVE, Severity.WARNING),
+        "break_glass.code_made": (f"{entry.by} made a break-glass code", Action.TELL, Severity.WARNING),
+        "break_glass.code_revoked": (f"{entry.by} took a break-glass code back", Action.TELL, Severity.WARNING),
+    }.get(entry.verb, ("", Action.TELL, Severity.WARNING))
+    if not title:
+        return None
+    until = f"Open until {state['until']}." if action is Action.TRIGGER and state.get("until") else ""
+    return _news(
+        entry,
+        until,
+        entry.reason and f"Why: {entry.reason}",
+        title=title,
+        severity=severity,
+        action=action,
+        thread=f"break_glass:{entry.subject.partition(':')[2]}",
     )
 
 

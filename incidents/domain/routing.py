@@ -74,6 +74,7 @@ DEFAULT: tuple[Route, ...] = (
     Route("alert.*", of_severity=CRITICAL, topic=Topic.INCIDENTS),
     Route("alert.*", topic=Topic.ENGINEERING),
     Route("lockdown.*", topic=Topic.SECURITY, severity=CRITICAL),
+    Route("break_glass.*", topic=Topic.SECURITY, severity=CRITICAL),
     Route("phone.used", topic=Topic.SECURITY, severity=WARNING),
     Route("phone.refused", topic=Topic.SECURITY, severity=WARNING),
     Route("incident.*", topic=Topic.INCIDENTS),

@@ -118,7 +118,7 @@ def test_acts__what_stops_harm__is_named_as_meant_and_a_rules_own_as_nobodys() -
         [
             row(1, "person:1", "flag.killed", "flag:litert_enabled"),
             row(2, "rule:guardrail:crashes", "rollback.made", "rollback:1"),
-            row(3, "person:1", "break_glass.used", "person:1"),
+            row(3, "person:1", "break_glass.opened", "break_glass:1"),
         ]
     )
 

@@ -20,6 +20,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from hawkops import strip
 from hawkops.accounts.models import User
+from hawkops.accounts.services.break_glass import break_glass_create
 from hawkops.accounts.services.credentials import api_token_create, device_key_create
 from hawkops.accounts.services.people import person_create
 from hawkops.accounts.services.phones import phone_enrol
@@ -218,6 +219,8 @@ PRESSES = {
     "people/add": set(),
     "people/{person}/roles": set(),
     "keys/add": set(),
+    "people/codes": set(),
+    "people/codes/{code}/revoke": set(),
     "keys/{key}/rotate": set(),
     "keys/{key}/revoke": set(),
     "tokens/add": set(),
@@ -415,6 +418,8 @@ OTHERS = (
     Other("POST", "/logout", SIGN_IN, YES),
     Other("GET", "/enter/{enter}", YES, YES, program="the one-time link"),
     Other("POST", "/enter/{enter}", YES, YES, program="the one-time link"),
+    Other("GET", "/break-glass", YES, YES, program="a sealed code"),
+    Other("POST", "/break-glass", YES, YES, program="a sealed code"),
     Other("GET", "/confirm", SIGN_IN, YES),
     Other("POST", "/confirm", SIGN_IN, YES),
     Other("GET", "/profile", SIGN_IN, YES),
@@ -536,6 +541,7 @@ def furnish() -> dict[str, Any]:
         "outside": link.pk,
         "status": status,
         "enter": login_link_create(user=User.objects.get(username="ana"), actor=SYSTEM).rpartition("/")[2],
+        "code": break_glass_create(actor=SYSTEM)[0].pk,
         "key": device_key_create(environment="demo", name="furnished", actor=SYSTEM)[0].pk,
         "token": api_token_create(environment="demo", name="furnished", scopes=[Scope.READ], actor=SYSTEM)[0].pk,
         "pager": _pager(rules),

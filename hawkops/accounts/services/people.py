@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hawkops.accounts.models import RoleGrant, TeamMembership, User
+from hawkops.accounts.models import BREAK_GLASS, RoleGrant, TeamMembership, User
 from hawkops.core.access import Role
 from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.core.teams import Team
@@ -17,6 +17,8 @@ def person_create(
     username = username.strip()
     if not username:
         raise InvalidInput("Give the person a username.")
+    if username.lower() == BREAK_GLASS:
+        raise InvalidInput(f"{BREAK_GLASS} is nobody's name: it is the account behind a sealed code.")
     with change(actor=actor) as this:
         if User.objects.filter(username__iexact=username).exists():
             raise Conflict(f"There is already a person named {username}.")

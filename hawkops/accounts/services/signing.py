@@ -6,7 +6,7 @@ from datetime import timedelta
 from hawkops.accounts.models import LoginLink, User
 from hawkops.accounts.services.credentials import secret_hash
 from hawkops.core import clock
-from hawkops.core.errors import NotFound
+from hawkops.core.errors import NotAllowed, NotFound
 from hawkops.history.actors import Actor
 from hawkops.history.services import change
 
@@ -15,6 +15,8 @@ LINK_LIFETIME = timedelta(hours=1)
 
 def login_link_create(*, user: User, actor: Actor, lifetime: timedelta = LINK_LIFETIME) -> str:
     """Return the path of a link that signs the person in once, within an hour by default."""
+    if user.breaks_glass:
+        raise NotAllowed("Only a sealed code opens this account: manage.py break_glass_create.")
     token = secrets.token_urlsafe(24)
     at = clock.now()
     with change(actor=actor) as this:

@@ -42,7 +42,8 @@ class RecentLoginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.session.is_empty() or not request.user.is_authenticated:
             return self.get_response(request)
-        with session_of(request.session.get(SESSION_KEY)):
+        raises = not (isinstance(request.user, User) and request.user.breaks_glass)
+        with session_of(request.session.get(SESSION_KEY), raises=raises):
             return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

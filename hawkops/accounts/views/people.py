@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from hawkops.accounts.models import ApiToken, DeviceKey, EnrolledPhone, User
+from hawkops.accounts.models import BREAK_GLASS, ApiToken, BreakGlassCode, DeviceKey, EnrolledPhone, User
 from hawkops.accounts.services.credentials import (
     KEY_LIFETIME,
     KEY_LIFETIME_MOST,
@@ -30,7 +30,7 @@ from hawkops.history.actors import Actor
 @requires()
 def people(request: HttpRequest, environment: str) -> HttpResponse:
     """Who may do what here, the keys of devices and the tokens of programs. Only administrators may change anything."""
-    users = User.objects.filter(is_active=True).order_by("username")
+    users = User.objects.filter(is_active=True).exclude(username=BREAK_GLASS).order_by("username")
     rows = [
         {
             "user": user,
@@ -50,6 +50,7 @@ def people(request: HttpRequest, environment: str) -> HttpResponse:
             "keys": DeviceKey.objects.filter(environment=environment),
             "tokens": ApiToken.objects.filter(environment__in=("", environment)).select_related("created_by"),
             "phones": EnrolledPhone.objects.filter(environment=environment).select_related("user"),
+            "codes": BreakGlassCode.objects.all()[:6],
             "all_scopes": list(Scope),
             "token_days": TOKEN_LIFETIME.days,
             "token_days_most": TOKEN_LIFETIME_MOST.days,

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from hawkops.accounts.lockout import TooManyTries, try_begin, try_failed, try_succeeded
 from hawkops.accounts.models import User
+from hawkops.accounts.services.break_glass import break_glass_close
 from hawkops.accounts.services.signing import (
     login_link_find,
     login_link_use,
@@ -19,6 +20,7 @@ from hawkops.accounts.services.signing import (
 )
 from hawkops.core.errors import NotFound
 from hawkops.core.htmx import request_id
+from hawkops.history.actors import Actor
 
 EMERGENCY = re.compile(r"/[a-z]+/emergency")
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -59,7 +61,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """Sign out."""
+    """Sign out; what a break-glass code opened ends with it."""
+    if isinstance(request.user, User) and request.user.breaks_glass:
+        break_glass_close(actor=Actor.person(request.user), request_id=request_id(request))
     logout(request)
     return redirect("accounts:login")
 

@@ -16,6 +16,7 @@ ENDED = {"phase.passed": "passed", "phase.aborted": "aborted"}
 GRANTED = ("person.created", "role.changed")
 TEAMED = "person.teams_changed"
 INTERVENED = (
+    "break_glass.",
     "flag.killed",
     "flag.reenabled",
     "flag.override_",
@@ -31,7 +32,7 @@ ALONE = {
     "lockdown.started": "A lockdown lowers exposure; lifting it takes two people.",
     "phase.paused": "Holding a phase raises nothing.",
     "phase.aborted": "Aborting serves nobody; it never waits for a second person.",
-    "break_glass.": "Break-glass access is for when nobody else can be reached; it is loud in the history.",
+    "break_glass.opened": "Break-glass access is for when nobody else can be reached; it is loud in the history.",
 }
 # where what is proposed takes a second person; waivers and jumps take one everywhere
 PRODUCTION = "production"
