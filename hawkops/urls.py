@@ -19,6 +19,7 @@ urlpatterns = [
     path("<str:environment>/platform", views.platform, name="platform"),
     path("<str:environment>/platform/retention", views.retention, name="retention"),
     path("<str:environment>/strip", views.strip, name="strip"),
+    path("<str:environment>/", include("hawkops.compliance.urls")),
     path("<str:environment>/", include("hawkops.history.urls")),
     path("<str:environment>/", include("hawkops.scripts.urls")),
     path("<str:environment>/", include("monitoring.urls")),

@@ -1,11 +1,13 @@
 """Exactly what a search finds, as CSV or JSON lines, newest first, streamed: memory stays bounded however many there are.
 
-These files prove nothing by themselves; `manage.py history_export` writes the whole chain, provable offline.
+CSV and plain JSON lines prove nothing by themselves. `history.proven.jsonl` gives each entry with its proof, and
+`manage.py history_export` writes the whole chain, provable offline.
 """
 
 import csv
 import json
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -13,13 +15,14 @@ from django.views.decorators.http import require_safe
 
 from hawkops.core import clock
 from hawkops.core.access import requires
-from hawkops.core.errors import InvalidInput
+from hawkops.core.errors import Conflict, InvalidInput
 from hawkops.core.htmx import request_id
 from hawkops.core.spreadsheet import harmless
 from hawkops.history import listing, selectors
 from hawkops.history.actors import Actor
 from hawkops.history.domain.query import parse
 from hawkops.history.models import HistoryEntry
+from hawkops.history.proving import part_lines
 from hawkops.history.reading import nameless, reading_note
 from hawkops.history.views import asked_line, readable
 
@@ -41,6 +44,8 @@ COLUMNS = (
     "previous_hash",
     "hash",
 )
+# each carries some hashes of its own
+PROVEN_MOST = 5_000
 Write = Callable[[Iterator[HistoryEntry], str, int], Iterator[str]]
 
 
@@ -58,6 +63,13 @@ def jsonl_file(request: HttpRequest, environment: str) -> HttpResponseBase:
     return _file(request, environment, "jsonl", "application/x-ndjson", _jsonl)
 
 
+@require_safe
+@requires()
+def proven_file(request: HttpRequest, environment: str) -> HttpResponseBase:
+    """What the search finds, each entry with its inclusion proof: provable by itself, and so not without an end."""
+    return _file(request, environment, "proven.jsonl", "application/x-ndjson", _proven)
+
+
 def _file(request: HttpRequest, environment: str, ending: str, kind: str, write: Write) -> HttpResponseBase:
     line = asked_line(request.GET)
     try:
@@ -66,6 +78,11 @@ def _file(request: HttpRequest, environment: str, ending: str, kind: str, write:
     except InvalidInput as error:
         return HttpResponse(error.message + "\n", status=422, content_type="text/plain; charset=utf-8")
     head = selectors.head().seq
+    try:
+        lines = write(listing.stream(wanted, until_seq=head), line, head)
+    except (Conflict, InvalidInput) as error:
+        status = 409 if isinstance(error, Conflict) else 422
+        return HttpResponse(error.message + "\n", status=status, content_type="text/plain; charset=utf-8")
     reading_note(
         actor=Actor.person(request.user),
         environment=environment,
@@ -74,7 +91,7 @@ def _file(request: HttpRequest, environment: str, ending: str, kind: str, write:
         asked=nameless(query),
         request_id=request_id(request),
     )
-    answer = StreamingHttpResponse(write(listing.stream(wanted, until_seq=head), line, head), content_type=kind)
+    answer = StreamingHttpResponse(lines, content_type=kind)
     answer["Content-Disposition"] = f'attachment; filename="history-{environment}-{head}.{ending}"'
     answer["Cache-Control"] = "no-store"
     answer["X-Accel-Buffering"] = "no"
@@ -121,3 +138,12 @@ def _jsonl(entries: Iterator[HistoryEntry], line: str, head: int) -> Iterator[st
     yield json.dumps({"export": about}, ensure_ascii=False) + "\n"
     for entry in entries:
         yield json.dumps(row(entry), ensure_ascii=False) + "\n"
+
+
+def _proven(entries: Iterator[HistoryEntry], line: str, head: int) -> Iterator[str]:
+    taken = list(islice(entries, PROVEN_MOST + 1))
+    if len(taken) > PROVEN_MOST:
+        raise InvalidInput(
+            f"More than {PROVEN_MOST} entries are found. Ask for fewer, or take manage.py history_export."
+        )
+    return part_lines(taken, asked=line)

@@ -2,7 +2,7 @@
 
 import json
 import zipapp
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +22,6 @@ MODULES = (
     "history/exported.py",
     "history/witnessed.py",
 )
-PACKAGES = ("", "history/", "history/domain/")
 
 
 def export_lines() -> Iterator[str]:
@@ -51,14 +50,22 @@ def _line(record: dict[str, object]) -> str:
 
 def verifier_program() -> bytes:
     """Return the stand-alone verifier as one file: `python verify_history.pyz FILE`."""
+    return program(MODULES, "hawkops.history.exported:program")
+
+
+def program(modules: Iterable[str], start: str) -> bytes:
+    """Return some of our own modules as one file that Python runs; they import nothing else of ours."""
     source = Path(__file__).resolve().parents[1]
     with TemporaryDirectory() as made:
-        root = Path(made) / "program"
-        for package in PACKAGES:
-            (root / "hawkops" / package).mkdir(parents=True, exist_ok=True)
-            (root / "hawkops" / package / "__init__.py").write_text("")
-        for module in MODULES:
-            (root / "hawkops" / module).write_bytes((source / module).read_bytes())
-        target = Path(made) / "verify.pyz"
-        zipapp.create_archive(root, target, "/usr/bin/env python3", "hawkops.history.exported:program")
-        return target.read_bytes()
+        root = Path(made) / "program" / "hawkops"
+        for module in modules:
+            target = root / module
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((source / module).read_bytes())
+        for folder in {root, *(path.parent for path in root.rglob("*.py"))}:
+            for package in (folder, *folder.parents):
+                if package.is_relative_to(root):
+                    (package / "__init__.py").write_text("")
+        found = Path(made) / "verify.pyz"
+        zipapp.create_archive(root.parent, found, "/usr/bin/env python3", start)
+        return found.read_bytes()

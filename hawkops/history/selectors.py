@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from hawkops.history.domain.chain import Row
+from hawkops.history.domain.merkle import Frontier, paths
 from hawkops.history.domain.proof import Link
 from hawkops.history.keys import verifiers
 from hawkops.history.models import HEARTBEAT, Checkpoint, Head, HistoryEntry, Verification
@@ -73,6 +74,19 @@ def hashes(*, after_seq: int) -> Iterator[str]:
         for _seq, digest in chunk:
             yield digest
         after_seq = chunk[-1][0]
+
+
+def inclusion(seqs: Iterable[int], *, size: int) -> tuple[bytes, dict[int, list[bytes]]]:
+    """Return the root over the first `size` entries, and the proof of each of some that it is in there (RFC 6962).
+
+    Reads the hashes from the newest checkpoint before the first of them: 1 000 000 in some seconds.
+    """
+    leaves = sorted(seq - 1 for seq in seqs)
+    kept = Checkpoint.objects.filter(size__lte=leaves[0] if leaves else size).order_by("-size").first()
+    start = Frontier(kept.size, [bytes.fromhex(node) for node in kept.nodes]) if kept else Frontier()
+    data = (bytes.fromhex(digest) for digest in hashes(after_seq=start.size))
+    root, found = paths(leaves, size, data, start=start)
+    return root, {leaf + 1: path for leaf, path in found.items()}
 
 
 def notes(folder: Folder) -> list[tuple[int, str]]:

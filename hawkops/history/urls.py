@@ -9,6 +9,7 @@ urlpatterns = [
     path("history", views.entries, name="entries"),
     path("history.csv", downloads.csv_file, name="csv"),
     path("history.jsonl", downloads.jsonl_file, name="jsonl"),
+    path("history.proven.jsonl", downloads.proven_file, name="proven"),
     path("history/verify", views.verify, name="verify"),
     path("history/at", subjects.at_a_time, name="at_a_time"),
     path("history/<int:seq>", views.entry, name="entry"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hawkops.history.domain.checkpoint import Checkpoint, Unproven, Verifier, opened, sign, verifier_of
-from hawkops.history.domain.merkle import Frontier, leaf_hash, node_hash
+from hawkops.history.domain.merkle import Frontier, leaf_hash, node_hash, paths, root_by
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
@@ -98,3 +98,50 @@ def test_verifier__unfit__is_refused(text: str) -> None:
 def test_note__anything__opens_or_is_refused_cleanly(text: str) -> None:
     with pytest.raises(Unproven):
         opened(text, [verifier_of(NAME, KEY)])
+
+
+@given(size=st.integers(1, 70), at=st.data())
+def test_inclusion__any_leaves_of_any_tree__lead_to_its_root_and_no_other_leaf_does(
+    size: int, at: st.DataObject
+) -> None:
+    leaves = [f"leaf {number}".encode() for number in range(size)]
+    begun = at.draw(st.integers(0, size - 1))
+    start = Frontier()
+    for data in leaves[:begun]:
+        start.append(data)
+    wanted = at.draw(st.sets(st.integers(begun, size - 1), min_size=1))
+
+    root, found = paths(wanted, size, leaves[begun:], start=start, block=at.draw(st.sampled_from([1, 4, 1_024])))
+
+    assert root == naive(leaves)
+    assert found.keys() == wanted
+    for leaf, path in found.items():
+        assert root_by(leaves[leaf], leaf, size, path) == root
+        assert root_by(b"another", leaf, size, path) != root
+        assert root_by(leaves[leaf], leaf, size, [*path, root]) is None
+        if path:
+            assert root_by(leaves[leaf], leaf, size, [b"x" * 32, *path[1:]]) != root
+
+
+def test_inclusion__published_example__is_the_path_of_rfc_6962() -> None:
+    leaves = [bytes.fromhex(leaf) for leaf in LEAVES]
+
+    # RFC 6962 §2.1.3 draws this tree of seven: the path of d3 is [c, g, l], that of d6 is [i, k]
+    tree = leaves[:7]
+    c, i = leaf_hash(tree[2]), naive(tree[4:6])
+    g, k = naive(tree[0:2]), naive(tree[0:4])
+    root, found = paths([3, 6], 7, tree)
+
+    assert root.hex() == ROOTS[6]
+    assert found == {3: [c, g, naive(tree[4:7])], 6: [i, k]}
+
+
+def test_inclusion__what_is_not_there__is_refused() -> None:
+    with pytest.raises(ValueError, match="no leaf 3"):
+        paths([3], 3, [b"a", b"b", b"c"])
+    with pytest.raises(ValueError, match="there are 2 leaves, not 3"):
+        paths([0], 3, [b"a", b"b"])
+    with pytest.raises(ValueError, match="lies before leaf 1"):
+        paths([0], 2, [b"b"], start=Frontier(1, [leaf_hash(b"a")]))
+    assert root_by(b"a", -1, 3, []) is None
+    assert root_by(b"a", 5, 3, []) is None

@@ -19,14 +19,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.conf import settings as present
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
 
 from hawkops.bench.tampering import furnished, put, tamper
 from hawkops.core import clock
 from hawkops.core.errors import InvalidInput
-from hawkops.history import exported, selectors
+from hawkops.history import downloads, exported, selectors
 from hawkops.history.actors import Actor
 from hawkops.history.domain.checkpoint import opened
-from hawkops.history.exporting import export_lines
+from hawkops.history.exporting import export_lines, verifier_program
 from hawkops.history.keys import verifiers
 from hawkops.history.models import Checkpoint, HistoryEntry, Personal
 from hawkops.history.services import change, checkpoint_write, history_verify
@@ -322,3 +323,57 @@ def test_process__killed_again_and_again__misses_nothing_and_ends_when_told(fold
         assert process.wait(timeout=30) == 0
     seen = history_verify(requested_by="test", witness=folder)
     assert seen.good and seen.witnessed_seq == seen.head_seq and seen.checkpoints == 1
+
+
+@pytest.mark.django_db
+def test_part__proven_by_itself__names_what_was_altered(
+    folder: Folder, tmp_path: Path, settings: Any, client: Client, viewer: Any
+) -> None:
+    settings.WITNESS_DIR = folder.path
+    client.force_login(viewer)
+    written(6)
+    answer = client.get("/demo/history.proven.jsonl", {"q": "subject:test:3,test:5"})
+    lines = b"".join(answer.streaming_content).decode().splitlines(keepends=True)  # type: ignore[attr-defined]
+    assert len(lines) == 3
+    program, file = tmp_path / "verify_history.pyz", tmp_path / "part.jsonl"
+    program.write_bytes(verifier_program())
+
+    file.write_text("".join(lines))
+    code, said = proven(program, str(file), "--key", json.loads(lines[0])["verifiers"][0])
+    assert code == 0, said
+    assert "Each of the 2 entries stands in the history of" in said
+
+    entry = json.loads(lines[1])
+    for altered, why in (
+        ({"reason": "otherwise"}, "was altered"),
+        ({"proof": entry["proof"][1:]}, "is not in the history that the checkpoint"),
+        ({"personal": {"salt": "00", "label": "eve"}}, "the name kept for entry"),
+    ):
+        file.write_text("".join([lines[0], json.dumps({**entry, **altered}) + "\n", lines[2]]))
+        code, said = proven(program, str(file))
+        assert (code, said.startswith(f"Entry {entry['seq']}: ")) == (1, True)
+        assert why in said
+    del entry["personal"]
+    file.write_text("".join([lines[0], json.dumps(entry) + "\n", lines[2]]))
+    assert proven(program, str(file))[0] == 0, "an erased name leaves the proof"
+    file.write_text(lines[0] + "{}\n")
+    assert proven(program, str(file))[0] == 2
+    file.write_text(lines[0].replace("checkpoint", "chickpoint"))
+    assert proven(program, str(file))[0] == 2
+
+
+@pytest.mark.django_db
+def test_part__more_than_it_takes__is_refused_and_not_recorded_as_read(
+    client: Client, viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(viewer)
+    written(3)
+    monkeypatch.setattr(downloads, "PROVEN_MOST", 2)
+
+    answer = client.get("/demo/history.proven.jsonl", {"q": "verb:test."})
+
+    assert (answer.status_code, answer.content) == (
+        422,
+        b"More than 2 entries are found. Ask for fewer, or take manage.py history_export.\n",
+    )
+    assert not HistoryEntry.objects.filter(verb="history.read").exists()

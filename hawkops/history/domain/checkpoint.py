@@ -81,11 +81,28 @@ def verifier_of(name: str, key: Ed25519PrivateKey) -> Verifier:
 
 def sign(checkpoint: Checkpoint, name: str, key: Ed25519PrivateKey) -> str:
     """Return the signed note."""
-    signature = verifier_of(name, key).key_id + key.sign(checkpoint.text.encode())
-    return f"{checkpoint.text}\n{DASH} {name} {base64.b64encode(signature).decode()}\n"
+    return note_of(checkpoint.text, name, key)
+
+
+def note_of(text: str, name: str, key: Ed25519PrivateKey) -> str:
+    """Sign any text that ends with its line, as a note."""
+    signature = verifier_of(name, key).key_id + key.sign(text.encode())
+    return f"{text}\n{DASH} {name} {base64.b64encode(signature).decode()}\n"
 
 
 def opened(note: str, verifiers: Iterable[Verifier]) -> tuple[Checkpoint, Verifier]:
+    """Return the checkpoint that a note is and who of the known ones signed it. Raises Unproven."""
+    text, found = text_of(note, verifiers)
+    origin, size, root, *_more = [*text.split("\n"), "", ""]
+    if not origin or not re.fullmatch(r"0|[1-9][0-9]{0,18}", size):
+        raise Unproven("it does not begin with origin and size")
+    try:
+        return Checkpoint(origin, int(size), base64.b64decode(root, validate=True)), found
+    except binascii.Error as error:
+        raise Unproven("its root can't be read") from error
+
+
+def text_of(note: str, verifiers: Iterable[Verifier]) -> tuple[str, Verifier]:
     """Return what a note says and who of the known ones signed it. Raises Unproven.
 
     Signatures of unknown keys are passed over, as the format demands; a known key whose signature is false is not.
@@ -112,10 +129,4 @@ def opened(note: str, verifiers: Iterable[Verifier]) -> tuple[Checkpoint, Verifi
             found = verifier
     if found is None:
         raise Unproven("no known key signed it")
-    origin, size, root, *_more = text.split("\n")
-    if not origin or not re.fullmatch(r"0|[1-9][0-9]{0,18}", size):
-        raise Unproven("it does not begin with origin and size")
-    try:
-        return Checkpoint(origin, int(size), base64.b64decode(root, validate=True)), found
-    except binascii.Error as error:
-        raise Unproven("its root can't be read") from error
+    return text, found

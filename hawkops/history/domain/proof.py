@@ -1,14 +1,14 @@
 """Holding a chain against what was signed and witnessed: the first bad row, what it is proven by, and up to where."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain as joined
 from typing import Protocol
 
 from hawkops.history.domain import chain
 from hawkops.history.domain.chain import Break, Row
-from hawkops.history.domain.checkpoint import Unproven, Verifier, opened
-from hawkops.history.domain.merkle import Frontier
+from hawkops.history.domain.checkpoint import Checkpoint, Unproven, Verifier, opened
+from hawkops.history.domain.merkle import Frontier, Node, root_by
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,18 @@ def verify(
     if last is not None and found.broken is None:
         found.witnessed_seq = last[0]
     return found
+
+
+def unfit(link: Link, path: Sequence[Node], checkpoint: Checkpoint) -> str:
+    """Say why a row by itself is not proven under a checkpoint by its inclusion proof; empty when it is."""
+    seq = link.row.seq
+    if chain.row_hash(link.previous, link.row) != link.hash:
+        return f"entry {seq} was altered: its content does not give its hash"
+    if link.label is not None and chain.commitment(link.salt or b"", link.label) != link.row.commitment:
+        return f"the name kept for entry {seq} is not the one it was written with"
+    if root_by(bytes.fromhex(link.hash), seq - 1, checkpoint.size, path) != checkpoint.root:
+        return f"entry {seq} is not in the history that the checkpoint over {checkpoint.size} entries signs"
+    return ""
 
 
 class _Found(Exception):

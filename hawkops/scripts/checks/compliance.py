@@ -1,8 +1,10 @@
 """Compliance: a catalogue of controls, each mapped to evidence that HawkOps holds, and marked where it can't know."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import yaml
@@ -40,21 +42,56 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def compliance(given: argparse.Namespace) -> Iterator[Finding]:
     """Judge every control of the standards that evidence here can speak for; list the others."""
+    for standard, controls in groupby(judged_controls(given.standard), key=lambda one: one.standard):
+        judged_many = outside = 0
+        for control in controls:
+            if control.finding is None:
+                outside += 1
+                print(f"{OUTSIDE} {control.heading}: outside HawkOps. {control.outside}", flush=True)
+            else:
+                judged_many += 1
+                yield control.finding
+        print(f"{standard}: {judged_many} controls judged, {outside} are outside HawkOps", flush=True)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control of a standard, and what the evidence here says of it; `outside` is why nobody here can know."""
+
+    standard: str
+    id: str
+    title: str
+    finding: Finding | None
+    evidence: tuple[Finding, ...] = ()
+    outside: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Its name in a list of several standards."""
+        return f"{self.standard} {self.id} {self.title}"
+
+
+def judged_controls(
+    standards: Iterable[str], *, instead: Mapping[str, Callable[[], Finding]] | None = None
+) -> Iterator[Control]:
+    """Give each control of the standards, judged. `instead` gives facts another way: known already, say.
+
+    Raises InvalidInput for a standard that the catalogue lacks.
+    """
     controls = yaml.safe_load(CONTROLS.read_text())
-    if unknown := [name for name in given.standard if name.upper() not in controls]:
+    wanted = list(dict.fromkeys(name.upper() for name in standards))
+    if unknown := [name for name in wanted if name not in controls]:
         raise InvalidInput(f"{unknown[0]!r} is no standard in the catalogue; there are {', '.join(controls)}.")
     facts.cache_clear()
-    for standard in dict.fromkeys(name.upper() for name in given.standard):
-        outside = 0
-        for control in controls[standard]:
-            title = f"{standard} {control['id']} {control['title']}"
-            if "outside" in control:
-                outside += 1
-                print(f"{OUTSIDE} {title}: outside HawkOps. {control['outside']}", flush=True)
+    known = {**facts(), **(instead or {})}
+    for standard in wanted:
+        for one in controls[standard]:
+            if "outside" in one:
+                yield Control(standard, one["id"], one["title"], None, outside=one["outside"])
                 continue
-            yield judged(title, [facts()[name]() for name in control["evidence"]])
-        judged_many = len(controls[standard]) - outside
-        print(f"{standard}: {judged_many} controls judged, {outside} are outside HawkOps", flush=True)
+            evidence = tuple(known[name]() for name in one["evidence"])
+            found = judged(f"{standard} {one['id']} {one['title']}", list(evidence))
+            yield Control(standard, one["id"], one["title"], found, evidence)
 
 
 def judged(title: str, evidence: list[Finding]) -> Finding:
