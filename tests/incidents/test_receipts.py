@@ -127,7 +127,7 @@ def test_commander__proposed_once__by_the_rule_and_not_where_somebody_commands(a
     found = opened()
     assert commanders_propose() == 1 and commanders_propose() == 0
     entry = HistoryEntry.objects.get(verb="incident.commander_proposed")
-    assert (entry.subject, entry.actor, entry.after["person"]) == (found.subject, "rule:incidents", "ana")
+    assert (entry.subject, entry.actor, entry.after["person"]) == (found.subject, "rule:incidents", f"person:{ana.pk}")
     assert Delivery.objects.filter(message__verb="incident.commander_proposed").count() == 1
     assert four(led)["commander"].who == "ana commands"
 
