@@ -49,9 +49,7 @@ def test_pause__more_tries__grows_to_its_most(tries: int, seconds: int) -> None:
     assert pause_after(tries, 5) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize(
-    "name,subject", [("ana", "known"), (" ana", "known"), ("nobody", "unknown"), ("no\0body", "unknown")]
-)
+@pytest.mark.parametrize("name,subject", [("ana", "known"), (" ana", "known"), ("nobody", "unknown")])
 def test_sign_in__five_wrong__waits_alike_for_known_and_unknown_names(ana: User, name: str, subject: str) -> None:
     assert [typed(name, "guess").status_code for _ in range(5)] == [422] * 5
     answer = typed(name, PASSWORD)
