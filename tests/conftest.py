@@ -209,6 +209,19 @@ def _own_witness(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _changes_have_entries(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What product code writes stands in the history, wherever every press and every operation is tried."""
+    from tests.entries import FOLDERS, watching
+
+    if request.path.parent.name not in FOLDERS:
+        yield
+        return
+    with watching() as watch:
+        yield
+    assert not watch.missing, "written without an entry: " + "; ".join(watch.missing)
+
+
+@pytest.fixture(autouse=True)
 def _plain_static(settings: Any) -> None:
     """Pages rendered in a test name their static files as they are; `up` alone collects and hashes them."""
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

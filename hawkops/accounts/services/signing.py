@@ -62,9 +62,11 @@ def sign_out_record(*, user: User, request_id: str = "") -> None:
         this.record("person.signed_out", subject=f"person:{user.pk}")
 
 
-def password_set_record(*, user: User, request_id: str = "") -> None:
-    """Note that a person set a password (never the password)."""
+def password_set(*, user: User, password: str, request_id: str = "") -> None:
+    """Set a person's password, which was looked at by the validators; the entry never has it. Their sessions end."""
     with change(actor=Actor.person(user), request_id=request_id) as this:
+        user.set_password(password)
+        user.save(update_fields=["password"])
         this.record("person.password_changed", subject=f"person:{user.pk}")
 
 

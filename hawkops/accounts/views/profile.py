@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from hawkops.accounts.models import EnrolledPhone, User
 from hawkops.accounts.selectors import MUST_HAVE, factors, identities, lacks_factor, sessions
 from hawkops.accounts.services.phones import phone_revoke
-from hawkops.accounts.services.signing import password_set_record
+from hawkops.accounts.services.signing import password_set
 from hawkops.accounts.views.factors import SHOWN_CODES
 from hawkops.core.htmx import request_id
 from hawkops.core.recent import must_be_recent
@@ -27,9 +27,8 @@ def profile(request: HttpRequest) -> HttpResponse:
     form: SetPasswordForm[User] = SetPasswordForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         must_be_recent()  # whoever found a session open must not make it theirs
-        form.save()
+        password_set(user=user, password=form.cleaned_data["new_password1"], request_id=request_id(request))
         update_session_auth_hash(request, user)
-        password_set_record(user=user, request_id=request_id(request))
         messages.success(request, "Your password is set. Other sessions of yours have ended.")
         return redirect("accounts:profile")
     codes = request.session.pop(SHOWN_CODES, "")
