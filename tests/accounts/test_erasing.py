@@ -44,6 +44,7 @@ pytestmark = pytest.mark.django_db
 WHO = {"by", "owner", "who"}
 # and these hold no name of a person
 NO_NAMES = {
+    "accounts.BreakGlassCode.made_by": "a reference",
     "monitoring.Alert.inhibited_by": "an alert's key",
     "rollout.Evidence.by": "what measures it",
 }
