@@ -24,8 +24,9 @@ TESTS = str(ROOT / "tests") + "/"
 WRITES = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.IGNORECASE)
 SAVEPOINT = re.compile(r'\s*(SAVEPOINT|ROLLBACK TO SAVEPOINT)\s+"?(\w+)"?', re.IGNORECASE)
 
-# of tests that try every press of every page, every operation of the API, and the ways in
-FOLDERS = ("access", "accounts", "api", "history", "pages")
+# of tests that try every operation of the API, and the ways in; every press of every page is tried in one file
+FOLDERS = ("access", "accounts", "api", "history")
+PRESSES = "tests/pages/test_access.py"
 MEASURED = "measured, not decided: what devices and checks report"
 MEMORY = "the memory of a process, made anew from what is true"
 DELIVERED = "how telling went on; what is told is an entry"
@@ -93,6 +94,11 @@ BESIDE = {
     "rollout/services/procedure.py step_start": "which run a step's entry began",
     "incidents/services/sending.py _channel_moved": DELIVERED,
 }
+
+
+def tries_all(path: Path) -> bool:
+    """Say whether a test's file is one of those that are watched."""
+    return path.parent.name in FOLDERS or str(path).endswith(PRESSES)
 
 
 def watched() -> dict[str, str]:

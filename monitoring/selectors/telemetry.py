@@ -107,7 +107,9 @@ class Observations:
 
     def lines(self, group: Callable[[Series], G | None]) -> dict[G, Line[G]]:
         """Merge what was read into lines; `group` names a series' line, None leaves it out."""
-        begins, width = int(self.window.since.timestamp()), int(self.window.step.total_seconds())
+        begins, width = int(self.window.since.timestamp()), max(1, int(self.window.step.total_seconds()))
+        # a step of some seconds and a half is cut to whole ones, and its last row lies behind it then
+        last = self.window.steps - 1
         found: dict[G, Line[G]] = {}
         for pk, rows in self._rows.items():
             series = self._series[pk]
@@ -118,7 +120,7 @@ class Observations:
             if line is None:
                 line = found[name] = Line(name, Grid(self.window.steps))
             line.device_classes.add(series.device_class)
-            line.grid.add(np.maximum((rows.starts - begins) // width, 0), rows)
+            line.grid.add(np.clip((rows.starts - begins) // width, 0, last), rows)
             if last_at := self._last.get(pk):
                 line.last_at = max(line.last_at or last_at, last_at)
         return found

@@ -1,6 +1,5 @@
 """What a device does once for each new number, and every tunable, by the real device: seen in its process and telemetry."""
 
-import asyncio
 import json
 import random
 from dataclasses import replace
@@ -15,6 +14,7 @@ from hawkops.fleet.maintenance import Done, Maintenance
 from hawkops.fleet.model import PATH, SHA256, digest
 from hawkops.fleet.orders import SAFE, Orders
 from hawkops.fleet.worker import Worker
+from tests import apart
 from tests.fleet.standin import gateway, serving, wait_for
 from tests.fleet.test_device import ON, device
 
@@ -28,7 +28,7 @@ def model(folder: Path, content: bytes = b"LITERTLM old", sha256: str = SHA256) 
 
 
 def carried_out(made: Maintenance, orders: Orders) -> list[Done]:
-    return asyncio.run(made.carry_out(orders))
+    return apart.run(made.carry_out(orders))
 
 
 def maintenance(path: Path, url: str = "") -> Maintenance:

@@ -221,8 +221,11 @@ def test_flags__spoilt_contexts__never_break_and_change_nothing(
             if answer.status_code >= 400:
                 assert {"errorCode", "errorDetails"} <= set(answer.json()), (path, content[:200])
         assert client.post(BULK, json={"context": usual}).status_code == 200
-    # devices that were answered are in the census, and nothing else has moved
-    assert {name for name, held in settled().items() if held != standing[name]} <= {"rollout_censusdevice"}
+    # devices that were answered are in the census, their key was used, and nothing else has moved
+    assert {name for name, held in settled().items() if held != standing[name]} <= {
+        "rollout_censusdevice",
+        "accounts_devicekey",
+    }
     assert Head.objects.get().seq == seq
     assert megabytes() < before + 60
 

@@ -12,7 +12,9 @@ Answer = TypeVar("Answer")
 # how many times as much as in CI
 MORE = int(os.environ.get("FUZZ", "0"))
 # what a look may write: when a token was seen last, and the session of whoever looks
-LOOKS = {"accounts_apitoken", "django_session"}
+LOOKS = {"accounts_apitoken", "django_session", "usersessions_usersession"}
+# and that a person was looked up, or something taken out
+RECORDED = {"history_historyentry", "history_personal", "history_head", "history_actorname"}
 
 
 def seconds(examples: int) -> settings:

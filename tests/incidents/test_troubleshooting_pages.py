@@ -210,7 +210,7 @@ def test_own__unfit__comes_back_with_what_was_typed_and_keeps_nothing(console: C
     [
         ("high_memory/press", {"solution": "nonsense"}),
         ("high_memory/press", {}),
-        ("poor_gpu/press", {"solution": "driver", "bound": "\x00"}),
+        ("poor_gpu/press", {"solution": "driver", "bound": "\x01"}),
         ("poor_gpu/press", {"solution": "driver", "bound": ""}),
         ("high_memory/diagnose", {"number": "99"}),
         ("high_memory/diagnose", {"number": "²"}),

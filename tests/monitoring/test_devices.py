@@ -49,7 +49,7 @@ def test_the_last_payload_of_a_device_is_explained(door: Running, person: Make, 
         assert f"<code>{name}</code> 1 {what}" in page
     assert "dev-1" in client.get("/demo/monitoring/understood?q=dev").content.decode()
     assert client.get("/staging/monitoring/understood/device?id=dev-1").status_code == 404
-    assert client.get("/demo/monitoring/understood/device?id=%00").status_code == 404
+    assert client.get("/demo/monitoring/understood/device?id=%00").status_code == 400
 
 
 def test_what_was_sent__names_how_much_of_each_was_taken() -> None:
