@@ -1,6 +1,8 @@
 """Presses for the keys of devices, the tokens of programs and enrolled phones."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -27,18 +29,25 @@ from hawkops.history.actors import Actor
 @requires(Role.ADMIN)
 def key_add(request: HttpRequest, environment: str) -> HttpResponse:
     """Create a device key and show it once."""
+    make = partial(
+        device_key_create,
+        environment=environment,
+        name=request.POST.get("name", ""),
+        lifetime=None if request.POST.get("never") == "1" else _days(request.POST.get("days", "")),
+    )
+    return _shown_once(request, environment, make, "The key {} is made.")
+
+
+def _shown_once(
+    request: HttpRequest, environment: str, make: Callable[..., tuple[DeviceKey | ApiToken, str]], said: str
+) -> HttpResponse:
+    """Make a key or token and show its secret this once, with the sentence about its name; or say why not."""
     try:
-        key, secret = device_key_create(
-            environment=environment,
-            name=request.POST.get("name", ""),
-            lifetime=None if request.POST.get("never") == "1" else _days(request.POST.get("days", "")),
-            actor=Actor.person(request.user),
-            request_id=request_id(request),
-        )
+        made, secret = make(actor=Actor.person(request.user), request_id=request_id(request))
     except HawkOpsError as refusal:
         return back(request, environment, refusal)
     request.session["shown_key"] = secret
-    return back(request, environment, None, f"The key {key.name} is made.")
+    return back(request, environment, None, said.format(made.name))
 
 
 def _days(text: str) -> timedelta:
@@ -51,18 +60,9 @@ def _days(text: str) -> timedelta:
 def key_rotate(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     """Make a key's successor and show it once; both live for some days."""
     key = get_object_or_404(DeviceKey, pk=pk, environment=environment)
-    try:
-        _, secret = device_key_rotate(
-            key=key,
-            overlap=_days(request.POST.get("days", "")),
-            actor=Actor.person(request.user),
-            request_id=request_id(request),
-        )
-    except HawkOpsError as refusal:
-        return back(request, environment, refusal)
-    request.session["shown_key"] = secret
-    return back(
-        request, environment, None, f"{key.name} has a successor; devices that carry the old one have until then."
+    make = partial(device_key_rotate, key=key, overlap=_days(request.POST.get("days", "")))
+    return _shown_once(
+        request, environment, make, "{} has a successor; devices that carry the old one have until then."
     )
 
 
@@ -74,19 +74,10 @@ def token_rotate(request: HttpRequest, environment: str, pk: int) -> HttpRespons
     if not token.environment:
         must_everywhere(request.user, Role.ADMIN)
     assert isinstance(request.user, User)
-    try:
-        _, secret = api_token_rotate(
-            token=token,
-            overlap=_days(request.POST.get("days", "")),
-            actor=Actor.person(request.user),
-            created_by=request.user,
-            request_id=request_id(request),
-        )
-    except HawkOpsError as refusal:
-        return back(request, environment, refusal)
-    request.session["shown_key"] = secret
-    return back(
-        request, environment, None, f"{token.name} has a successor; give it to the program before the old one ends."
+    overlap = _days(request.POST.get("days", ""))
+    make = partial(api_token_rotate, token=token, overlap=overlap, created_by=request.user)
+    return _shown_once(
+        request, environment, make, "{} has a successor; give it to the program before the old one ends."
     )
 
 
@@ -112,20 +103,15 @@ def token_add(request: HttpRequest, environment: str) -> HttpResponse:
     if everywhere:
         must_everywhere(request.user, Role.ADMIN)
     assert isinstance(request.user, User)
-    try:
-        token, secret = api_token_create(
-            environment="" if everywhere else environment,
-            name=request.POST.get("name", ""),
-            scopes=[scope for scope in Scope if scope.value in request.POST.getlist("scopes")],
-            lifetime=_days(request.POST.get("days", "")),
-            actor=Actor.person(request.user),
-            created_by=request.user,
-            request_id=request_id(request),
-        )
-    except HawkOpsError as refusal:
-        return back(request, environment, refusal)
-    request.session["shown_key"] = secret
-    return back(request, environment, None, f"The token {token.name} is made.")
+    make = partial(
+        api_token_create,
+        environment="" if everywhere else environment,
+        name=request.POST.get("name", ""),
+        scopes=[scope for scope in Scope if scope.value in request.POST.getlist("scopes")],
+        lifetime=_days(request.POST.get("days", "")),
+        created_by=request.user,
+    )
+    return _shown_once(request, environment, make, "The token {} is made.")
 
 
 @require_POST
